@@ -1,0 +1,10 @@
+//! The configuration file `foldstream.yaml`, typed, versioned and validated, without any I/O.
+//!
+//! The data flows downwards through these modules: text and environment go in, a [`Config`] comes out, or
+//! every [`Diagnostic`] of the file at once.
+
+pub mod diagnostic;
+pub mod settings;
+
+pub use diagnostic::{Diagnostic, Place, Severity, SourceFile};
+pub use settings::Config;

@@ -1,0 +1,24 @@
+use super::Spanned;
+use crate::diagnostic::Place;
+
+/// Where documents are written. A projection without a sink writes into the embedded document store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    pub place: Place,
+    pub kind: Spanned<SinkKind>,
+}
+
+/// `{projection}` and `{version}` in names stand for those of the projection that is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// The embedded document store.
+    Local,
+    Dynamodb {
+        table: String,
+    },
+    Opensearch {
+        domain: String,
+        index: String,
+        alias: Option<String>,
+    },
+}

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use super::{Change, EventMapping, Expression, Spanned};
+use crate::diagnostic::Place;
+
+/// Where events come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub place: Place,
+    pub kind: Spanned<SourceKind>,
+    /// Where a projection without a checkpoint begins.
+    pub start: Spanned<Start>,
+    /// Which items are events; none: all of them.
+    pub include: Option<Expression>,
+    pub event: EventMapping,
+    /// In the order of the file.
+    pub upcasters: Vec<Upcaster>,
+    pub on_modify: Spanned<OnModify>,
+    pub on_remove: Spanned<OnRemove>,
+    pub on_newer_schema: Spanned<OnNewerSchema>,
+    /// The event types that the source is known to carry; none: not stated, any type is known.
+    pub types: Option<Vec<Spanned<String>>>,
+    pub on_unknown_type: Spanned<OnUnknownType>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// The embedded stream.
+    Local {
+        /// The stream's name inside the data folder.
+        stream: String,
+        /// How many shards it is created with.
+        shards: u32,
+        /// How long it keeps records; none: for ever.
+        retention: Option<Duration>,
+    },
+    Kinesis {
+        stream: String,
+    },
+    DynamodbStreams {
+        table: String,
+    },
+    Kafka {
+        brokers: Vec<String>,
+        topic: String,
+    },
+}
+
+/// The words are those of Kinesis' iterators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    TrimHorizon,
+    Latest,
+    /// RFC 3339, checked for its form only.
+    AtTimestamp(String),
+}
+
+/// What to do when an item that was an event was changed in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnModify {
+    Ignore,
+    Redact,
+    Park,
+}
+
+/// What to do when an item that was an event was deleted from its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRemove {
+    Ignore,
+    Park,
+}
+
+/// What to do with an event of a newer schema version than the upcasters lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNewerSchema {
+    Wait,
+    Park,
+    Ignore,
+}
+
+/// What to do with an event whose type is not in the source's `types`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknownType {
+    Ignore,
+    Park,
+}
+
+/// Lifts events of one type from schema version `from` to `from` + 1; the paths of its changes are those of
+/// the payload. Upcasters of a type chain, and no two of them start from the same version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upcaster {
+    pub place: Place,
+    pub event: Spanned<String>,
+    pub from: Spanned<u32>,
+    /// In the order of the file.
+    pub changes: Vec<UpcasterChange>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum UpcasterChange {
+    /// Any operation that a reducer may use too, but for `delete_state`.
+    Change(Change),
+    /// `rename: { client: customerId }`: the field at `from`, if there is one, moves to `to`.
+    Rename { from: Spanned<String>, to: Spanned<String> },
+}

@@ -1,0 +1,50 @@
+use super::{Literal, Name, Spanned};
+
+/// One entry of `tests:`: these events, then these documents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestCase {
+    pub name: Spanned<String>,
+    /// In the order in which they are recorded.
+    pub given: Vec<GivenEvent>,
+    pub expect: Vec<ExpectedDocument>,
+    /// Documents or streams, as `projection/key`, that an event of `given` must poison.
+    pub parked: Vec<Spanned<DocumentName>>,
+}
+
+/// An event as a test states it. What is left out is filled in by the test's runner: sequences count per
+/// stream, recorded-at begins at a fixed instant and grows by a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GivenEvent {
+    /// The source that it comes from; none: the only one.
+    pub source: Option<Spanned<Name>>,
+    pub stream_id: Spanned<String>,
+    pub event_type: Spanned<String>,
+    pub sequence: Option<u64>,
+    pub id: Option<String>,
+    pub schema_version: u32,
+    /// RFC 3339.
+    pub recorded_at: Option<Spanned<String>>,
+    /// RFC 3339.
+    pub effective_at: Option<Spanned<String>>,
+    /// A map; empty if left out.
+    pub payload: Literal,
+    /// A map; empty if left out.
+    pub metadata: Literal,
+}
+
+/// `projection/key`, split at the first `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentName {
+    /// A projection of this file.
+    pub projection: Name,
+    pub key: String,
+}
+
+/// A document that a test expects: the fields that are named have these values, others may exist. A field
+/// that is null must be absent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpectedDocument {
+    pub document: Spanned<DocumentName>,
+    /// None, written `null`: there must be no such document.
+    pub fields: Option<Vec<(Spanned<String>, Literal)>>,
+}
