@@ -1,0 +1,88 @@
+//! Which fields a reader needs.
+
+use std::sync::Arc;
+
+use crate::value::{Path, Value};
+
+/// The part of a JSON object that a reader needs: everything, or a tree of named fields.
+///
+/// The names are interned: objects parsed under a mask share the mask's names. The counters of shared names are
+/// contended between threads, so each parsing thread should have its own [`FieldMask::copied`] mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldMask(Mask);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mask {
+    All,
+    /// sorted by name
+    Fields(Vec<(Arc<str>, FieldMask)>),
+}
+
+impl FieldMask {
+    /// A mask that keeps everything.
+    pub const ALL: FieldMask = FieldMask(Mask::All);
+    /// A mask that keeps no field.
+    pub const NONE: FieldMask = FieldMask(Mask::Fields(Vec::new()));
+
+    pub fn is_all(&self) -> bool {
+        matches!(self.0, Mask::All)
+    }
+
+    /// Keeps the value at this path too, whole.
+    pub fn insert(&mut self, path: &Path) {
+        let mut mask = self;
+        for name in path.names() {
+            let Mask::Fields(fields) = &mut mask.0 else { return };
+            let index = fields.binary_search_by(|(field, _)| field.cmp(name)).unwrap_or_else(|index| {
+                fields.insert(index, (Arc::clone(name), FieldMask::NONE));
+                index
+            });
+            mask = &mut fields[index].1;
+        }
+        *mask = FieldMask::ALL;
+    }
+
+    /// What either keeps.
+    pub fn union(&self, other: &FieldMask) -> FieldMask {
+        let (Mask::Fields(left), Mask::Fields(right)) = (&self.0, &other.0) else {
+            return FieldMask::ALL;
+        };
+        let mut fields = left.clone();
+        for (name, mask) in right {
+            match fields.binary_search_by(|(field, _)| field.cmp(name)) {
+                Ok(index) => fields[index].1 = fields[index].1.union(mask),
+                Err(index) => fields.insert(index, (Arc::clone(name), mask.clone())),
+            }
+        }
+        FieldMask(Mask::Fields(fields))
+    }
+
+    /// The same mask with names of its own.
+    pub fn copied(&self) -> FieldMask {
+        match &self.0 {
+            Mask::All => FieldMask::ALL,
+            Mask::Fields(fields) => FieldMask(Mask::Fields(
+                fields.iter().map(|(name, mask)| (Arc::from(&**name), mask.copied())).collect(),
+            )),
+        }
+    }
+
+    /// What is kept of a value: of an object the named fields, everything else whole.
+    pub fn pruned(&self, value: &Value) -> Value {
+        let (Mask::Fields(fields), Value::Map(map)) = (&self.0, value) else {
+            return value.clone();
+        };
+        let kept = fields.iter().filter_map(|(name, mask)| {
+            let value = map.get(name)?;
+            Some((Arc::clone(name), mask.pruned(value)))
+        });
+        Value::Map(Arc::new(kept.collect()))
+    }
+
+    /// The interned name and the mask of a field, if it is kept and this mask is not `ALL`.
+    pub(super) fn field(&self, name: &str) -> Option<(&Arc<str>, &FieldMask)> {
+        let Mask::Fields(fields) = &self.0 else { return None };
+        let index = fields.binary_search_by(|(field, _)| (**field).cmp(name)).ok()?;
+        fields.get(index).map(|(name, mask)| (name, mask))
+    }
+}

@@ -1,0 +1,10 @@
+//! JSON to values and values to JSON.
+
+mod mask;
+mod parse;
+mod serde;
+mod write;
+
+pub use mask::FieldMask;
+pub use parse::{MAX_DEPTH, ParseError};
+pub use write::write_canonical_map;

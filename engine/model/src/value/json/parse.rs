@@ -1,0 +1,151 @@
+//! Parsing, strict: UTF-8, no duplicate names, no trailing text, a bounded depth.
+
+use std::sync::Arc;
+
+use jiter::{Jiter, JiterError, Peek};
+
+use super::FieldMask;
+use crate::value::{Decimal, Map, Value};
+
+/// How deep lists and objects may be nested: deeper values would exhaust the stack where they are walked.
+pub const MAX_DEPTH: usize = 128;
+
+/// Why a text is no JSON value that can be taken, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} at line {line}, column {column}")]
+pub struct ParseError {
+    pub message: String,
+    /// from 1
+    pub line: usize,
+    /// in bytes, from 1
+    pub column: usize,
+}
+
+impl Value {
+    /// Reads one JSON value.
+    ///
+    /// Refuses text that is not UTF-8, a name that comes twice in one object, nesting beyond [`MAX_DEPTH`], numbers
+    /// beyond [`Decimal::WORKING_DIGITS`], and anything after the value.
+    pub fn parse(json: &[u8]) -> Result<Value, ParseError> {
+        Value::parse_masked(json, &FieldMask::ALL)
+    }
+
+    /// Reads the part of one JSON value that the mask keeps: what [`FieldMask::pruned`] would leave of the whole.
+    /// What is skipped is checked for its syntax alone.
+    pub fn parse_masked(json: &[u8], mask: &FieldMask) -> Result<Value, ParseError> {
+        if let Err(error) = std::str::from_utf8(json) {
+            return Err(error_at(json, error.valid_up_to(), "text that is not UTF-8"));
+        }
+        let mut parser = Parser { json, input: Jiter::new(json) };
+        let peek = parser.input.peek().map_err(|error| parser.syntax(&error))?;
+        let value = parser.value(peek, mask, 0)?;
+        parser.input.finish().map_err(|error| parser.syntax(&error))?;
+        Ok(value)
+    }
+}
+
+struct Parser<'j> {
+    json: &'j [u8],
+    input: Jiter<'j>,
+}
+
+impl Parser<'_> {
+    fn value(&mut self, peek: Peek, mask: &FieldMask, depth: usize) -> Result<Value, ParseError> {
+        match peek {
+            Peek::Null => self.input.known_null().map(|()| Value::Null).map_err(|error| self.syntax(&error)),
+            Peek::True | Peek::False => {
+                self.input.known_bool(peek).map(Value::Bool).map_err(|error| self.syntax(&error))
+            }
+            Peek::String => {
+                let text = self.input.known_str().map(Arc::from);
+                text.map(Value::Text).map_err(|error| self.syntax(&error))
+            }
+            Peek::Array => self.list(depth),
+            Peek::Object if mask.is_all() => self.object(depth),
+            Peek::Object => self.masked_object(mask, depth),
+            _ => self.number(peek),
+        }
+    }
+
+    fn number(&mut self, peek: Peek) -> Result<Value, ParseError> {
+        let number = self.input.known_number_bytes(peek).map(Decimal::parse);
+        match number {
+            Ok(Ok(number)) => Ok(Value::Number(number)),
+            Ok(Err(error)) => Err(self.here(&error.to_string())),
+            Err(error) => Err(self.syntax(&error)),
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, ParseError> {
+        self.check_depth(depth)?;
+        let mut items = Vec::new();
+        let mut next = self.input.known_array().map_err(|error| self.syntax(&error))?;
+        while let Some(peek) = next {
+            items.push(self.value(peek, &FieldMask::ALL, depth + 1)?);
+            next = self.input.array_step().map_err(|error| self.syntax(&error))?;
+        }
+        Ok(Value::List(Arc::new(items)))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, ParseError> {
+        self.check_depth(depth)?;
+        let mut map = Map::new();
+        let mut name = self.input.known_object().map(|name| name.map(Arc::<str>::from));
+        while let Some(field) = name.map_err(|error| self.syntax(&error))? {
+            self.field(&mut map, &field, &FieldMask::ALL, depth)?;
+            name = self.input.next_key().map(|name| name.map(Arc::from));
+        }
+        Ok(Value::Map(Arc::new(map)))
+    }
+
+    fn masked_object(&mut self, mask: &FieldMask, depth: usize) -> Result<Value, ParseError> {
+        self.check_depth(depth)?;
+        let mut map = Map::new();
+        let mut name = self.input.known_object().map(|name| name.map(|name| mask.field(name)));
+        while let Some(field) = name.map_err(|error| self.syntax(&error))? {
+            match field {
+                Some((field, mask)) => self.field(&mut map, field, mask, depth)?,
+                None => self.input.next_skip().map_err(|error| self.syntax(&error))?,
+            }
+            name = self.input.next_key().map(|name| name.map(|name| mask.field(name)));
+        }
+        Ok(Value::Map(Arc::new(map)))
+    }
+
+    fn field(
+        &mut self,
+        map: &mut Map,
+        name: &Arc<str>,
+        mask: &FieldMask,
+        depth: usize,
+    ) -> Result<(), ParseError> {
+        let peek = self.input.peek().map_err(|error| self.syntax(&error))?;
+        let value = self.value(peek, mask, depth + 1)?;
+        if map.insert(Arc::clone(name), value).is_some() {
+            return Err(self.here(&format!("the name {name:?} twice in one object")));
+        }
+        Ok(())
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), ParseError> {
+        if depth < MAX_DEPTH {
+            return Ok(());
+        }
+        Err(self.here(&format!("lists and objects nested more than {MAX_DEPTH} deep")))
+    }
+
+    fn here(&self, message: &str) -> ParseError {
+        error_at(self.json, self.input.current_index(), message)
+    }
+
+    fn syntax(&self, error: &JiterError) -> ParseError {
+        error_at(self.json, error.index, &error.error_type.to_string())
+    }
+}
+
+fn error_at(json: &[u8], index: usize, message: &str) -> ParseError {
+    let before = json.get(..index).unwrap_or(json);
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    ParseError { message: message.to_owned(), line, column }
+}
