@@ -1,0 +1,73 @@
+//! Checkpoints, and what is registered about a projection beside them: the bodies of the checkpoint store's rows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cut::CutId,
+    guard::Epoch,
+    position::Place,
+    projection::{Fingerprint, Ordering},
+    shard::ShardId,
+    time::Timestamp,
+};
+
+/// Raised by a rewind; a checkpoint of a lower generation than its projection's counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u32);
+
+/// Of one projection in one shard: everything up to the cut's place is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub generation: Generation,
+    /// The order stage's state that this checkpoint stands on; its place is the checkpoint. None: the shard's beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutId>,
+    /// The shard is sealed and all of it is settled.
+    #[serde(default)]
+    pub ended: bool,
+    /// Recorded-at of the last event settled; lag is counted from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_until: Option<Timestamp>,
+    /// Why this projection has stopped in this shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+    pub written_at: Timestamp,
+}
+
+impl Checkpoint {
+    /// The place up to which everything is settled.
+    pub fn place(&self) -> Place {
+        self.cut.as_ref().map_or(Place::BEGINNING, |cut| cut.place.clone())
+    }
+}
+
+/// Poison that stopped a projection in a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub place: Place,
+    /// What was met, with the stream, sequence and document where they are known.
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// What is registered of a projection, and what its operators have decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    pub ordering: Ordering,
+    /// The definition that its documents are made by, in normal form, and its hash.
+    pub definition: String,
+    pub fingerprint: Fingerprint,
+    /// The identity of the document store that its checkpoints speak of.
+    pub store: String,
+    pub generation: Generation,
+    pub epoch: Epoch,
+    #[serde(default)]
+    pub paused: bool,
+    /// Where this generation starts, by shard: a cut; a shard that is not named starts at its beginning.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts: BTreeMap<ShardId, CutId>,
+    pub registered_at: Timestamp,
+}

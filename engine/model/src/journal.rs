@@ -1,0 +1,52 @@
+//! A shard's journal: the row on which the workers of a shard agree.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    position::Position,
+    stream::{Sequence, StreamId},
+};
+
+/// How far records may be released, and what takes effect that is no record. Changed only by compare-and-set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// What the first event of an unknown stream means; fixed when the journal is made.
+    pub base: BasePolicy,
+    /// The position after which this shard's records count; what the start policy meant when the journal was made.
+    pub start: Position,
+    /// No record beyond it is released.
+    pub horizon: Position,
+    /// Each takes effect directly after the horizon that it was appended at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<JournalEntry>,
+    /// The horizon is the shard's end, and no entry comes any more.
+    #[serde(default)]
+    pub sealed: bool,
+}
+
+/// What the first event of a stream that order state does not know means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BasePolicy {
+    /// Streams begin at the source's `first` sequence: anything higher waits for what is missing.
+    First,
+    /// The stream may have begun before the start: its first event seen is its base.
+    Seen,
+}
+
+/// A fact in a shard's journal that is no record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The horizon that it was appended at.
+    pub after: Position,
+    pub entry: Entry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// A gap filled from the event store: the events from the first missing one on, as envelopes.
+    Fill { stream: StreamId, events: Vec<String> },
+    /// Missing events of a stream, up to and with this sequence, are given up.
+    GiveUp { stream: StreamId, up_to: Sequence },
+}

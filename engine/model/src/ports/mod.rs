@@ -1,0 +1,13 @@
+//! The ports: what the line needs of the world. Each says who calls it, when, how often, and what an error means.
+
+pub mod source;
+pub mod event_store;
+pub mod projector;
+pub mod document_store;
+pub mod checkpoint_store;
+
+pub use checkpoint_store::{CheckpointStore, Put, Revision, Row, RowKey, Table};
+pub use document_store::{Condition, DocumentStore, DocumentWrite, StoredDocument, Written};
+pub use event_store::{Append, Appended, EventStore, ExpectedSequence, NewEvent, Offset};
+pub use projector::{Change, Decoder, Projector, Reads, Reducer, StateCarried, Touch, Upcaster};
+pub use source::{Batch, From, ReadLimit, ShardReader, Source, SourceDescription};

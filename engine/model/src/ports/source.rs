@@ -1,0 +1,84 @@
+//! Where records come from.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    error::Result,
+    position::Position,
+    shard::{Incarnation, Record, Shard, ShardId},
+    time::Timestamp,
+};
+
+/// A stream of records, cut into shards.
+///
+/// The worker asks for the description once at start, lists the shards then and whenever a shard has ended, and opens
+/// one reader for each shard's shared read and at most one more for the projections that are behind.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Which incarnation this is. `Invalid`: there is no such stream.
+    async fn describe(&self) -> Result<SourceDescription>;
+
+    /// Every shard that still holds records or may get some, parents before children.
+    async fn shards(&self) -> Result<Vec<Shard>>;
+
+    /// A reader of one shard. `Invalid`: there is no such shard, or what `from` asks for was trimmed: the message says
+    /// what is left. Never begins silently elsewhere than asked.
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>>;
+}
+
+/// What a source says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceDescription {
+    pub incarnation: Incarnation,
+}
+
+/// Where in a shard a reader begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// At the oldest record that is kept.
+    TrimHorizon,
+    /// Behind this position; zero is before the first record that the shard ever had.
+    After(Position),
+    /// At the first record that arrived at or after this instant.
+    AtTimestamp(Timestamp),
+    /// Behind the newest record.
+    Latest,
+}
+
+/// Reads one shard forwards. Owned by one task, which calls `read` again as soon as it has room for another batch.
+#[async_trait]
+pub trait ShardReader: Send {
+    /// The next records, in order. Waits up to `limit.wait` for the first one, then returns what there is, perhaps
+    /// nothing; dropping the future while it waits loses nothing. `Transient`, `Throttled`: call again, nothing was
+    /// skipped. `Invalid`: records that were asked for were trimmed meanwhile.
+    async fn read(&mut self, limit: ReadLimit) -> Result<Batch>;
+
+    /// The position behind which the next read continues, before anything was read: what `from` came to.
+    fn position(&self) -> Position;
+}
+
+/// How much one read may return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    pub records: usize,
+    /// A read stops behind the record that reaches this; it returns at least one record where there is one.
+    pub bytes: usize,
+    pub wait: Duration,
+}
+
+/// What one read returned.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub records: Vec<Record>,
+    /// The shard is closed and these were its last records.
+    pub end: bool,
+    /// These were the newest records when the source was asked.
+    pub tip: bool,
+    /// How many records of the shard were not read yet, where the source knows.
+    pub behind: Option<u64>,
+    /// Every event with a recorded-at at or below this is in the stream by now, where the source knows. Events of this
+    /// shard that it speaks of are in this batch or before it if `tip` is set.
+    pub low_watermark: Option<Timestamp>,
+}
