@@ -1,6 +1,6 @@
 //! Documents: the entries of read models.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 

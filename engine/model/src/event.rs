@@ -1,6 +1,6 @@
 //! Events: facts of streams.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,10 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(std::sync::Arc<str>);
 
         impl $name {
-            pub fn new(text: impl Into<Arc<str>>) -> Self {
+            pub fn new(text: impl Into<std::sync::Arc<str>>) -> Self {
                 Self(text.into())
             }
 
@@ -30,13 +30,13 @@ macro_rules! name {
             }
 
             /// The text itself, shared.
-            pub fn text(&self) -> &Arc<str> {
+            pub fn text(&self) -> &std::sync::Arc<str> {
                 &self.0
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
@@ -78,9 +78,10 @@ impl Payload {
         Self { raw, value: Value::Null }
     }
 
-    /// Reads the fields that the mask names. Poison when the bytes are no JSON that the value model can hold.
+    /// Reads the fields that the mask names; with an empty mask the bytes are not looked at. Poison when they are no
+    /// JSON that the value model can hold.
     pub fn parse(&mut self, mask: &FieldMask) -> Result<()> {
-        if self.raw.is_empty() {
+        if self.raw.is_empty() || *mask == FieldMask::NONE {
             return Ok(());
         }
         match Value::parse_masked(&self.raw, mask) {

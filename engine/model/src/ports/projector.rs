@@ -37,10 +37,20 @@ pub trait Reducer: Send + Sync {
 }
 
 /// Which parts of an event's JSON somebody reads; nothing else is parsed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reads {
     pub payload: FieldMask,
     pub metadata: FieldMask,
+}
+
+impl Reads {
+    pub const NOTHING: Self = Self { payload: FieldMask::NONE, metadata: FieldMask::NONE };
+
+    /// What either reads.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self { payload: self.payload.union(&other.payload), metadata: self.metadata.union(&other.metadata) }
+    }
 }
 
 /// An event with the states of its stream before and after it; null where the projection has no reducer.
