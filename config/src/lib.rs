@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod settings;
+mod yaml;
 
 pub use diagnostic::{Diagnostic, Place, Severity, SourceFile};
 pub use settings::Config;

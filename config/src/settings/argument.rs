@@ -1,3 +1,5 @@
+use foldstream_model::Value;
+
 use super::Spanned;
 use crate::diagnostic::Place;
 
@@ -21,10 +23,11 @@ impl Expression {
 }
 
 /// A value that may be an expression, or hold some: whatever an operation, a key or a condition is given.
+/// What holds no expression at all is a `Literal`, however deep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Argument {
     Expression(Expression),
-    Scalar(Spanned<Scalar>),
+    Literal(Spanned<Value>),
     List(Spanned<Vec<Argument>>),
     /// In the order of the file, keys unique. Keys are literals, and no paths.
     Map(Spanned<Vec<(Spanned<String>, Argument)>>),
@@ -34,28 +37,9 @@ impl Argument {
     pub fn place(&self) -> Place {
         match self {
             Self::Expression(expression) => expression.place,
-            Self::Scalar(scalar) => scalar.place,
+            Self::Literal(literal) => literal.place,
             Self::List(list) => list.place,
             Self::Map(map) => map.place,
         }
     }
-}
-
-/// A literal that is no collection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scalar {
-    Null,
-    Bool(bool),
-    /// A number in JSON's notation, digits as written: `4.50`, `-3`, `1e-7`.
-    Number(String),
-    Text(String),
-}
-
-/// A value without expressions: data of tests, options of native projectors.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Literal {
-    Scalar(Scalar),
-    List(Vec<Literal>),
-    /// In the order of the file, keys unique.
-    Map(Vec<(String, Literal)>),
 }

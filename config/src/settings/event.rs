@@ -1,6 +1,7 @@
-use std::{fmt, str::FromStr};
+use std::sync::Arc;
 
-use super::Scalar;
+use foldstream_model::{Decimal, Path, Value};
+
 use crate::diagnostic::Place;
 
 /// Where the parts of an event are found in a record. An `event:` in the file names every part that is
@@ -31,11 +32,12 @@ pub struct EventMapping {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub place: Place,
-    pub from: FieldPath,
+    /// In the file a dot inside a name is written `\.`, a backslash `\\`.
+    pub from: Path,
     /// Taken off the front of the field's text; a text without it is undecodable.
     pub strip_prefix: Option<String>,
     /// Stands for the field where it is absent or null.
-    pub default: Option<Scalar>,
+    pub default: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub enum Gaps {
 pub struct PayloadPart {
     pub place: Place,
     /// None, written `"*"`: a map of all top-level fields of which no other part takes anything.
-    pub from: Option<FieldPath>,
+    pub from: Option<Path>,
     pub encoding: Encoding,
 }
 
@@ -77,81 +79,21 @@ pub enum Encoding {
     Gzip,
 }
 
-/// A path into a record: names with dots between them, a dot inside a name written `\.`, a backslash `\\`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FieldPath {
-    segments: Vec<String>,
-}
-
-impl FieldPath {
-    /// The path of a top-level field, whatever characters its name has.
-    pub fn field(name: &str) -> Self {
-        Self { segments: vec![name.to_owned()] }
-    }
-
-    #[must_use]
-    pub fn join(&self, name: &str) -> Self {
-        let mut segments = self.segments.clone();
-        segments.push(name.to_owned());
-        Self { segments }
-    }
-
-    /// At least one, none of them empty.
-    pub fn segments(&self) -> &[String] {
-        &self.segments
-    }
-}
-
-/// A path with an empty name in it, or with a backslash before anything but a dot or a backslash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a path is names with single dots between them (`\\.` is a dot inside a name, `\\\\` a backslash)")]
-pub struct MalformedPath;
-
-impl FromStr for FieldPath {
-    type Err = MalformedPath;
-
-    fn from_str(text: &str) -> Result<Self, MalformedPath> {
-        let mut segments = Vec::new();
-        let mut current = String::new();
-        let mut characters = text.chars();
-        while let Some(c) = characters.next() {
-            match c {
-                '.' => segments.push(std::mem::take(&mut current)),
-                '\\' => match characters.next() {
-                    Some(escaped @ ('.' | '\\')) => current.push(escaped),
-                    _ => return Err(MalformedPath),
-                },
-                _ => current.push(c),
-            }
-        }
-        segments.push(current);
-        if segments.iter().any(String::is_empty) { Err(MalformedPath) } else { Ok(Self { segments }) }
-    }
-}
-
-impl fmt::Display for FieldPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, segment) in self.segments.iter().enumerate() {
-            let dot = if index == 0 { "" } else { "." };
-            write!(f, "{dot}{}", segment.replace('\\', "\\\\").replace('.', "\\."))?;
-        }
-        Ok(())
-    }
+/// The path of a top-level field, whatever characters its name has.
+fn field(name: &str) -> Path {
+    Path::new([Arc::from(name)]).expect("the names of the parts are not empty")
 }
 
 impl Part {
-    pub fn from_field(name: &str) -> Self {
-        Self { place: Place::default(), from: FieldPath::field(name), strip_prefix: None, default: None }
+    fn from_field(name: &str) -> Self {
+        Self { place: Place::default(), from: field(name), strip_prefix: None, default: None }
     }
 }
 
 impl Default for EventMapping {
     fn default() -> Self {
-        let map = |name| PayloadPart {
-            place: Place::default(),
-            from: Some(FieldPath::field(name)),
-            encoding: Encoding::Map,
-        };
+        let map =
+            |name| PayloadPart { place: Place::default(), from: Some(field(name)), encoding: Encoding::Map };
         Self {
             place: Place::default(),
             stream_id: Part::from_field("stream_id"),
@@ -159,7 +101,7 @@ impl Default for EventMapping {
             id: Some(Part::from_field("id")),
             event_type: Part::from_field("type"),
             schema_version: Some(Part {
-                default: Some(Scalar::Number("1".to_owned())),
+                default: Some(Value::Number(Decimal::ONE)),
                 ..Part::from_field("schema_version")
             }),
             recorded_at: Some(Part::from_field("recorded_at")),
@@ -169,16 +111,3 @@ impl Default for EventMapping {
         }
     }
 }
-
-/// The names of the parts, as they stand in the file.
-pub const PARTS: [&str; 9] = [
-    "stream_id",
-    "sequence",
-    "id",
-    "type",
-    "schema_version",
-    "recorded_at",
-    "effective_at",
-    "payload",
-    "metadata",
-];

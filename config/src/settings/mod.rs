@@ -16,10 +16,8 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Place, SourceFile};
 
-pub use argument::{Argument, Expression, Literal, Scalar};
-pub use event::{
-    Encoding, EventMapping, FieldPath, Gaps, MalformedPath, PARTS, Part, PayloadPart, SequencePart,
-};
+pub use argument::{Argument, Expression};
+pub use event::{Encoding, EventMapping, Gaps, Part, PayloadPart, SequencePart};
 pub use limits::Limits;
 pub use name::{Name, Spanned};
 pub use operation::{Change, ChangeKind, Operation, Pick, PickKind, Step};

@@ -1,3 +1,5 @@
+use foldstream_model::Path;
+
 use super::{Argument, Expression, Spanned};
 use crate::diagnostic::Place;
 
@@ -22,8 +24,8 @@ pub enum Operation {
 /// One change of one path of a map: the document, the state, or the payload that an upcaster lifts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Names with dots between them, as written, with its place.
-    pub path: Spanned<String>,
+    /// Names with dots between them.
+    pub path: Spanned<Path>,
     pub kind: ChangeKind,
 }
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use super::{Argument, Expression, Literal, Name, Operation, Spanned};
+use foldstream_model::Map;
+
+use super::{Argument, Expression, Name, Operation, Spanned};
 use crate::diagnostic::Place;
 
 /// A read model at a version.
@@ -44,7 +46,7 @@ pub enum Projector {
     /// In the order of the file; at least one.
     Declared(Vec<Handler>),
     /// A projector in Rust that the binary has registered under this name.
-    Native { name: Spanned<String>, options: Vec<(Spanned<String>, Literal)> },
+    Native { name: Spanned<String>, options: Map },
 }
 
 /// Which events touch which documents, and what is done to these.

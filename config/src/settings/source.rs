@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use foldstream_model::Path;
+
 use super::{Change, EventMapping, Expression, Spanned};
 use crate::diagnostic::Place;
 
@@ -101,5 +103,5 @@ pub enum UpcasterChange {
     /// Any operation that a reducer may use too, but for `delete_state`.
     Change(Change),
     /// `rename: { client: customerId }`: the field at `from`, if there is one, moves to `to`.
-    Rename { from: Spanned<String>, to: Spanned<String> },
+    Rename { from: Spanned<Path>, to: Spanned<Path> },
 }

@@ -1,4 +1,6 @@
-use super::{Literal, Name, Spanned};
+use foldstream_model::{Map, Value};
+
+use super::{Name, Spanned};
 
 /// One entry of `tests:`: these events, then these documents.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +28,8 @@ pub struct GivenEvent {
     pub recorded_at: Option<Spanned<String>>,
     /// RFC 3339.
     pub effective_at: Option<Spanned<String>>,
-    /// A map; empty if left out.
-    pub payload: Literal,
-    /// A map; empty if left out.
-    pub metadata: Literal,
+    pub payload: Map,
+    pub metadata: Map,
 }
 
 /// `projection/key`, split at the first `/`.
@@ -46,5 +46,5 @@ pub struct DocumentName {
 pub struct ExpectedDocument {
     pub document: Spanned<DocumentName>,
     /// None, written `null`: there must be no such document.
-    pub fields: Option<Vec<(Spanned<String>, Literal)>>,
+    pub fields: Option<Vec<(Spanned<String>, Value)>>,
 }
