@@ -18,6 +18,13 @@ enum Mask {
     Fields(Vec<(Arc<str>, FieldMask)>),
 }
 
+/// Keeps nothing.
+impl Default for FieldMask {
+    fn default() -> Self {
+        FieldMask::NONE
+    }
+}
+
 impl FieldMask {
     /// A mask that keeps everything.
     pub const ALL: FieldMask = FieldMask(Mask::All);
