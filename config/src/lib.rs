@@ -1,11 +1,15 @@
 //! The configuration file `foldstream.yaml`, typed, versioned and validated, without any I/O.
 //!
-//! The data flows downwards through these modules: text and environment go in, a [`Config`] comes out, or
-//! every [`Diagnostic`] of the file at once.
+//! The data flows downwards through these modules: text and environment go in, a [`Config`] comes out, or every
+//! [`Diagnostic`] of the file at once.
 
 pub mod diagnostic;
-pub mod settings;
 mod yaml;
+mod read;
+pub mod settings;
+mod unavailable;
 
 pub use diagnostic::{Diagnostic, Place, Severity, SourceFile};
+pub use read::Environment;
 pub use settings::Config;
+pub use unavailable::unavailable;

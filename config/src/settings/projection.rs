@@ -47,6 +47,8 @@ pub enum Projector {
     Declared(Vec<Handler>),
     /// A projector in Rust that the binary has registered under this name.
     Native { name: Spanned<String>, options: Map },
+    /// A WebAssembly module at this path.
+    Wasm(Spanned<String>),
 }
 
 /// Which events touch which documents, and what is done to these.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use foldstream_model::Path;
+use foldstream_model::{Path, Timestamp};
 
 use super::{Change, EventMapping, Expression, Spanned};
 use crate::diagnostic::Place;
@@ -53,8 +53,7 @@ pub enum SourceKind {
 pub enum Start {
     TrimHorizon,
     Latest,
-    /// RFC 3339, checked for its form only.
-    AtTimestamp(String),
+    AtTimestamp(Timestamp),
 }
 
 /// What to do when an item that was an event was changed in its table.

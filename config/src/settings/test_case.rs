@@ -1,4 +1,4 @@
-use foldstream_model::{Map, Value};
+use foldstream_model::{Map, Timestamp, Value};
 
 use super::{Name, Spanned};
 
@@ -24,10 +24,8 @@ pub struct GivenEvent {
     pub sequence: Option<u64>,
     pub id: Option<String>,
     pub schema_version: u32,
-    /// RFC 3339.
-    pub recorded_at: Option<Spanned<String>>,
-    /// RFC 3339.
-    pub effective_at: Option<Spanned<String>>,
+    pub recorded_at: Option<Timestamp>,
+    pub effective_at: Option<Timestamp>,
     pub payload: Map,
     pub metadata: Map,
 }

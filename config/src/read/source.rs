@@ -1,0 +1,130 @@
+use super::{Fields, Reader, event, operation, section};
+use crate::{
+    settings::{
+        EventMapping, Name, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Source, SourceKind, Spanned,
+        Start, Upcaster,
+    },
+    yaml::Node,
+};
+
+const ON_MODIFY: [(&str, OnModify); 3] =
+    [("ignore", OnModify::Ignore), ("redact", OnModify::Redact), ("park", OnModify::Park)];
+const ON_REMOVE: [(&str, OnRemove); 2] = [("ignore", OnRemove::Ignore), ("park", OnRemove::Park)];
+const ON_NEWER_SCHEMA: [(&str, OnNewerSchema); 3] =
+    [("wait", OnNewerSchema::Wait), ("park", OnNewerSchema::Park), ("ignore", OnNewerSchema::Ignore)];
+const ON_UNKNOWN_TYPE: [(&str, OnUnknownType); 2] =
+    [("ignore", OnUnknownType::Ignore), ("park", OnUnknownType::Park)];
+
+const DEFAULT_SHARDS: u32 = 4;
+/// A Kinesis stream has no more without asking AWS.
+const MOST_SHARDS: u32 = 1_000;
+
+pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node) -> Option<Source> {
+    let mut fields = Fields::of(reader, node, "the settings of a source")?;
+    let kind = kind(reader, &mut fields, name);
+    let start = start(reader, &mut fields);
+    let include = fields.optional(reader, "include", |reader, node| reader.expression(node, "`include`"));
+    let event = fields.optional(reader, "event", event::mapping);
+    let upcasters = fields.or(reader, "upcasters", Vec::new(), |r, node| section::list(r, node, upcaster));
+    let on_modify = fields.word(reader, "on_modify", &ON_MODIFY);
+    let on_remove = fields.word(reader, "on_remove", &ON_REMOVE);
+    let on_newer_schema = fields.word(reader, "on_newer_schema", &ON_NEWER_SCHEMA);
+    let types = fields.optional(reader, "types", |r, node| section::texts(r, node, "an event type"));
+    let on_unknown_type = fields.word(reader, "on_unknown_type", &ON_UNKNOWN_TYPE);
+    fields.finish(reader);
+    let upcasters = upcasters?;
+    refuse_double_upcasters(reader, &upcasters);
+    Some(Source {
+        place: name.place,
+        kind: kind?,
+        start: start?,
+        include: include?,
+        event: event?.unwrap_or_else(EventMapping::default),
+        upcasters,
+        on_modify: on_modify?,
+        on_remove: on_remove?,
+        on_newer_schema: on_newer_schema?,
+        types: types?,
+        on_unknown_type: on_unknown_type?,
+    })
+}
+
+fn kind(
+    reader: &mut Reader<'_>,
+    fields: &mut Fields<'_>,
+    name: &Spanned<Name>,
+) -> Option<Spanned<SourceKind>> {
+    let words = ["local", "kinesis", "dynamodb_streams", "kafka"];
+    let word = fields.word(reader, "kind", &words.map(|word| (word, word)))?;
+    let kind = match word.value {
+        "kinesis" => SourceKind::Kinesis { stream: text(reader, fields, "stream", "a stream's name")? },
+        "dynamodb_streams" => {
+            SourceKind::DynamodbStreams { table: text(reader, fields, "table", "a table's name")? }
+        }
+        "kafka" => {
+            let brokers =
+                fields.required(reader, "brokers", |r, node| section::texts(r, node, "a broker's host:port"));
+            let topic = text(reader, fields, "topic", "a topic's name");
+            SourceKind::Kafka {
+                brokers: brokers?.into_iter().map(|broker| broker.value).collect(),
+                topic: topic?,
+            }
+        }
+        _ => local(reader, fields, name)?,
+    };
+    Some(Spanned::new(kind, word.place))
+}
+
+fn local(reader: &mut Reader<'_>, fields: &mut Fields<'_>, name: &Spanned<Name>) -> Option<SourceKind> {
+    let stream = fields.or(reader, "stream", name.to_string(), |reader, node| {
+        reader.name(node, "the name of an embedded stream").map(|name| name.to_string())
+    });
+    let shards =
+        fields.or(reader, "shards", DEFAULT_SHARDS, |r, node| r.small_integer(node, 1..=MOST_SHARDS));
+    let retention = fields.optional(reader, "retention", Reader::duration);
+    Some(SourceKind::Local { stream: stream?, shards: shards?, retention: retention? })
+}
+
+fn text(reader: &mut Reader<'_>, fields: &mut Fields<'_>, field: &'static str, what: &str) -> Option<String> {
+    fields.required(reader, field, |reader, node| reader.text(node, what))
+}
+
+fn start(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Spanned<Start>> {
+    let words = ["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"];
+    let word = fields.word(reader, "start", &words.map(|word| (word, word)))?;
+    let start = match word.value {
+        "AT_TIMESTAMP" => {
+            Start::AtTimestamp(fields.required(reader, "start_timestamp", Reader::timestamp)?)
+        }
+        "LATEST" => Start::Latest,
+        _ => Start::TrimHorizon,
+    };
+    Some(Spanned::new(start, word.place))
+}
+
+fn upcaster(reader: &mut Reader<'_>, node: &Node) -> Option<Upcaster> {
+    let mut fields = Fields::of(reader, node, "an upcaster")?;
+    let event = fields.required(reader, "event", |reader, node| reader.spanned_text(node, "an event type"));
+    let from = fields.required(reader, "from", |reader, node| {
+        reader.small_integer(node, 0..=u32::MAX - 1).map(|version| Spanned::new(version, node.place))
+    });
+    let changes = operation::upcaster_changes(reader, &mut fields);
+    let place = fields.place();
+    fields.finish(reader);
+    Some(Upcaster { place, event: event?, from: from?, changes: changes? })
+}
+
+fn refuse_double_upcasters(reader: &mut Reader<'_>, upcasters: &[Upcaster]) {
+    for (index, upcaster) in upcasters.iter().enumerate() {
+        let same = |earlier: &&Upcaster| {
+            earlier.event.value == upcaster.event.value && earlier.from.value == upcaster.from.value
+        };
+        if let Some(earlier) = upcasters.iter().take(index).find(same) {
+            let message = format!(
+                "{} of schema version {} is already lifted on line {}",
+                upcaster.event.value, upcaster.from.value, earlier.place.line
+            );
+            reader.error(upcaster.place, message, "put all changes into one upcaster");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the file format knows and this version has not.
+
+use crate::{
+    diagnostic::{Diagnostic, Place},
+    settings::{
+        Config, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, SinkKind, Source,
+        SourceKind,
+    },
+};
+
+/// Everything in a well-formed file that this version cannot do, as errors, in the order of the file's lines.
+pub fn unavailable(config: &Config) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut refuse = |place: Place, path: String, what: &str, help: &str| {
+        let message = format!("{what} is not available in this version");
+        found.push(config.file.error(place, path, message).with_help(help));
+    };
+    for (name, source) in &config.sources {
+        check_source(&format!("sources.{name}"), source, &mut refuse);
+    }
+    for (name, sink) in &config.sinks {
+        let what = match sink.kind.value {
+            SinkKind::Local => continue,
+            SinkKind::Dynamodb { .. } => "a sink of kind dynamodb",
+            SinkKind::Opensearch { .. } => "a sink of kind opensearch",
+        };
+        refuse(sink.kind.place, format!("sinks.{name}.kind"), what, "use `kind: local`");
+    }
+    for (name, projection) in &config.projections {
+        let what = match projection.on_failure.value {
+            OnFailure::Stop => None,
+            OnFailure::Park => Some("`on_failure: park`"),
+            OnFailure::Discard => Some("`on_failure: discard`"),
+        };
+        if let Some(what) = what {
+            let help = "use `on_failure: stop`, which stops the projection in that shard before the event";
+            refuse(projection.on_failure.place, format!("projections.{name}.on_failure"), what, help);
+        }
+        if let Projector::Wasm(module) = &projection.projector {
+            let help = "write `handlers:`, or register a native projector";
+            refuse(module.place, format!("projections.{name}.projector"), "a projector in WebAssembly", help);
+        }
+    }
+    for (index, test) in config.tests.iter().enumerate() {
+        if let Some(parked) = test.parked.first() {
+            refuse(parked.place, format!("tests[{index}].parked"), "parking", "remove `parked:`");
+        }
+    }
+    found.sort_by_key(|diagnostic| diagnostic.place);
+    found
+}
+
+fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, String, &str, &str)) {
+    let kind = match source.kind.value {
+        SourceKind::Local { .. } => None,
+        SourceKind::Kinesis { .. } => Some("a source of kind kinesis"),
+        SourceKind::DynamodbStreams { .. } => Some("a source of kind dynamodb_streams"),
+        SourceKind::Kafka { .. } => Some("a source of kind kafka"),
+    };
+    if let Some(kind) = kind {
+        refuse(source.kind.place, format!("{path}.kind"), kind, "use `kind: local`");
+    }
+    let modify = match source.on_modify.value {
+        OnModify::Ignore => None,
+        OnModify::Redact => Some("`on_modify: redact`"),
+        OnModify::Park => Some("`on_modify: park`"),
+    };
+    let remove = (source.on_remove.value == OnRemove::Park).then_some("`on_remove: park`");
+    let newer = (source.on_newer_schema.value == OnNewerSchema::Park).then_some("`on_newer_schema: park`");
+    let unknown = (source.on_unknown_type.value == OnUnknownType::Park).then_some("`on_unknown_type: park`");
+    let choices = [
+        (modify, source.on_modify.place, "on_modify", "use `ignore`"),
+        (remove, source.on_remove.place, "on_remove", "use `ignore`"),
+        (newer, source.on_newer_schema.place, "on_newer_schema", "use `wait` or `ignore`"),
+        (unknown, source.on_unknown_type.place, "on_unknown_type", "use `ignore`"),
+    ];
+    for (what, place, field, help) in choices {
+        if let Some(what) = what {
+            refuse(place, format!("{path}.{field}"), what, help);
+        }
+    }
+}
