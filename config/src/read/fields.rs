@@ -94,6 +94,11 @@ impl<'n> Fields<'n> {
         self.entries.extract_if(.., |(key, _)| names.contains(&key.text.as_str())).collect()
     }
 
+    /// For a mapping of which it is not known which fields it has.
+    pub fn ignore_rest(&mut self) {
+        self.entries.clear();
+    }
+
     /// Reports the fields that are missing and those that are unknown.
     pub fn finish(mut self, reader: &mut Reader<'_>) {
         self.known.sort_unstable();

@@ -38,7 +38,13 @@ impl Config {
         let file = SourceFile::new(name, text);
         let (root, found) = crate::yaml::parse(&file);
         let mut reader = Reader::new(file, environment, found);
-        let config = root.and_then(|root| top::config(&mut reader, &root));
+        let config = match root {
+            Some(root) => top::config(&mut reader, &root),
+            None => {
+                reader.refuse_empty();
+                None
+            }
+        };
         let mut found = reader.into_found();
         match config {
             Some(config) if found.is_empty() => Ok(config),

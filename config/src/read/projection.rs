@@ -63,7 +63,7 @@ fn allowed_lateness(
 fn projector(reader: &mut Reader<'_>, fields: &mut Fields<'_>, name: &Spanned<Name>) -> Option<Projector> {
     let handlers = fields.optional(reader, "handlers", |r, node| {
         let handlers = section::list(r, node, handler)?;
-        if handlers.is_empty() {
+        if node.is_empty() {
             r.error(
                 node.place,
                 "there are no handlers",

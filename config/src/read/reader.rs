@@ -18,6 +18,13 @@ impl<'a> Reader<'a> {
         self.found
     }
 
+    /// There is no tree: if nothing says why, then there is no text either.
+    pub fn refuse_empty(&mut self) {
+        if self.found.is_empty() {
+            self.error(Place::new(1, 1), "the file is empty", "begin with `config_version: 1`");
+        }
+    }
+
     /// Runs `read` one step further down: at a field.
     pub fn at<R>(&mut self, field: &str, read: impl FnOnce(&mut Self) -> R) -> R {
         let step = if self.path.is_empty() { field.to_owned() } else { format!(".{field}") };

@@ -117,7 +117,8 @@ impl Reader<'_> {
         let number = if digits { found.text.parse().ok() } else { None };
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
-            self.refuse(node, &found, &what, "write it in plain digits");
+            let help = if digits { "choose one in that range" } else { "write it in plain digits" };
+            self.refuse(node, &found, &what, help);
         }
         number
     }

@@ -31,6 +31,9 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node)
     let on_newer_schema = fields.word(reader, "on_newer_schema", &ON_NEWER_SCHEMA);
     let types = fields.optional(reader, "types", |r, node| section::texts(r, node, "an event type"));
     let on_unknown_type = fields.word(reader, "on_unknown_type", &ON_UNKNOWN_TYPE);
+    if kind.is_none() {
+        fields.ignore_rest();
+    }
     fields.finish(reader);
     let upcasters = upcasters?;
     refuse_double_upcasters(reader, &upcasters);

@@ -11,11 +11,18 @@ pub(super) fn test_case(reader: &mut Reader<'_>, node: &Node) -> Option<TestCase
     let mut fields = Fields::of(reader, node, "a test")?;
     let name = fields.required(reader, "name", |reader, node| reader.spanned_text(node, "a test's name"));
     let given = fields.required(reader, "given", |r, node| section::list(r, node, given_event));
-    let expect = fields.or(reader, "expect", Vec::new(), expected_documents);
-    let parked = fields.or(reader, "parked", Vec::new(), |r, node| section::list(r, node, parked));
+    let mut expects = false;
+    let expect = fields.or(reader, "expect", Vec::new(), |reader, node| {
+        expects |= !node.is_empty();
+        expected_documents(reader, node)
+    });
+    let parked = fields.or(reader, "parked", Vec::new(), |reader, node| {
+        expects |= !node.is_empty();
+        section::list(reader, node, parked)
+    });
     let place = fields.place();
     fields.finish(reader);
-    if expect.as_ref().is_some_and(Vec::is_empty) && parked.as_ref().is_some_and(Vec::is_empty) {
+    if !expects {
         reader.error(
             place,
             "the test expects nothing",

@@ -62,3 +62,9 @@ impl<T> Deref for Spanned<T> {
         &self.value
     }
 }
+
+impl<T: fmt::Display> fmt::Display for Spanned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}

@@ -45,6 +45,15 @@ impl Node {
         matches!(&self.kind, Kind::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null"))
     }
 
+    /// A list or mapping of nothing, or nothing at all.
+    pub fn is_empty(&self) -> bool {
+        match &self.kind {
+            Kind::Scalar { .. } => self.is_null(),
+            Kind::List(items) => items.is_empty(),
+            Kind::Map(entries) => entries.is_empty(),
+        }
+    }
+
     pub fn is_expression(&self) -> bool {
         matches!(&self.kind, Kind::Scalar { text, .. } if text.starts_with('=') && !text.starts_with("=="))
     }

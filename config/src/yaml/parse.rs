@@ -24,7 +24,7 @@ pub(crate) fn parse(file: &SourceFile) -> (Option<Node>, Vec<Diagnostic>) {
         let (events, error) = scan(&masked);
         if let Some(trap) = first_trap(&text, &events).filter(|_| found.len() < MOST_TRAPS) {
             found.push(explain(file, &original, &trap));
-            // What was cut off is made harmless without moving anything, so that later mistakes are found at
+            // The whole of it is made harmless without moving anything, so that later mistakes are found at
             // their places.
             mask(&mut text, &trap);
             continue;
@@ -55,7 +55,7 @@ fn scan(text: &str) -> (Vec<(Event<'_>, Span)>, Option<ScanError>) {
 }
 
 fn mask(text: &mut [char], trap: &Trap) {
-    for c in text.iter_mut().take(trap.end).skip(trap.cut).filter(|c| !c.is_whitespace()) {
+    for c in text.iter_mut().take(trap.end).skip(trap.start).filter(|c| !c.is_whitespace()) {
         *c = '_';
     }
 }
@@ -82,7 +82,7 @@ fn syntax_error(file: &SourceFile, error: &ScanError) -> Diagnostic {
     let place = place(error.marker());
     let found = file.error(place, "", format!("this is not YAML: {}", error.info()));
     let line = file.line(place.line);
-    if line.trim_start().starts_with('\t') {
+    if line.trim_start_matches(' ').starts_with('\t') {
         found.with_help("YAML is indented with blanks, never with tabs")
     } else if error.info().contains("mapping values are not allowed") {
         found.with_help(

@@ -9,7 +9,9 @@ use saphyr_parser::{Event, ScalarStyle, Span};
 /// A text that YAML has cut.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Trap {
-    /// Index (in characters) of the first character that is cut off, blanks aside.
+    /// Index (in characters) of the first character behind the `=` or the `$`.
+    pub start: usize,
+    /// Index of the first character that is cut off, blanks aside.
     pub cut: usize,
     /// Index after the last character that was probably meant to belong to the text.
     pub end: usize,
@@ -56,7 +58,7 @@ fn cut_expression(text: &[char], span: &Span, flow: bool) -> Option<Trap> {
         '#' => "` #`, which begins a comment",
         _ => "a line break",
     };
-    Some(Trap { cut, end, cause, is_expression: true })
+    Some(Trap { start: span.start.index() + 1, cut, end, cause, is_expression: true })
 }
 
 /// `${NAME}` in `{ }`, which YAML ends before the bracket.
@@ -68,7 +70,7 @@ fn cut_variable(text: &[char], span: &Span, flow: bool) -> Option<Trap> {
     }
     let rest = text.get(cut..)?.iter().take_while(|c| **c != '\n');
     let length = rest.clone().position(|c| *c == '}').map_or(rest.count(), |closing| closing + 1);
-    Some(Trap { cut, end: cut + length, cause: "`${`", is_expression: false })
+    Some(Trap { start: cut, cut, end: cut + length, cause: "`${`", is_expression: false })
 }
 
 /// Follows quotes and brackets from `start`. A line break ends the text unless YAML itself has read on past
