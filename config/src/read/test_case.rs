@@ -1,9 +1,9 @@
-use foldstream_model::{Map, Value};
+use foldstream_model::Map;
 
 use super::{Fields, Reader, section};
 use crate::{
     diagnostic::Place,
-    settings::{DocumentName, ExpectedDocument, GivenEvent, Name, Spanned, TestCase},
+    settings::{DocumentName, Expectation, ExpectedDocument, GivenEvent, Name, Spanned, TestCase},
     yaml::{Kind, Node},
 };
 
@@ -72,15 +72,15 @@ fn expected_documents(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Expect
     for (key, fields) in entries {
         documents.extend(reader.at(&key.text, |reader| {
             let document = document_name(reader, &key.text, key.place)?;
-            Some(ExpectedDocument { document, fields: expected_fields(reader, fields)? })
+            Some(ExpectedDocument { document, expectation: expected_fields(reader, fields)? })
         }));
     }
     Some(documents)
 }
 
-fn expected_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Option<Vec<(Spanned<String>, Value)>>> {
+fn expected_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Expectation> {
     if node.is_null() {
-        return Some(None);
+        return Some(Expectation::Absent);
     }
     let Kind::Map(entries) = &node.kind else {
         let help = "write `{ field: value }`, or `null` for a document that must not exist";
@@ -96,7 +96,7 @@ fn expected_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Option<Vec<(S
         let value = reader.at(&key.text, |reader| reader.literal(value))?;
         fields.push((Spanned::new(key.text.clone(), key.place), value));
     }
-    Some(Some(fields))
+    Some(Expectation::Fields(fields))
 }
 
 fn parked(reader: &mut Reader<'_>, node: &Node) -> Option<Spanned<DocumentName>> {

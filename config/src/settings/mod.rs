@@ -26,7 +26,7 @@ pub use sink::{Sink, SinkKind};
 pub use source::{
     OnModify, OnNewerSchema, OnRemove, OnUnknownType, Source, SourceKind, Start, Upcaster, UpcasterChange,
 };
-pub use test_case::{DocumentName, ExpectedDocument, GivenEvent, TestCase};
+pub use test_case::{DocumentName, Expectation, ExpectedDocument, GivenEvent, TestCase};
 
 /// The value of `config_version` that this crate reads.
 pub const CONFIG_VERSION: u32 = 1;

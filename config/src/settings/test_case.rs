@@ -38,11 +38,18 @@ pub struct DocumentName {
     pub key: String,
 }
 
-/// A document that a test expects: the fields that are named have these values, others may exist. A field
-/// that is null must be absent.
+/// A document that a test expects.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpectedDocument {
     pub document: Spanned<DocumentName>,
-    /// None, written `null`: there must be no such document.
-    pub fields: Option<Vec<(Spanned<String>, Value)>>,
+    pub expectation: Expectation,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expectation {
+    /// Written `null`: there must be no such document.
+    Absent,
+    /// These fields have these values, others may exist; a field that is null must be absent. In the order of
+    /// the file.
+    Fields(Vec<(Spanned<String>, Value)>),
 }
