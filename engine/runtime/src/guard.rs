@@ -1,1 +1,191 @@
+//! What a document's guard says of an event: apply it, leave it out, or call it late.
+//!
+//! Pure decisions; the lanes read, fold and write by them. Correctness rests on them and on the condition of each write
+//! alone: whoever was delayed, woke up late or asks twice finds its events covered and does nothing.
 
+mod places;
+
+#[cfg(test)]
+mod tests;
+
+use foldstream_model::{
+    DocumentKey, Epoch, Error, Fed, Guard, OrderKey, Ordering, Place, Result, Sequence, ShardNumber,
+    ShardPlaces, StreamId, Timestamp,
+};
+
+pub use places::{advance, close, covers, is_closed, shrink};
+
+/// Where an event comes from, as guards see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub shard: ShardNumber,
+    /// Where it was released.
+    pub place: Place,
+    pub stream: StreamId,
+    pub sequence: Sequence,
+    /// When it was recorded, raised to that of the stream's previous event. Only `global` projections look at it.
+    pub recorded_at: Timestamp,
+}
+
+impl Origin {
+    pub fn order_key(&self) -> OrderKey {
+        OrderKey { recorded_at: self.recorded_at, stream: self.stream.clone(), sequence: self.sequence }
+    }
+
+    /// What [`Origin::order_key`] compares by, borrowed.
+    pub fn order(&self) -> (Timestamp, &StreamId, Sequence) {
+        (self.recorded_at, &self.stream, self.sequence)
+    }
+}
+
+/// What is to be done with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    Apply,
+    /// The document has it, or it was recorded as late.
+    Duplicate,
+    /// `global` only: the document is beyond it, and no merge had read it when that was written.
+    Late,
+}
+
+/// A document's guard in the hands of one fold: judges events, moves with each one that is applied, and becomes the
+/// guard to be written.
+#[derive(Debug, Clone)]
+pub struct Judge<'a> {
+    key: &'a DocumentKey,
+    epoch: Epoch,
+    standing: Standing,
+    moved: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Standing {
+    Stream(Option<(StreamId, Sequence)>),
+    Shards { revision: u64, places: ShardPlaces },
+    Ordered { revision: u64, key: Option<OrderKey>, read: ShardPlaces },
+}
+
+impl<'a> Judge<'a> {
+    /// Starts from what is stored. A guard of a lower epoch counts as none. `Fenced`: it is of a higher epoch.
+    /// `Internal`: it was written under another ordering.
+    pub fn new(
+        key: &'a DocumentKey,
+        ordering: Ordering,
+        epoch: Epoch,
+        stored: Option<&Guard>,
+    ) -> Result<Self> {
+        let fed = match stored {
+            Some(guard) if guard.epoch > epoch => {
+                return Err(Error::fenced(format!(
+                    "the document was rebuilt meanwhile: document={key} epoch={} stored_epoch={}",
+                    epoch.0, guard.epoch.0
+                )));
+            }
+            Some(guard) if guard.epoch == epoch => Some(&guard.fed),
+            _ => None,
+        };
+        let standing = match (ordering, fed) {
+            (Ordering::PerStream, None) => Standing::Stream(None),
+            (Ordering::PerStream, Some(Fed::Stream { stream, sequence })) => {
+                Standing::Stream(Some((stream.clone(), *sequence)))
+            }
+            (Ordering::Commutative, None) => Standing::Shards { revision: 0, places: ShardPlaces::default() },
+            (Ordering::Commutative, Some(Fed::Shards { revision, places })) => {
+                Standing::Shards { revision: *revision, places: places.clone() }
+            }
+            (Ordering::Global, None) => {
+                Standing::Ordered { revision: 0, key: None, read: ShardPlaces::default() }
+            }
+            (Ordering::Global, Some(Fed::Ordered { revision, key, read })) => {
+                Standing::Ordered { revision: *revision, key: key.clone(), read: read.clone() }
+            }
+            (_, Some(_)) => {
+                return Err(Error::internal(format!(
+                    "the document was written under another ordering: document={key} ordering={ordering:?}; \
+                     give the projection a new version"
+                )));
+            }
+        };
+        Ok(Self { key, epoch, standing, moved: false })
+    }
+
+    /// `Poison`: the document belongs to another stream.
+    pub fn judge(&self, origin: &Origin) -> Result<Judgement> {
+        Ok(match &self.standing {
+            Standing::Stream(None) => Judgement::Apply,
+            Standing::Stream(Some((stream, _))) if *stream != origin.stream => {
+                return Err(Error::poison(format!(
+                    "two streams write one document of a per_stream projection: document={} stream={} other={stream}; \
+                     make the key contain the stream id, or the projection commutative",
+                    self.key, origin.stream
+                )));
+            }
+            Standing::Stream(Some((_, sequence))) if origin.sequence <= *sequence => Judgement::Duplicate,
+            Standing::Stream(Some(_)) => Judgement::Apply,
+            Standing::Shards { places, .. } if covers(places, origin.shard, &origin.place) => {
+                Judgement::Duplicate
+            }
+            Standing::Shards { .. } => Judgement::Apply,
+            Standing::Ordered { key, read, .. } => match key {
+                Some(key) if origin.order() <= (key.recorded_at, &key.stream, key.sequence) => {
+                    if covers(read, origin.shard, &origin.place) {
+                        Judgement::Duplicate
+                    } else {
+                        Judgement::Late
+                    }
+                }
+                _ => Judgement::Apply,
+            },
+        })
+    }
+
+    /// The event was applied.
+    pub fn advance(&mut self, origin: &Origin) {
+        self.moved = true;
+        match &mut self.standing {
+            Standing::Stream(Some((_, sequence))) => *sequence = origin.sequence,
+            Standing::Stream(standing) => *standing = Some((origin.stream.clone(), origin.sequence)),
+            Standing::Shards { places, .. } => advance(places, origin.shard, &origin.place),
+            Standing::Ordered { key, .. } => *key = Some(origin.order_key()),
+        }
+    }
+
+    /// Whether the writer of this guard had read further than `read`, in a shard that is not `closed`: then events may
+    /// be missing here that the guard would call duplicates, and this reader must read on before it writes.
+    pub fn is_ahead_of(&self, read: &ShardPlaces, closed: &ShardPlaces) -> bool {
+        let Standing::Ordered { read: stored, .. } = &self.standing else { return false };
+        stored.places.iter().any(|(shard, place)| !covers(read, *shard, place) && !is_closed(closed, *shard))
+    }
+
+    /// The order key that the document stands at; `global` only.
+    pub fn order_key(&self) -> Option<&OrderKey> {
+        let Standing::Ordered { key, .. } = &self.standing else { return None };
+        key.as_ref()
+    }
+
+    /// The guard to be written, with the places of closed shards shrunk and, for `global`, how far the merge has read.
+    /// None when no event was applied.
+    pub fn into_guard(self, closed: &ShardPlaces, merge_read: &ShardPlaces) -> Option<Guard> {
+        if !self.moved {
+            return None;
+        }
+        let fed = match self.standing {
+            Standing::Stream(standing) => {
+                let (stream, sequence) = standing?;
+                Fed::Stream { stream, sequence }
+            }
+            Standing::Shards { revision, mut places } => {
+                shrink(&mut places, closed);
+                Fed::Shards { revision: revision.saturating_add(1), places }
+            }
+            Standing::Ordered { revision, key, mut read } => {
+                for (shard, place) in &merge_read.places {
+                    advance(&mut read, *shard, place);
+                }
+                shrink(&mut read, closed);
+                Fed::Ordered { revision: revision.saturating_add(1), key, read }
+            }
+        };
+        Some(Guard { epoch: self.epoch, fed })
+    }
+}

@@ -1,1 +1,353 @@
+//! Lanes: the one place in a process where a document is changed.
+//!
+//! A lane buffers the touches of its documents, says which documents it must read and what it would write, is told
+//! how that went, and tells what has settled. It folds all that waits for a document into one write. Between a document's
+//! write and its outcome nothing else is done to it; a conflict replaces the base, judges all events anew and folds
+//! again; a write of unknown outcome is read back before anything is believed.
 
+mod words;
+mod cache;
+mod outbox;
+mod fold;
+mod buffer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
+    num::NonZeroUsize,
+};
+
+use foldstream_model::{
+    DocumentKey, ShardNumber, ShardPlaces, Timestamp,
+    ports::{DocumentWrite, StoredDocument, Written},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::{
+    buffer::{Buffer, Flight, Phase, Turn},
+    cache::Cache,
+    fold::Rules,
+    outbox::Outbox,
+};
+use crate::guard;
+
+pub use words::{BatchId, Bounds, Delivery, LaneOptions, LanePoison, LateEvent, LineId};
+
+/// The lane that a document belongs to.
+pub fn lane_of(key: &DocumentKey, lanes: NonZeroUsize) -> usize {
+    let lanes = u64::try_from(lanes.get()).unwrap_or(u64::MAX);
+    usize::try_from(xxh3_64(key.as_str().as_bytes()) % lanes).unwrap_or(0)
+}
+
+/// A sequential buffer of documents of one projection.
+///
+/// Its driver delivers, then asks [`Lane::to_read`] and [`Lane::to_write`] and answers each document with
+/// [`Lane::loaded`], [`Lane::written`] or [`Lane::unknown`], and takes what the lane has to tell. Reads and writes of
+/// different documents may be under way at once.
+pub struct Lane {
+    rules: Rules,
+    buffers: HashMap<DocumentKey, Buffer>,
+    cache: Cache,
+    unread: VecDeque<DocumentKey>,
+    ready: VecDeque<DocumentKey>,
+    /// By the watermark that they wait for.
+    early: BTreeSet<(Timestamp, DocumentKey)>,
+    /// How many writes have no known outcome.
+    writing: usize,
+    out: Outbox,
+}
+
+impl Lane {
+    pub fn new(options: LaneOptions) -> Self {
+        let LaneOptions { ordering, epoch, cache_bytes } = options;
+        Self {
+            rules: Rules { ordering, epoch, closed: ShardPlaces::default(), bounds: None },
+            buffers: HashMap::new(),
+            cache: Cache::new(cache_bytes),
+            unread: VecDeque::new(),
+            ready: VecDeque::new(),
+            early: BTreeSet::new(),
+            writing: 0,
+            out: Outbox::default(),
+        }
+    }
+
+    /// Takes a touch. Those of one shard come in the order of their places within a line; no two lines deliver of one
+    /// shard at once.
+    pub fn deliver(&mut self, delivery: Delivery) {
+        self.out.undone += 1;
+        self.out.bytes += delivery.bytes;
+        if let Some(buffer) = self.buffers.get_mut(&delivery.touch.key) {
+            if buffer.is_blocked(self.rules.ordering, &delivery.origin) {
+                self.out.undone -= 1;
+                buffer.held.push(delivery);
+                return;
+            }
+            match buffer.phase {
+                Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, &delivery.touch.key),
+                Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &delivery.touch.key),
+                _ => {}
+            }
+            buffer.pending.push(delivery);
+            return;
+        }
+        let key = delivery.touch.key.clone();
+        let mut buffer = Buffer::new(self.cache.take(&key));
+        let queue = if buffer.phase == Phase::Ready { &mut self.ready } else { &mut self.unread };
+        queue.push_back(key.clone());
+        buffer.pending.push(delivery);
+        self.buffers.insert(key, buffer);
+    }
+
+    /// `global` only, instead of [`Lane::deliver`]: takes all that the merge has read for this lane up to the bounds.
+    /// Every lane of the projection is told all bounds, in order.
+    pub fn merged(&mut self, deliveries: impl IntoIterator<Item = Delivery>, bounds: Bounds) {
+        for delivery in deliveries {
+            let Delivery { origin, .. } = &delivery;
+            debug_assert!(
+                guard::covers(&bounds.read, origin.shard, &origin.place),
+                "delivered beyond the bounds"
+            );
+            self.deliver(delivery);
+        }
+        while let Some((due, _)) = self.early.first()
+            && *due <= bounds.watermark
+            && let Some((_, key)) = self.early.pop_first()
+        {
+            if let Some(buffer) = self.buffers.get_mut(&key)
+                && buffer.phase == Phase::Early
+            {
+                enqueue(buffer, Phase::Ready, &mut self.ready, &key);
+            }
+        }
+        self.rules.bounds = Some(bounds);
+    }
+
+    /// At most `limit` documents that must be read; each is answered by [`Lane::loaded`].
+    pub fn to_read(&mut self, limit: usize) -> Vec<DocumentKey> {
+        let mut keys = Vec::new();
+        while keys.len() < limit
+            && let Some(key) = self.unread.pop_front()
+        {
+            let Some(buffer) = self.buffers.get_mut(&key) else { continue };
+            if buffer.phase != Phase::Unread {
+                continue;
+            }
+            if buffer.pending.is_empty() && buffer.flight.is_none() {
+                self.rest(&key);
+                continue;
+            }
+            buffer.phase = Phase::Reading;
+            keys.push(key);
+        }
+        keys
+    }
+
+    /// What is stored of a document that [`Lane::to_read`] named.
+    pub fn loaded(&mut self, key: &DocumentKey, stored: Option<StoredDocument>) {
+        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        if buffer.phase != Phase::Reading {
+            return;
+        }
+        match buffer.flight.take() {
+            Some(flight) if stored.as_ref().is_some_and(|stored| stored.guard == flight.put.guard) => {
+                self.finish(key, flight);
+            }
+            Some(flight) => self.conflict(key, flight, stored),
+            None => {
+                buffer.rebase(stored);
+                self.ready.push_back(key.clone());
+            }
+        }
+    }
+
+    /// At most `limit` writes, each of another document; each is answered by [`Lane::written`] or [`Lane::unknown`].
+    pub fn to_write(&mut self, limit: usize) -> Vec<DocumentWrite> {
+        let mut writes = Vec::new();
+        while writes.len() < limit
+            && let Some(key) = self.ready.pop_front()
+        {
+            let Some(buffer) = self.buffers.get_mut(&key) else { continue };
+            if buffer.phase != Phase::Ready {
+                continue;
+            }
+            let turn = buffer.turn(&key, &self.rules, &mut self.out);
+            writes.extend(self.follow(&key, turn));
+        }
+        writes
+    }
+
+    /// How a write ended.
+    pub fn written(&mut self, key: &DocumentKey, written: Written) {
+        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        let Some(flight) = buffer.flight.take() else { return };
+        match written {
+            Written::Done => self.finish(key, flight),
+            Written::Conflict(stored) => self.conflict(key, flight, stored),
+            Written::Rejected(error) => {
+                self.writing -= 1;
+                let at_most = flight.applied / 2;
+                buffer.land(flight);
+                let turn = buffer.fail(key, at_most, error, self.rules.ordering, &mut self.out);
+                self.follow(key, turn);
+            }
+        }
+    }
+
+    /// Nobody knows how these writes ended: they are read back.
+    pub fn unknown<'a>(&mut self, keys: impl IntoIterator<Item = &'a DocumentKey>) {
+        for key in keys {
+            if let Some(buffer) = self.buffers.get_mut(key)
+                && buffer.phase == Phase::Writing
+            {
+                enqueue(buffer, Phase::Unread, &mut self.unread, key);
+            }
+        }
+    }
+
+    /// The late events of this document that [`Lane::take_late`] gave are durable: it may move on.
+    pub fn late_recorded(&mut self, key: &DocumentKey) {
+        if let Some(buffer) = self.buffers.get_mut(key)
+            && buffer.phase == Phase::Recording
+        {
+            self.out.settle(mem::take(&mut buffer.late));
+            enqueue(buffer, Phase::Ready, &mut self.ready, key);
+        }
+    }
+
+    /// How many events of each batch have settled since the last call: applied by a write that was acknowledged,
+    /// covered by a guard that was stored, or recorded as late.
+    pub fn take_settled(&mut self) -> Vec<(LineId, BatchId, usize)> {
+        mem::take(&mut self.out.settled)
+            .into_iter()
+            .map(|((line, batch), count)| (line, batch, count))
+            .collect()
+    }
+
+    /// Events that could not be taken, since the last call. They and what has to wait behind them never settle; they
+    /// are forgotten with their line.
+    pub fn take_poison(&mut self) -> Vec<LanePoison> {
+        mem::take(&mut self.out.poison)
+    }
+
+    /// Late events, since the last call. Each of their documents rests until [`Lane::late_recorded`] names it.
+    pub fn take_late(&mut self) -> Vec<LateEvent> {
+        mem::take(&mut self.out.late)
+    }
+
+    /// The projection has settled all of this shard, which is sealed: guards shrink by it from now on.
+    pub fn closed(&mut self, shard: ShardNumber) {
+        guard::close(&mut self.rules.closed, shard);
+    }
+
+    /// Forgets all events of a reading that have not settled, as it was rewound, detached or stopped. A `global` lane
+    /// writes nothing more until it is told new bounds, which must not reach beyond what is then delivered again.
+    pub fn abandon(&mut self, line: LineId) {
+        self.rules.bounds = None;
+        self.out.settled.retain(|(of, _), _| *of != line);
+        self.out.poison.retain(|poison| poison.line != line);
+        for key in self.sorted_keys() {
+            let Some(buffer) = self.buffers.get_mut(&key) else { continue };
+            buffer.abandon(line, self.rules.ordering, &mut self.out);
+            match buffer.phase {
+                Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &key),
+                Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, &key),
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets what documents were known to hold, as others may have written them: a shard was won, or a projection has
+    /// rejoined the shared read.
+    pub fn clear_cache(&mut self) {
+        self.cache.clear();
+        for key in self.sorted_keys() {
+            if let Some(buffer) = self.buffers.get_mut(&key)
+                && matches!(buffer.phase, Phase::Ready | Phase::Early)
+            {
+                buffer.base = None;
+                enqueue(buffer, Phase::Unread, &mut self.unread, &key);
+            }
+        }
+    }
+
+    /// Nothing is under way, and nothing waits but what is held up by poison.
+    pub fn is_idle(&self) -> bool {
+        self.out.undone == 0 && self.writing == 0
+    }
+
+    /// How many events may yet settle.
+    pub fn undone(&self) -> usize {
+        self.out.undone
+    }
+
+    /// What the events in the lane weigh.
+    pub fn bytes(&self) -> usize {
+        self.out.bytes
+    }
+
+    fn follow(&mut self, key: &DocumentKey, turn: Turn) -> Option<DocumentWrite> {
+        let buffer = self.buffers.get_mut(key)?;
+        match turn {
+            Turn::Write(write) => {
+                self.writing += 1;
+                buffer.phase = Phase::Writing;
+                return Some(write);
+            }
+            Turn::Read => enqueue(buffer, Phase::Unread, &mut self.unread, key),
+            Turn::Record => buffer.phase = Phase::Recording,
+            Turn::Wait(due) => {
+                buffer.phase = Phase::Early;
+                self.early.insert((due, key.clone()));
+            }
+            Turn::Rest => self.rest(key),
+        }
+        None
+    }
+
+    /// The write is done: its events are settled, and what it has put is the base.
+    fn finish(&mut self, key: &DocumentKey, flight: Flight) {
+        self.writing -= 1;
+        self.out.settle(flight.deliveries);
+        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        buffer.at_most = buffer.at_most.saturating_mul(2);
+        buffer.rebase(Some(flight.put));
+        if buffer.pending.is_empty() { self.rest(key) } else { self.ready.push_back(key.clone()) }
+    }
+
+    fn conflict(&mut self, key: &DocumentKey, flight: Flight, stored: Option<StoredDocument>) {
+        self.writing -= 1;
+        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        buffer.land(flight);
+        buffer.rebase(stored);
+        self.ready.push_back(key.clone());
+    }
+
+    /// Nothing of the document is left to be done.
+    fn rest(&mut self, key: &DocumentKey) {
+        let Some(mut buffer) = self.buffers.remove(key) else { return };
+        if buffer.stops.is_empty() {
+            if let Some(stored) = buffer.base {
+                self.cache.put(key.clone(), stored);
+            }
+        } else {
+            buffer.phase = Phase::Held;
+            buffer.base = None;
+            self.buffers.insert(key.clone(), buffer);
+        }
+    }
+
+    fn sorted_keys(&self) -> Vec<DocumentKey> {
+        let mut keys: Vec<_> = self.buffers.keys().cloned().collect();
+        keys.sort();
+        keys
+    }
+}
+
+fn enqueue(buffer: &mut Buffer, phase: Phase, queue: &mut VecDeque<DocumentKey>, key: &DocumentKey) {
+    buffer.phase = phase;
+    queue.push_back(key.clone());
+}

@@ -1,0 +1,207 @@
+//! What a lane holds of one document that is not at rest.
+
+use std::mem;
+
+use foldstream_model::{
+    DocumentKey, Error, Ordering, Timestamp,
+    ports::{Condition, DocumentWrite, StoredDocument},
+};
+
+use super::{
+    fold::{Folded, Rules},
+    outbox::Outbox,
+    words::{Delivery, LineId},
+};
+use crate::guard::Origin;
+
+/// Where a document stands between two rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It must be read; so must one whose write has an unknown outcome.
+    Unread,
+    /// It is being read.
+    Reading,
+    /// Its base is known, and its events wait for their turn.
+    Ready,
+    /// `global`: nothing of it is due before the merge has come further.
+    Early,
+    /// `global`: its late events are being recorded.
+    Recording,
+    /// A write of it is under way.
+    Writing,
+    /// Nothing is left but what an event that could not be taken holds up.
+    Held,
+}
+
+/// What a turn has come to.
+pub(super) enum Turn {
+    Write(DocumentWrite),
+    Read,
+    Record,
+    Wait(Timestamp),
+    Rest,
+}
+
+/// A document with events that are not settled.
+pub(super) struct Buffer {
+    pub phase: Phase,
+    /// What is stored, as far as known; of use in the phases from `Ready` to `Recording`.
+    pub base: Option<StoredDocument>,
+    /// The base was read or written just now and not taken from the cache: what it cannot take is poison.
+    pub fresh: bool,
+    pub pending: Vec<Delivery>,
+    /// Events that are being recorded as late.
+    pub late: Vec<Delivery>,
+    /// The write under way, or of unknown outcome.
+    pub flight: Option<Flight>,
+    /// How many events the next write may apply; lowered to find the one that cannot be taken.
+    pub at_most: usize,
+    /// Events that could not be taken.
+    pub stops: Vec<Stop>,
+    /// What waits behind them, unsettled.
+    pub held: Vec<Delivery>,
+}
+
+/// A write, and the events that settle with it. The first one is applied by it.
+pub(super) struct Flight {
+    pub put: StoredDocument,
+    pub deliveries: Vec<Delivery>,
+    pub applied: usize,
+}
+
+/// An event that the document could not take.
+pub(super) struct Stop {
+    pub line: LineId,
+    pub origin: Origin,
+}
+
+impl Stop {
+    /// Whether an event must wait behind this one: all of its shard; in a `global` projection all that is ordered
+    /// after it, whatever the shard.
+    fn blocks(&self, ordering: Ordering, origin: &Origin) -> bool {
+        match ordering {
+            Ordering::Global => origin.order() > self.origin.order(),
+            Ordering::PerStream | Ordering::Commutative => origin.shard == self.origin.shard,
+        }
+    }
+}
+
+impl Buffer {
+    pub fn new(base: Option<StoredDocument>) -> Self {
+        Self {
+            phase: if base.is_some() { Phase::Ready } else { Phase::Unread },
+            base,
+            fresh: false,
+            pending: Vec::new(),
+            late: Vec::new(),
+            flight: None,
+            at_most: usize::MAX,
+            stops: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    pub fn is_blocked(&self, ordering: Ordering, origin: &Origin) -> bool {
+        self.stops.iter().any(|stop| stop.blocks(ordering, origin))
+    }
+
+    /// What the store has just said of the document is its base.
+    pub fn rebase(&mut self, stored: Option<StoredDocument>) {
+        self.phase = Phase::Ready;
+        self.base = stored;
+        self.fresh = true;
+    }
+
+    /// Settles what the base covers and folds what is due.
+    pub fn turn(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
+        let sorted = match rules.sort_out(key, self.base.as_ref(), &mut self.pending) {
+            Ok(sorted) => sorted,
+            Err(error) => return self.fail(key, 0, error, rules.ordering, out),
+        };
+        out.settle(sorted.duplicates);
+        if !sorted.late.is_empty() {
+            self.late = sorted.late;
+            out.late.extend(sorted.late_events);
+            return Turn::Record;
+        }
+        if self.pending.is_empty() {
+            return Turn::Rest;
+        }
+        if sorted.is_behind {
+            return Turn::Wait(Timestamp::MIN);
+        }
+        let due = rules.due(&self.pending);
+        if due == 0 {
+            return Turn::Wait(Rules::first_due(&self.pending));
+        }
+        let due = self.pending.get(..due).unwrap_or(&self.pending);
+        match rules.fold(key, self.base.take(), due, self.at_most) {
+            Ok(folded) => Turn::Write(self.take_off(key, folded)),
+            Err(failed) => self.fail(key, failed.applied, failed.error, rules.ordering, out),
+        }
+    }
+
+    /// Makes a fold the write under way.
+    fn take_off(&mut self, key: &DocumentKey, folded: Folded) -> DocumentWrite {
+        let Folded { base_guard, put, taken, applied } = folded;
+        let rest = self.pending.split_off(taken);
+        let deliveries = mem::replace(&mut self.pending, rest);
+        self.flight = Some(Flight { put: put.clone(), deliveries, applied });
+        let condition = base_guard.map_or(Condition::Absent, Condition::GuardIs);
+        DocumentWrite { key: key.clone(), condition, put }
+    }
+
+    /// The write was not done: its events stand again before those that came after them.
+    pub fn land(&mut self, mut flight: Flight) {
+        flight.deliveries.append(&mut self.pending);
+        self.pending = flight.deliveries;
+    }
+
+    /// A write of more than `at_most` events cannot be. If it cannot be of any, on a base that is not an old one, then
+    /// the first event is poison.
+    pub fn fail(
+        &mut self,
+        key: &DocumentKey,
+        at_most: usize,
+        error: Error,
+        ordering: Ordering,
+        out: &mut Outbox,
+    ) -> Turn {
+        self.at_most = at_most.max(1);
+        self.base = None;
+        if at_most == 0 && self.fresh && !self.pending.is_empty() {
+            let first = self.pending.remove(0);
+            self.at_most = usize::MAX;
+            self.stops.push(Stop { line: first.line, origin: first.origin.clone() });
+            out.refuse(key, first, error);
+            self.hold(ordering, out);
+        }
+        if self.pending.is_empty() { Turn::Rest } else { Turn::Read }
+    }
+
+    /// Sets aside what has to wait behind events that could not be taken.
+    fn hold(&mut self, ordering: Ordering, out: &mut Outbox) {
+        let (held, pending) = mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|delivery| self.is_blocked(ordering, &delivery.origin));
+        self.pending = pending;
+        out.undone -= held.len();
+        self.held.extend(held);
+    }
+
+    /// Forgets the events of a reading, and what only they held up is pending again.
+    pub fn abandon(&mut self, line: LineId, ordering: Ordering, out: &mut Outbox) {
+        let flying = self.flight.iter_mut().map(|flight| &mut flight.deliveries);
+        for deliveries in [&mut self.pending, &mut self.late].into_iter().chain(flying) {
+            deliveries
+                .extract_if(.., |delivery| delivery.line == line)
+                .for_each(|delivery| out.forget(&delivery));
+        }
+        self.stops.retain(|stop| stop.line != line);
+        for delivery in mem::take(&mut self.held) {
+            out.undone += 1;
+            if delivery.line == line { out.forget(&delivery) } else { self.pending.push(delivery) }
+        }
+        self.hold(ordering, out);
+    }
+}

@@ -1,0 +1,137 @@
+//! Folding a document's pending events on what is stored.
+
+use std::mem;
+
+use foldstream_model::{
+    DocumentKey, Epoch, Error, Guard, Ordering, Result, ShardPlaces, Timestamp, ports::StoredDocument,
+};
+
+use super::words::{Bounds, Delivery, LateEvent};
+use crate::guard::{Judge, Judgement};
+
+/// By what a lane folds.
+pub(super) struct Rules {
+    pub ordering: Ordering,
+    pub epoch: Epoch,
+    /// Shards of which the projection has settled everything.
+    pub closed: ShardPlaces,
+    /// `global`: how far the merge has come, where that is known.
+    pub bounds: Option<Bounds>,
+}
+
+/// What the stored guard says of the pending events; those to be applied stay pending.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub duplicates: Vec<Delivery>,
+    pub late: Vec<Delivery>,
+    pub late_events: Vec<LateEvent>,
+    /// `global`: whoever wrote the stored guard had read further than this merge.
+    pub is_behind: bool,
+}
+
+/// What to write, and how many of the pending events settle with it.
+pub(super) struct Folded {
+    pub base_guard: Option<Guard>,
+    pub put: StoredDocument,
+    pub taken: usize,
+    pub applied: usize,
+}
+
+/// The event behind the first `applied` ones cannot be applied.
+pub(super) struct Failed {
+    pub applied: usize,
+    pub error: Error,
+}
+
+impl Rules {
+    /// Puts the pending events in their order, and takes out what is a duplicate or late by the stored guard.
+    pub fn sort_out(
+        &self,
+        key: &DocumentKey,
+        stored: Option<&StoredDocument>,
+        pending: &mut Vec<Delivery>,
+    ) -> Result<Sorted> {
+        if self.ordering == Ordering::Global {
+            pending.sort_by(|a, b| a.origin.order().cmp(&b.origin.order()));
+        }
+        let judge = Judge::new(key, self.ordering, self.epoch, stored.map(|stored| &stored.guard))?;
+        // A document of another stream is the fold's to refuse.
+        let judgement = |delivery: &Delivery| judge.judge(&delivery.origin).unwrap_or(Judgement::Apply);
+        let mut sorted = Sorted::default();
+        if let Some(bounds) = &self.bounds {
+            sorted.is_behind = judge.is_ahead_of(&bounds.read, &self.closed);
+        }
+        if pending.iter().all(|delivery| judgement(delivery) == Judgement::Apply) {
+            return Ok(sorted);
+        }
+        for delivery in mem::take(pending) {
+            match judgement(&delivery) {
+                Judgement::Apply => pending.push(delivery),
+                Judgement::Duplicate => sorted.duplicates.push(delivery),
+                Judgement::Late => {
+                    let (key, origin) = (key.clone(), delivery.origin.clone());
+                    sorted.late_events.extend(judge.order_key().cloned().map(|behind| LateEvent {
+                        key,
+                        origin,
+                        behind,
+                    }));
+                    sorted.late.push(delivery);
+                }
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// How many of the pending events may be written by now.
+    pub fn due(&self, pending: &[Delivery]) -> usize {
+        match (self.ordering, &self.bounds) {
+            (Ordering::PerStream | Ordering::Commutative, _) => pending.len(),
+            (Ordering::Global, None) => 0,
+            (Ordering::Global, Some(bounds)) => {
+                pending.partition_point(|delivery| delivery.origin.recorded_at <= bounds.watermark)
+            }
+        }
+    }
+
+    /// When the first of the pending events may be written.
+    pub fn first_due(pending: &[Delivery]) -> Timestamp {
+        pending.first().map_or(Timestamp::MIN, |first| first.origin.recorded_at)
+    }
+
+    /// Folds events that are due, of which the stored guard covers none, on what is stored; applies at most `at_most`.
+    pub fn fold(
+        &self,
+        key: &DocumentKey,
+        stored: Option<StoredDocument>,
+        due: &[Delivery],
+        at_most: usize,
+    ) -> Result<Folded, Failed> {
+        let (base_guard, mut document) =
+            stored.map_or((None, None), |stored| (Some(stored.guard), stored.document));
+        if base_guard.as_ref().is_some_and(|guard| guard.epoch < self.epoch) {
+            document = None;
+        }
+        let (mut taken, mut applied) = (0, 0);
+        let failed = |applied| move |error| Failed { applied, error };
+        let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref()).map_err(failed(0))?;
+        for delivery in due {
+            if judge.judge(&delivery.origin).map_err(failed(applied))? == Judgement::Apply {
+                if applied == at_most {
+                    break;
+                }
+                delivery.touch.change.apply(&mut document).map_err(failed(applied))?;
+                judge.advance(&delivery.origin);
+                applied += 1;
+            }
+            taken += 1;
+        }
+        let nothing = ShardPlaces::default();
+        let read = self.bounds.as_ref().map_or(&nothing, |bounds| &*bounds.read);
+        match judge.into_guard(&self.closed, read) {
+            Some(guard) => Ok(Folded { base_guard, put: StoredDocument { guard, document }, taken, applied }),
+            None => {
+                Err(Failed { applied, error: Error::internal(format!("a fold of no event: document={key}")) })
+            }
+        }
+    }
+}

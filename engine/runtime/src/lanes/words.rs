@@ -1,0 +1,69 @@
+//! What goes into a lane and what comes out of it.
+
+use std::sync::Arc;
+
+use foldstream_model::{DocumentKey, Epoch, Error, OrderKey, Ordering, ShardPlaces, Timestamp, ports::Touch};
+
+use crate::guard::Origin;
+
+/// One reading of a shard: a shared read, a private one, or either of them after a restart. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LineId(pub u64);
+
+/// What is told as settled; unique within its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u64);
+
+/// What a lane is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneOptions {
+    pub ordering: Ordering,
+    /// Of the projection's guards.
+    pub epoch: Epoch,
+    /// How much memory documents at rest may take; a document that is not kept is read again before its next write.
+    pub cache_bytes: usize,
+}
+
+/// One event's effect on one document, on its way.
+pub struct Delivery {
+    pub line: LineId,
+    pub batch: BatchId,
+    pub origin: Origin,
+    pub touch: Touch,
+    /// What it weighs in the bounds on memory.
+    pub bytes: usize,
+}
+
+/// How far the merge of a `global` projection has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    /// No event recorded at or before this is expected any more.
+    pub watermark: Timestamp,
+    /// Up to which place each shard was read, all of it handed over.
+    pub read: Arc<ShardPlaces>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { watermark: Timestamp::MIN, read: Arc::default() }
+    }
+}
+
+/// An event that a document cannot take.
+#[derive(Debug, Clone)]
+pub struct LanePoison {
+    pub line: LineId,
+    pub key: DocumentKey,
+    pub origin: Origin,
+    /// `Poison`, or `Fenced` and `Internal` where the document itself says that this writer must stop.
+    pub error: Error,
+}
+
+/// An event of a `global` projection that came too late: its document is beyond it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateEvent {
+    pub key: DocumentKey,
+    pub origin: Origin,
+    /// The order key that the document stood at.
+    pub behind: OrderKey,
+}
