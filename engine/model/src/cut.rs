@@ -15,40 +15,33 @@ pub struct CutId {
     pub place: Place,
 }
 
-/// The order stage's state at a place, or what changed in it since the cut before.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// The order stage's state at a place, or what it has gained since an earlier cut of the same chain. It only ever
+/// gains: an early event that was released or given up is one at or below its stream's head.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cut {
     /// The cut that this one only adds to; none for a whole one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<CutId>,
-    /// The last sequence known of each stream: of all streams, or of those that changed. Sorted by hash.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The heads of all streams, or of those that moved. Sorted by hash.
     pub heads: Vec<(StreamHash, Head)>,
-    /// All early events that wait for a missing one, as envelopes, in the order of stream and sequence.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The early events that wait for a missing one: all, or those that came since. Sorted by stream and sequence.
     pub early: Vec<Early>,
-    /// All that was given up.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub given_up: Vec<(StreamHash, Sequence)>,
+    /// What was given up, in all or since. Sorted by stream and sequence.
+    pub given_up: Vec<GivenUp>,
 }
 
 /// What order state keeps of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
+    /// The last sequence known.
     pub sequence: Sequence,
-    /// The highest recorded-at of the stream so far; kept for `global` projections only, else zero.
-    #[serde(default, skip_serializing_if = "is_epoch")]
+    /// The highest recorded-at so far.
     pub recorded_at: Timestamp,
-}
-
-fn is_epoch(timestamp: &Timestamp) -> bool {
-    *timestamp == Timestamp::EPOCH
 }
 
 /// An event that came before one that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Early {
-    /// The place of the record that brought it.
+    /// The place of the record that brought it; the beginning where it came in a parent of the shard.
     pub at: Place,
     /// The partition key of that record: early events go to the child whose range holds it.
     pub partition_key: String,
@@ -56,4 +49,12 @@ pub struct Early {
     pub since: Timestamp,
     /// Its envelope.
     pub event: String,
+}
+
+/// Missing events of a stream that an operator decided not to wait for, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GivenUp {
+    pub stream: StreamHash,
+    pub first: Sequence,
+    pub last: Sequence,
 }

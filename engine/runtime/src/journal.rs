@@ -1,1 +1,160 @@
+//! The journal as one worker of a shard sees it, and what it writes next.
+//!
+//! Every change is a compare-and-set of the whole row. Whatever came of it (done, conflict, or an unknown answer that
+//! was resolved by reading back), the worker takes what is stored and asks again what its wish still needs.
 
+use bytes::Bytes;
+use foldstream_model::{
+    Entry, Error, Journal, JournalEntry, Place, Position, Result,
+    ports::{Revision, Row},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// A journal that was read or written, or, without a revision, the one that would be the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalView {
+    journal: Journal,
+    revision: Option<Revision>,
+}
+
+/// What a worker wants of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// To release records up to and with this position.
+    Raise(Position),
+    /// A fact that is no record, directly after the horizon.
+    Append(Entry),
+    /// To end the shard, whose last record is at this position.
+    Seal(Position),
+}
+
+/// An entry that takes effect, at the place `position/number`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effective<'a> {
+    pub position: &'a Position,
+    /// From 1, in the order in which entries were appended at that horizon.
+    pub number: u32,
+    pub entry: &'a Entry,
+}
+
+impl JournalView {
+    /// The stored journal, or where there is none the one to begin with. Internal when the row is no journal.
+    pub fn read(row: Option<&Row>, otherwise: Journal) -> Result<Self> {
+        let Some(row) = row else { return Ok(Self { journal: otherwise, revision: None }) };
+        match serde_json::from_slice(&row.body) {
+            Ok(journal) => Ok(Self { journal, revision: Some(row.revision) }),
+            Err(error) => {
+                Err(Error::internal(format!("a journal cannot be read: row={} ({error})", row.key)))
+            }
+        }
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What a put of [`JournalView::next`] expects to be stored.
+    pub fn revision(&self) -> Option<Revision> {
+        self.revision
+    }
+
+    /// Whether the record at `position` may be released, once the entries before it have taken effect.
+    pub fn may_release(&self, position: &Position) -> bool {
+        self.revision.is_some() && *position <= self.journal.horizon
+    }
+
+    /// The journal to be written for a wish; none when the stored one grants it already. Fenced when the shard was
+    /// sealed meanwhile: what is open is then decided in its children.
+    pub fn next(&self, wish: &Wish) -> Result<Option<Journal>> {
+        let mut next = self.journal.clone();
+        match wish {
+            Wish::Raise(to) if *to > next.horizon => {
+                self.refuse_if_sealed()?;
+                next.horizon = to.clone();
+            }
+            Wish::Append(entry) if !next.entries.iter().any(|known| known.entry == *entry) => {
+                self.refuse_if_sealed()?;
+                next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
+            }
+            Wish::Seal(end) if !next.sealed => {
+                if *end < next.horizon {
+                    let message =
+                        format!("a shard ends before what was released: end={end} horizon={}", next.horizon);
+                    return Err(Error::internal(message));
+                }
+                next.horizon = end.clone();
+                next.sealed = true;
+            }
+            _ if self.revision.is_some() => return Ok(None),
+            _ => {}
+        }
+        Ok(Some(next))
+    }
+
+    /// The body of a journal's row.
+    pub fn body(journal: &Journal) -> Result<Bytes> {
+        match serde_json::to_vec(journal) {
+            Ok(body) => Ok(body.into()),
+            Err(error) => Err(Error::internal(format!("a journal cannot be written: {error}"))),
+        }
+    }
+
+    /// Remembers what this worker has written.
+    pub fn written(&mut self, journal: Journal, revision: Revision) {
+        self.journal = journal;
+        self.revision = Some(revision);
+    }
+
+    /// Takes what is stored, after a conflict or an unknown answer. Internal when it is behind what was stored before.
+    pub fn take(&mut self, row: Option<&Row>) -> Result<()> {
+        if row.is_none() && self.revision.is_some() {
+            return Err(Error::internal(
+                "a journal has disappeared: its checkpoint store was replaced or emptied",
+            ));
+        }
+        let stored = Self::read(row, self.journal.clone())?;
+        if self.revision.is_some() && !follows(&stored.journal, &self.journal) {
+            return Err(Error::internal(
+                "a journal went back: its checkpoint store was replaced or restored",
+            ));
+        }
+        *self = stored;
+        Ok(())
+    }
+
+    /// The entries that take effect behind `after`, in their order: all that are known, or those before the record at
+    /// `record`.
+    pub fn entries<'a>(
+        &'a self,
+        after: &'a Place,
+        record: Option<&'a Position>,
+    ) -> impl Iterator<Item = Effective<'a>> + 'a {
+        let mut last = None;
+        let mut number = 0;
+        let numbered = self.journal.entries.iter().map(move |known| {
+            number = if last == Some(&known.after) { number + 1 } else { 1 };
+            last = Some(&known.after);
+            Effective { position: &known.after, number, entry: &known.entry }
+        });
+        numbered.filter(move |effective| {
+            let is_behind = (effective.position, effective.number) > (&after.position, after.entry);
+            is_behind && record.is_none_or(|record| effective.position < record)
+        })
+    }
+
+    fn refuse_if_sealed(&self) -> Result<()> {
+        match self.journal.sealed {
+            true => Err(Error::fenced(format!("the shard was sealed: end={}", self.journal.horizon))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether a journal can have come of an earlier one by what workers write.
+fn follows(later: &Journal, earlier: &Journal) -> bool {
+    let is_same = later.base == earlier.base && later.start == earlier.start;
+    let is_longer = later.entries.starts_with(&earlier.entries) && later.horizon >= earlier.horizon;
+    is_same && is_longer && (later.sealed || !earlier.sealed)
+}

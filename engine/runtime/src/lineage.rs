@@ -1,1 +1,153 @@
+//! Lineage: the shards of a source, what they are numbered, and which of them a projection may read.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldstream_model::{Error, HashKeyRange, Incarnation, Result, Shard, ShardId, ShardNumber, Timestamp};
+use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+mod tests;
+
+/// Every shard that a source has ever listed; the body of the source's row. Nothing is ever forgotten: guards know
+/// shards by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    incarnation: Incarnation,
+    shards: BTreeMap<ShardId, KnownShard>,
+}
+
+/// A shard as it was when it was discovered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownShard {
+    pub number: ShardNumber,
+    /// Those of its parents that were ever listed; the others were trimmed before anything here began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ShardId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<HashKeyRange>,
+    /// When the source was first found not to list it any more: all of its records were trimmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_at: Option<Timestamp>,
+}
+
+/// How far one projection is in a shard, by its checkpoint of the present generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// There is no checkpoint: it stands at the shard's beginning.
+    NotBegun,
+    Begun,
+    /// The shard is sealed and settled to its end.
+    Ended,
+}
+
+/// What one projection can do now. Both lists are sorted by number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// The shards that it may read: not ended, and all of their parents are.
+    pub ready: Vec<ShardId>,
+    /// The shards that were trimmed before it had settled them. Their events can come from no record any more; what
+    /// descends from them is not ready.
+    pub lost: Vec<ShardId>,
+}
+
+impl Lineage {
+    pub fn new(incarnation: Incarnation) -> Self {
+        Self { incarnation, shards: BTreeMap::new() }
+    }
+
+    pub fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
+    }
+
+    pub fn get(&self, shard: &ShardId) -> Option<&KnownShard> {
+        self.shards.get(shard)
+    }
+
+    /// All shards, sorted by id.
+    pub fn shards(&self) -> impl Iterator<Item = (&ShardId, &KnownShard)> {
+        self.shards.iter()
+    }
+
+    /// Takes what a source lists now, parents before children; says whether anything is new or gone. New shards get the
+    /// next numbers, in the order of the list. Invalid when the source is another one under the same name.
+    pub fn discover(&mut self, incarnation: &Incarnation, listed: &[Shard], now: Timestamp) -> Result<bool> {
+        if *incarnation != self.incarnation {
+            return Err(Error::invalid(format!(
+                "the source was deleted and made again: known={} found={incarnation}; its positions mean other records \
+                 now. Give the new one another name under `sources`, or delete the projections that read it and let \
+                 them begin anew",
+                self.incarnation
+            )));
+        }
+        let is_listed: BTreeSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
+        let mut has_changed = false;
+        for (id, known) in &mut self.shards {
+            if known.gone_at.is_none() && !is_listed.contains(id) {
+                known.gone_at = Some(now);
+                has_changed = true;
+            }
+        }
+        for shard in listed {
+            has_changed |= self.add(shard)?;
+        }
+        Ok(has_changed)
+    }
+
+    fn add(&mut self, shard: &Shard) -> Result<bool> {
+        if self.shards.contains_key(&shard.id) {
+            return Ok(false);
+        }
+        let number = u32::try_from(self.shards.len()).map(ShardNumber);
+        let number =
+            number.map_err(|_| Error::internal("a source has had more shards than can be numbered"))?;
+        let parents =
+            shard.parents.iter().filter(|parent| self.shards.contains_key(parent)).cloned().collect();
+        let known = KnownShard { number, parents, range: shard.range, gone_at: None };
+        self.shards.insert(shard.id.clone(), known);
+        Ok(true)
+    }
+
+    /// What a projection that was registered at `registered_at` can do, by how far it is in each shard.
+    ///
+    /// A parent counts as ended when its checkpoint says so, when a descendant has begun, or when it was gone before
+    /// the projection was registered, so that there was never anything to read. One that went later is lost.
+    pub fn outlook(&self, registered_at: Timestamp, standing: impl Fn(&ShardId) -> Standing) -> Outlook {
+        let ended = self.ended(registered_at, &standing);
+        let mut outlook = Outlook::default();
+        let mut by_number: Vec<_> = self.shards.iter().filter(|(id, _)| !ended.contains(id)).collect();
+        by_number.sort_by_key(|(_, known)| known.number);
+        for (id, known) in by_number {
+            if known.gone_at.is_some() {
+                outlook.lost.push(id.clone());
+            } else if known.parents.iter().all(|parent| ended.contains(parent)) {
+                outlook.ready.push(id.clone());
+            }
+        }
+        outlook
+    }
+
+    fn ended(&self, registered_at: Timestamp, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {
+        let mut ended = self.ancestors_of_begun(&standing);
+        ended.extend(self.shards.iter().filter_map(|(id, known)| {
+            let is_ended = match standing(id) {
+                Standing::Ended => true,
+                Standing::Begun => false,
+                Standing::NotBegun => known.gone_at.is_some_and(|gone| gone <= registered_at),
+            };
+            is_ended.then_some(id)
+        }));
+        ended
+    }
+
+    fn ancestors_of_begun(&self, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {
+        let begun = self.shards.iter().filter(|(id, _)| standing(id) != Standing::NotBegun);
+        let mut parents: Vec<&ShardId> = begun.flat_map(|(_, known)| &known.parents).collect();
+        let mut ancestors = BTreeSet::new();
+        while let Some(parent) = parents.pop() {
+            if ancestors.insert(parent) {
+                parents.extend(self.shards.get(parent).into_iter().flat_map(|known| &known.parents));
+            }
+        }
+        ancestors
+    }
+}

@@ -1,1 +1,370 @@
+//! Order: drops duplicates and repairs disorder by sequence.
+//!
+//! A deterministic function of a shard's records and journal entries, starting from the final state of its parents: two
+//! workers that have read as far hold the same state, and have released the same events at the same places.
 
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use foldstream_model::{
+    BasePolicy, Entry, Error, Event, GivenUp, Head, Place, Position, Result, Sequence, StreamHash, StreamId,
+    Timestamp, Value,
+};
+
+mod heads;
+mod early;
+mod state;
+pub mod cuts;
+pub mod cut_rows;
+#[cfg(test)]
+mod tests;
+
+pub use self::{early::Gap, state::Changes};
+use self::{
+    early::{EarlyEvents, Waiting},
+    heads::Heads,
+    state::GivenUpRanges,
+};
+
+/// Makes an event that comes out of a cut or a journal what decoding and upcasting make of a record's.
+pub type Prepare = Arc<dyn Fn(&mut Event) -> Result<()> + Send + Sync>;
+
+#[derive(Debug, Clone)]
+pub struct OrderOptions {
+    /// The sequence of a stream's first event.
+    pub first: Sequence,
+    pub gaps: Gaps,
+    /// What the first event of an unknown stream means, as the shard's journal says.
+    pub base: BasePolicy,
+    /// How many early events a shard may hold.
+    pub max_early_events: usize,
+    /// How many bytes they may weigh.
+    pub max_early_bytes: usize,
+}
+
+/// What a jump in a stream's sequence means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gaps {
+    /// Something is missing: what came early waits for it.
+    Refuse,
+    /// Nothing: sequences only rise, and nothing missing is ever detected.
+    Allow,
+}
+
+/// An event that the order stage lets through.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub place: Place,
+    pub event: Arc<Event>,
+    /// When it was recorded, raised to that of the stream's events before it.
+    pub raised_at: Timestamp,
+}
+
+/// What became of a record's event.
+#[derive(Debug)]
+pub enum Outcome {
+    Released,
+    /// It waits for an event before it.
+    Early,
+    /// Its sequence is at or below the head, or the same event waits already. It is dropped; below the head nothing is
+    /// left here to compare it with.
+    Duplicate(Event),
+    /// Poison: a stream and sequence that another event has.
+    Fork(Fork),
+    /// Poison: a sequence below the first that a stream can have.
+    BelowFirst(Event),
+}
+
+/// Two events that claim one sequence of one stream. The one that came first stays.
+#[derive(Debug, Clone)]
+pub struct Fork {
+    pub kept: Arc<Event>,
+    pub refused: Arc<Event>,
+}
+
+/// The order stage of one reader in one shard.
+pub struct Order {
+    options: OrderOptions,
+    prepare: Prepare,
+    heads: Heads,
+    early: EarlyEvents,
+    given_up: GivenUpRanges,
+    changes: Changes,
+}
+
+impl Order {
+    /// The state of a shard without parents, at its beginning.
+    pub fn new(options: OrderOptions, prepare: Prepare) -> Self {
+        Self {
+            options,
+            prepare,
+            heads: Heads::default(),
+            early: EarlyEvents::default(),
+            given_up: GivenUpRanges::default(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// Takes the event of the record at `position`, and appends to `out` whatever that releases.
+    ///
+    /// `now` only shows later how long a gap has lasted. Invalid, and nothing has changed, when more events are early
+    /// than may be held.
+    pub fn record(
+        &mut self,
+        event: Event,
+        position: &Position,
+        partition_key: &Arc<str>,
+        now: Timestamp,
+        out: &mut Vec<Placed>,
+    ) -> Result<Outcome> {
+        if event.sequence < self.options.first {
+            return Ok(Outcome::BelowFirst(event));
+        }
+        let stream = event.stream_id.hash();
+        let head = self.heads.get(stream);
+        let mut exit = Exit { position, entry: 0, ordinal: 0, out };
+        let outcome = match self.turn(head, event.sequence) {
+            Turn::Next => {
+                self.release(stream, head, Arc::new(event), &mut exit);
+                Outcome::Released
+            }
+            Turn::Past => Outcome::Duplicate(event),
+            Turn::Early => {
+                let at = Place::new(position.clone(), 0, 0);
+                self.hold(
+                    stream,
+                    Waiting { at, partition_key: partition_key.clone(), since: now, event: event.into() },
+                )?
+            }
+        };
+        self.release_waiting(stream, &mut exit);
+        Ok(outcome)
+    }
+
+    /// Takes the journal's entry with this number after `position`, and appends to `out` whatever that releases.
+    ///
+    /// Returns the events of a fill that differ from one which waits under the same sequence. Internal, and nothing has
+    /// changed, when the entry does not fit this state.
+    pub fn entry(
+        &mut self,
+        entry: &Entry,
+        position: &Position,
+        number: u32,
+        out: &mut Vec<Placed>,
+    ) -> Result<Vec<Fork>> {
+        let mut exit = Exit { position, entry: number, ordinal: 0, out };
+        match entry {
+            Entry::Fill { stream, events } => {
+                let events = self.read_fill(stream, events).map_err(|error| error.context(exit.place()))?;
+                Ok(self.fill(stream.hash(), events, &mut exit))
+            }
+            Entry::GiveUp { stream, up_to } => {
+                self.give_up(stream.hash(), *up_to, &mut exit);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// The first gap of each stream in which events wait, sorted by stream hash.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.early.gaps(|stream| self.next_of(self.heads.get(stream)).unwrap_or(self.options.first))
+    }
+
+    pub fn has_gaps(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// What the early events weigh.
+    pub fn early_bytes(&self) -> usize {
+        self.early.bytes()
+    }
+
+    /// The last sequence known of a stream.
+    pub fn head(&self, stream: StreamHash) -> Option<Head> {
+        self.heads.get(stream)
+    }
+
+    /// How many streams are known.
+    pub fn streams(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// All that was given up, sorted; what a fold leaves out. What concerns the events before one that was released is
+    /// complete once it is released.
+    pub fn given_up(&self) -> impl Iterator<Item = GivenUp> + '_ {
+        self.given_up.iter()
+    }
+
+    /// What has changed since this was last asked. To be asked after every batch: it is kept until then.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The sequence that must come next; none where any may come that is above the head.
+    fn next_of(&self, head: Option<Head>) -> Option<Sequence> {
+        match (self.options.gaps, head, self.options.base) {
+            (Gaps::Allow, _, _) | (Gaps::Refuse, None, BasePolicy::Seen) => None,
+            (Gaps::Refuse, None, BasePolicy::First) => Some(self.options.first),
+            (Gaps::Refuse, Some(head), _) => head.sequence.next(),
+        }
+    }
+
+    fn turn(&self, head: Option<Head>, sequence: Sequence) -> Turn {
+        if head.is_some_and(|head| sequence <= head.sequence) {
+            return Turn::Past;
+        }
+        match self.next_of(head) {
+            Some(next) if sequence != next => Turn::Early,
+            _ => Turn::Next,
+        }
+    }
+
+    fn release(&mut self, stream: StreamHash, head: Option<Head>, event: Arc<Event>, exit: &mut Exit<'_>) {
+        let raised_at = head.map_or(event.recorded_at, |head| head.recorded_at.max(event.recorded_at));
+        self.move_head(stream, head, Head { sequence: event.sequence, recorded_at: raised_at });
+        exit.push(event, raised_at);
+    }
+
+    fn move_head(&mut self, stream: StreamHash, from: Option<Head>, to: Head) {
+        self.changes.heads.push((stream, from));
+        self.heads.set(stream, to);
+    }
+
+    /// Lets go what waits directly behind the head.
+    fn release_waiting(&mut self, stream: StreamHash, exit: &mut Exit<'_>) {
+        while !self.early.is_empty() {
+            let head = self.heads.get(stream);
+            let Some(waiting) = self.next_of(head).and_then(|next| self.take_waiting(stream, next)) else {
+                return;
+            };
+            self.release(stream, head, waiting, exit);
+        }
+    }
+
+    fn take_waiting(&mut self, stream: StreamHash, sequence: Sequence) -> Option<Arc<Event>> {
+        let waiting = self.early.remove(stream, sequence)?;
+        let event = waiting.event.clone();
+        self.changes.let_go.push(waiting);
+        Some(event)
+    }
+
+    fn hold(&mut self, stream: StreamHash, waiting: Waiting) -> Result<Outcome> {
+        if let Some(known) = self.early.get(stream, waiting.event.sequence) {
+            let (kept, refused) = (known.event.clone(), waiting.event);
+            return Ok(match is_same(&kept, &refused) {
+                true => Outcome::Duplicate(Arc::unwrap_or_clone(refused)),
+                false => Outcome::Fork(Fork { kept, refused }),
+            });
+        }
+        let (events, bytes) = (self.early.len() + 1, self.early.bytes() + waiting.size_in_bytes());
+        if events > self.options.max_early_events || bytes > self.options.max_early_bytes {
+            return Err(Error::invalid(format!(
+                "more events came early than may be held: events={events} bytes={bytes} stream={} sequence={}; find out \
+                 why the events before them are missing (`status` names the gaps), or raise the limit",
+                waiting.event.stream_id, waiting.event.sequence
+            )));
+        }
+        self.early.insert(stream, waiting);
+        Ok(Outcome::Early)
+    }
+
+    /// The events of a fill, which must be of its stream, without a hole, and reach down to the head.
+    fn read_fill(&self, stream: &StreamId, envelopes: &[String]) -> Result<Vec<Event>> {
+        let mut next = self.next_of(self.heads.get(stream.hash()));
+        let mut events = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            let event = self.read_envelope(envelope)?;
+            if event.stream_id != *stream || next.is_some_and(|next| event.sequence > next) {
+                return Err(Error::internal(format!(
+                    "a fill in the journal does not fit the gap: stream={stream} event={} of={} sequence={}",
+                    event.id, event.stream_id, event.sequence
+                )));
+            }
+            next = next.max(event.sequence.next());
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    fn read_envelope(&self, envelope: &str) -> Result<Event> {
+        let mut event = Event::from_envelope(&Bytes::copy_from_slice(envelope.as_bytes()))?;
+        (self.prepare)(&mut event)?;
+        Ok(event)
+    }
+
+    fn fill(&mut self, stream: StreamHash, events: Vec<Event>, exit: &mut Exit<'_>) -> Vec<Fork> {
+        let mut forks = Vec::new();
+        for event in events {
+            let head = self.heads.get(stream);
+            if self.turn(head, event.sequence) == Turn::Past {
+                continue;
+            }
+            let event = match self.take_waiting(stream, event.sequence) {
+                None => Arc::new(event),
+                Some(kept) => {
+                    if !is_same(&kept, &event) {
+                        forks.push(Fork { kept: kept.clone(), refused: event.into() });
+                    }
+                    kept
+                }
+            };
+            self.release(stream, head, event, exit);
+        }
+        self.release_waiting(stream, exit);
+        forks
+    }
+
+    /// Gives up what is missing up to a sequence at this place, and releases what is there.
+    fn give_up(&mut self, stream: StreamHash, up_to: Sequence, exit: &mut Exit<'_>) {
+        loop {
+            self.release_waiting(stream, exit);
+            let head = self.heads.get(stream);
+            let Some(first) = self.next_of(head).filter(|next| *next <= up_to) else { return };
+            let last = self.early.first_of(stream).map_or(up_to, |early| Sequence(early.0 - 1).min(up_to));
+            let recorded_at = head.map_or(Timestamp::MIN, |head| head.recorded_at);
+            self.given_up.insert(GivenUp { stream, first, last }, exit.place());
+            self.move_head(stream, head, Head { sequence: last, recorded_at });
+        }
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order").field("streams", &self.streams()).field("early", &self.early.len()).finish()
+    }
+}
+
+/// Where an event stands to its stream's head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Past,
+    Next,
+    Early,
+}
+
+/// Numbers what one record or entry releases.
+struct Exit<'a> {
+    position: &'a Position,
+    entry: u32,
+    ordinal: u32,
+    out: &'a mut Vec<Placed>,
+}
+
+impl Exit<'_> {
+    fn place(&self) -> Place {
+        Place::new(self.position.clone(), self.entry, self.ordinal)
+    }
+
+    fn push(&mut self, event: Arc<Event>, raised_at: Timestamp) {
+        self.out.push(Placed { place: self.place(), event, raised_at });
+        self.ordinal += 1;
+    }
+}
+
+/// Whether two events of one sequence are one: of equal type, and of equal payload as JSON.
+fn is_same(a: &Event, b: &Event) -> bool {
+    let (left, right) = (&a.payload.raw, &b.payload.raw);
+    let is_same_payload = left == right
+        || matches!((Value::parse(left), Value::parse(right)), (Ok(left), Ok(right)) if left == right);
+    a.event_type == b.event_type && is_same_payload
+}

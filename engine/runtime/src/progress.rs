@@ -1,1 +1,110 @@
+//! Progress: which prefix of a shard is settled for one projection.
 
+use std::collections::VecDeque;
+
+use foldstream_model::{Error, Place, Result};
+
+#[cfg(test)]
+mod tests;
+
+/// Names a batch within one [`Progress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(u64);
+
+/// What one projection has settled in one shard. Batches are opened in the order of their places; their touches settle
+/// in any order; the longest prefix of settled batches is what a checkpoint may say.
+#[derive(Debug)]
+pub struct Progress {
+    /// The end of the longest settled prefix.
+    settled: Place,
+    /// The batches behind it.
+    open: VecDeque<Open>,
+    /// The id of the first one of them.
+    first: u64,
+    in_flight: usize,
+    halted_at: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Open {
+    end: Place,
+    unsettled: usize,
+}
+
+impl Progress {
+    /// Nothing open behind `settled`, the place of the checkpoint or the shard's beginning.
+    pub fn new(settled: Place) -> Self {
+        Self { settled, open: VecDeque::new(), first: 0, in_flight: 0, halted_at: None }
+    }
+
+    /// Opens the batch that ends at `end` and has so many touches; without touches it is settled at once. Internal when
+    /// `end` is not behind every batch before.
+    pub fn open(&mut self, end: Place, touches: usize) -> Result<BatchId> {
+        let last = self.open.back().map_or(&self.settled, |batch| &batch.end);
+        if end <= *last {
+            return Err(Error::internal(format!("a batch was opened out of order: end={end} last={last}")));
+        }
+        let id = BatchId(self.first + self.open.len() as u64);
+        self.open.push_back(Open { end, unsettled: touches });
+        self.in_flight += touches;
+        self.advance();
+        Ok(id)
+    }
+
+    /// Settles `touches` more touches of a batch. Internal when that is more than were opened.
+    pub fn settle(&mut self, batch: BatchId, touches: usize) -> Result<()> {
+        let index = batch.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let open = index.and_then(|index| self.open.get_mut(index));
+        let left = open.as_ref().map_or(0, |open| open.unsettled);
+        match open {
+            Some(open) if touches <= left => open.unsettled -= touches,
+            _ if touches == 0 => return Ok(()),
+            _ => {
+                let message =
+                    format!("more was settled than opened: batch={} touches={touches} left={left}", batch.0);
+                return Err(Error::internal(message));
+            }
+        }
+        self.in_flight -= touches;
+        self.advance();
+        Ok(())
+    }
+
+    /// Up to where everything is settled. Never goes back.
+    pub fn settled(&self) -> &Place {
+        &self.settled
+    }
+
+    /// How many touches are opened and not settled.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Stops at poison: no batch that reaches `place` ever counts as settled. The lowest place counts. Internal when it
+    /// is settled already.
+    pub fn halt_at(&mut self, place: Place) -> Result<()> {
+        if place <= self.settled {
+            let settled = &self.settled;
+            return Err(Error::internal(format!(
+                "poison was met in what is settled: place={place} settled={settled}"
+            )));
+        }
+        if self.halted_at.as_ref().is_none_or(|halted| place < *halted) {
+            self.halted_at = Some(place);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) {
+        while let Some(open) = self.open.front() {
+            let halted = self.halted_at.as_ref().is_some_and(|place| open.end >= *place);
+            if open.unsettled > 0 || halted {
+                return;
+            }
+            if let Some(open) = self.open.pop_front() {
+                self.settled = open.end;
+                self.first += 1;
+            }
+        }
+    }
+}

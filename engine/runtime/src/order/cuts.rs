@@ -1,0 +1,170 @@
+//! Cuts of an order state that reads ahead of what is settled.
+//!
+//! A checkpoint stands at a place behind which more was read already. The log keeps, for each batch since, what its
+//! changes undid; the state at the place is the present one without them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Place, Result, StreamHash};
+
+use super::{Changes, Order, early::Waiting, heads::ByStream};
+
+/// What a cut weighs besides its contents, in heads: reading a chain back costs a round trip for each of its cuts.
+const WEIGHT_OF_A_CUT: usize = 1_000;
+
+/// What one reader of a shard needs to write its chain of cuts.
+#[derive(Debug)]
+pub struct CutLog {
+    chain: String,
+    /// Where the reader began.
+    start: Place,
+    batches: VecDeque<Released>,
+    /// The cuts of this chain that are saved, and what those since the last whole one weigh.
+    saved: BTreeMap<Place, usize>,
+}
+
+#[derive(Debug)]
+struct Released {
+    end: Place,
+    changes: Changes,
+}
+
+impl CutLog {
+    /// A new chain, of a reader whose order state stands at `start`.
+    pub fn new(chain: String, start: Place) -> Self {
+        Self { chain, start, batches: VecDeque::new(), saved: BTreeMap::new() }
+    }
+
+    /// Takes what the batch that ends at `end` has changed. Internal when `end` is not behind the batch before.
+    pub fn released(&mut self, end: Place, mut changes: Changes) -> Result<()> {
+        let last = self.batches.back().map_or(&self.start, |batch| &batch.end);
+        if end <= *last {
+            return Err(Error::internal(format!("a batch was released out of order: end={end} last={last}")));
+        }
+        changes.heads.sort_by_key(|(stream, _)| *stream);
+        changes.heads.dedup_by_key(|(stream, _)| *stream);
+        changes.heads.shrink_to_fit();
+        self.batches.push_back(Released { end, changes });
+        Ok(())
+    }
+
+    /// The cut of this place, if it is saved.
+    pub fn saved_at(&self, place: &Place) -> Option<CutId> {
+        self.saved.contains_key(place).then(|| self.id(place))
+    }
+
+    pub fn id(&self, place: &Place) -> CutId {
+        CutId { chain: self.chain.clone(), place: place.clone() }
+    }
+
+    /// The state at `place`, the end of a batch or the start. Whole where this chain has no cut before, or where those
+    /// since the last whole one would outweigh it. Internal when the place was forgotten, or is no end.
+    pub fn cut(&self, place: &Place, order: &Order) -> Result<Cut> {
+        let is_end = *place == self.start || self.batches.iter().any(|batch| batch.end == *place);
+        if !is_end {
+            return Err(Error::internal(format!(
+                "no state is known at this place: place={place} chain={}",
+                self.chain
+            )));
+        }
+        let past = Past::new(place, &self.batches, order);
+        let Some((since, weight)) = self.saved.range(..place).next_back() else { return past.whole() };
+        let cut = past.since(self.id(since), &self.batches)?;
+        match weight + weigh(&cut) > WEIGHT_OF_A_CUT + order.streams() {
+            true => past.whole(),
+            false => Ok(cut),
+        }
+    }
+
+    /// Remembers that a cut is durable, so that others may add to it.
+    pub fn saved(&mut self, place: &Place, cut: &Cut) {
+        let before = cut.since.as_ref().and_then(|since| self.saved.get(&since.place));
+        let weight = before.map_or(0, |weight| weight + weigh(cut));
+        self.saved.insert(place.clone(), weight);
+    }
+
+    /// No cut before `place` will be asked for any more: drops what only those need.
+    pub fn forget(&mut self, place: &Place) {
+        let Some((base, _)) = self.saved.range(..=place).next_back() else { return };
+        let base = base.clone();
+        self.saved = self.saved.split_off(&base);
+        while self.batches.front().is_some_and(|batch| batch.end <= base) {
+            self.batches.pop_front();
+        }
+        self.start = base;
+    }
+}
+
+fn weigh(cut: &Cut) -> usize {
+    WEIGHT_OF_A_CUT + cut.heads.len() + cut.early.len() + cut.given_up.len()
+}
+
+/// An order state as it was at a place.
+struct Past<'a> {
+    place: &'a Place,
+    order: &'a Order,
+    /// The heads at the place of those streams that have moved since.
+    heads: ByStream<Option<Head>>,
+    /// The early events that have been let go since.
+    let_go: Vec<&'a Waiting>,
+}
+
+impl<'a> Past<'a> {
+    fn new(place: &'a Place, batches: &'a VecDeque<Released>, order: &'a Order) -> Self {
+        let mut past = Self { place, order, heads: ByStream::default(), let_go: Vec::new() };
+        let since = batches.iter().filter(|batch| batch.end > *place).map(|batch| &batch.changes);
+        for changes in since.chain([&order.changes]) {
+            for (stream, before) in &changes.heads {
+                past.heads.entry(*stream).or_insert(*before);
+            }
+            past.let_go.extend(&changes.let_go);
+        }
+        past
+    }
+
+    fn head(&self, stream: StreamHash, now: Option<Head>) -> Option<Head> {
+        self.heads.get(&stream).copied().unwrap_or(now)
+    }
+
+    fn whole(&self) -> Result<Cut> {
+        let mut heads = self.order.heads.sorted();
+        heads.retain_mut(|(stream, head)| {
+            let then = self.head(*stream, Some(*head));
+            *head = then.unwrap_or(*head);
+            then.is_some()
+        });
+        Ok(Cut { since: None, heads, early: self.early(None)?, given_up: self.given_up(None) })
+    }
+
+    fn since(&self, since: CutId, batches: &VecDeque<Released>) -> Result<Cut> {
+        let moved = batches.iter().filter(|batch| batch.end > since.place && batch.end <= *self.place);
+        let mut streams: Vec<_> =
+            moved.flat_map(|batch| batch.changes.heads.iter().map(|(stream, _)| *stream)).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let heads = streams.into_iter().filter_map(|stream| {
+            let head = self.head(stream, self.order.heads.get(stream))?;
+            Some((stream, head))
+        });
+        let heads = heads.collect();
+        let (early, given_up) = (self.early(Some(&since.place))?, self.given_up(Some(&since.place)));
+        Ok(Cut { since: Some(since), heads, early, given_up })
+    }
+
+    /// Whether something that happened at a place belongs to what a cut adds to the one at `since`.
+    fn is_new(&self, at: &Place, since: Option<&Place>) -> bool {
+        at <= self.place && since.is_none_or(|since| at > since)
+    }
+
+    fn early(&self, since: Option<&Place>) -> Result<Vec<Early>> {
+        let known = self.order.early.iter().chain(self.let_go.iter().copied());
+        let mut known: Vec<_> = known.filter(|waiting| self.is_new(&waiting.at, since)).collect();
+        known.sort_unstable_by_key(|waiting| (waiting.stream(), waiting.event.sequence));
+        known.into_iter().map(Waiting::to_early).collect()
+    }
+
+    fn given_up(&self, since: Option<&Place>) -> Vec<GivenUp> {
+        let known = self.order.given_up.placed().filter(|(_, at)| self.is_new(at, since));
+        known.map(|(given_up, _)| given_up).collect()
+    }
+}
