@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn a_field_is_cut_and_an_endless_one_refused() {
-        let input = [vec![b'x'; LONGEST_FIELD + 2], vec![0], vec![b'y'; 9], vec![0], vec![b'z'; 3], vec![0]].concat();
+        let input =
+            [vec![b'x'; LONGEST_FIELD + 2], vec![0], vec![b'y'; 9], vec![0], vec![b'z'; 3], vec![0]].concat();
         let mut fields = Fields::new(input.as_slice());
         assert!(fields.next().unwrap_err().message().contains("too long"));
         assert_eq!(fields.next_cut(4).unwrap(), b"yyyy");

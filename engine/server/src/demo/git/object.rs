@@ -16,7 +16,9 @@ impl ObjectFormat {
         match name {
             "sha1" => Ok(Self::Sha1),
             "sha256" => Ok(Self::Sha256),
-            other => Err(Error::invalid(format!("object format not known: format={other:?} known=sha1, sha256"))),
+            other => {
+                Err(Error::invalid(format!("object format not known: format={other:?} known=sha1, sha256")))
+            }
         }
     }
 
@@ -90,7 +92,9 @@ impl Mode {
         let text = String::from_utf8_lossy(octal);
         match u32::from_str_radix(&text, 8) {
             Ok(mode) => Ok(Self(mode)),
-            Err(_) => Err(Error::invalid(format!("not the mode of a tree entry: value={text:?} expected=octal digits"))),
+            Err(_) => Err(Error::invalid(format!(
+                "not the mode of a tree entry: value={text:?} expected=octal digits"
+            ))),
         }
     }
 
