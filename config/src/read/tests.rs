@@ -4,6 +4,7 @@ use foldstream_model::Value;
 
 use crate::{Config, Diagnostic, settings::*};
 
+mod examples;
 mod mistakes;
 mod traps;
 mod values;
