@@ -124,13 +124,22 @@ impl JournalView {
         Ok(())
     }
 
-    /// The entries that take effect behind `after`, in their order: all that are known, or those before the record at
-    /// `record`.
-    pub fn entries<'a>(
+    /// The entries that take effect directly after the position of `place`, behind `place` itself: what a worker has
+    /// left to do that has read no further.
+    pub fn entries_after<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = Effective<'a>> {
+        self.entries_behind(place).take_while(|effective| *effective.position == place.position)
+    }
+
+    /// The entries that take effect behind `place` and before the record at `record`.
+    pub fn entries_before<'a>(
         &'a self,
-        after: &'a Place,
-        record: Option<&'a Position>,
-    ) -> impl Iterator<Item = Effective<'a>> + 'a {
+        place: &'a Place,
+        record: &'a Position,
+    ) -> impl Iterator<Item = Effective<'a>> {
+        self.entries_behind(place).take_while(move |effective| effective.position < record)
+    }
+
+    fn entries_behind<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = Effective<'a>> {
         let mut last = None;
         let mut number = 0;
         let numbered = self.journal.entries.iter().map(move |known| {
@@ -138,10 +147,7 @@ impl JournalView {
             last = Some(&known.after);
             Effective { position: &known.after, number, entry: &known.entry }
         });
-        numbered.filter(move |effective| {
-            let is_behind = (effective.position, effective.number) > (&after.position, after.entry);
-            is_behind && record.is_none_or(|record| effective.position < record)
-        })
+        numbered.filter(|effective| (effective.position, effective.number) > (&place.position, place.entry))
     }
 
     fn refuse_if_sealed(&self) -> Result<()> {

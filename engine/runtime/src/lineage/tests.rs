@@ -1,1 +1,180 @@
+use foldstream_model::ErrorKind;
+use proptest::prelude::*;
 
+use super::*;
+
+fn id(name: &str) -> ShardId {
+    ShardId::new(name)
+}
+
+fn shard(name: &str, parents: &[&str]) -> Shard {
+    Shard { id: id(name), parents: parents.iter().map(|name| id(name)).collect(), range: None }
+}
+
+fn incarnation() -> Incarnation {
+    Incarnation::new("made at noon")
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+fn ids(names: &[&str]) -> Vec<ShardId> {
+    names.iter().map(|name| id(name)).collect()
+}
+
+fn diamond() -> Vec<Shard> {
+    vec![shard("p", &[]), shard("c1", &["p"]), shard("c2", &["p"]), shard("m", &["c1", "c2"])]
+}
+
+fn known(listed: &[Shard]) -> Lineage {
+    let mut lineage = Lineage::new(incarnation());
+    assert!(lineage.discover(&incarnation(), listed, at(0)).unwrap());
+    lineage
+}
+
+/// The standing of a projection that has ended and begun these shards, and no others.
+fn standing(ended: &[&str], begun: &[&str]) -> impl Fn(&ShardId) -> Standing {
+    let (ended, begun) = (ids(ended), ids(begun));
+    move |shard| match () {
+        () if ended.contains(shard) => Standing::Ended,
+        () if begun.contains(shard) => Standing::Begun,
+        () => Standing::NotBegun,
+    }
+}
+
+#[test]
+fn a_child_of_a_merge_waits_for_both_parents() {
+    let lineage = known(&diamond());
+    let ready = |ended: &[&str]| lineage.outlook(at(0), standing(ended, &[])).ready;
+    assert_eq!(ready(&[]), ids(&["p"]));
+    assert_eq!(ready(&["p"]), ids(&["c1", "c2"]));
+    assert_eq!(ready(&["p", "c2"]), ids(&["c1"]));
+    assert_eq!(ready(&["p", "c1", "c2"]), ids(&["m"]));
+    assert_eq!(ready(&["p", "c1", "c2", "m"]), ids(&[]));
+}
+
+#[test]
+fn a_shard_that_ended_and_was_cleaned_up_still_stands_before_its_children_for_a_paused_projection() {
+    let mut lineage = known(&diamond());
+    let (quick, paused) = (standing(&["p"], &["c1"]), standing(&[], &["p"]));
+    let left = [shard("c1", &[]), shard("c2", &[]), shard("m", &["c1", "c2"])];
+    assert!(lineage.discover(&incarnation(), &left, at(50)).unwrap());
+    assert_eq!(lineage.outlook(at(0), quick), Outlook { ready: ids(&["c1", "c2"]), lost: ids(&[]) });
+    assert_eq!(lineage.outlook(at(0), paused), Outlook { ready: ids(&[]), lost: ids(&["p"]) });
+}
+
+#[test]
+fn a_shard_that_is_still_listed_waits_for_a_projection_that_is_not_known_yet_though_all_others_ended_it() {
+    let lineage = known(&diamond());
+    assert_eq!(lineage.outlook(at(90), standing(&[], &[])), Outlook { ready: ids(&["p"]), lost: ids(&[]) });
+}
+
+#[test]
+fn a_projection_begins_with_what_was_left_when_it_was_registered() {
+    let mut lineage = known(&diamond());
+    lineage.discover(&incarnation(), &[shard("c1", &[]), shard("c2", &[])], at(50)).unwrap();
+    assert_eq!(lineage.outlook(at(60), standing(&[], &[])).ready, ids(&["c1", "c2"]));
+    assert_eq!(lineage.outlook(at(40), standing(&[], &[])).lost, ids(&["p", "m"]));
+}
+
+#[test]
+fn parents_that_were_trimmed_before_anything_began_are_not_waited_for() {
+    let lineage = known(&[shard("c1", &["p"]), shard("c2", &["p"])]);
+    assert_eq!(lineage.outlook(at(0), standing(&[], &[])).ready, ids(&["c1", "c2"]));
+}
+
+#[test]
+fn after_a_rewind_what_lies_before_its_start_counts_as_ended() {
+    let lineage = known(&diamond());
+    assert_eq!(lineage.outlook(at(0), standing(&[], &["c1", "c2"])).ready, ids(&["c1", "c2"]));
+    assert_eq!(lineage.outlook(at(0), standing(&[], &["m"])).ready, ids(&["m"]));
+}
+
+#[test]
+fn numbers_are_dense_and_stay() {
+    let mut lineage = known(&[shard("z", &[]), shard("a", &[])]);
+    lineage.discover(&incarnation(), &[shard("a", &[]), shard("b", &["z"])], at(1)).unwrap();
+    let numbers: Vec<_> = lineage.shards().map(|(id, known)| (id.to_string(), known.number.0)).collect();
+    assert_eq!(numbers, [("a".into(), 1), ("b".into(), 2), ("z".into(), 0)]);
+    assert!(!lineage.discover(&incarnation(), &[shard("a", &[]), shard("b", &["z"])], at(2)).unwrap());
+    let stored = serde_json::to_string(&lineage).unwrap();
+    assert_eq!(serde_json::from_str::<Lineage>(&stored).unwrap(), lineage);
+}
+
+#[test]
+fn a_source_that_was_made_again_is_refused() {
+    let mut lineage = known(&diamond());
+    let before = lineage.clone();
+    let error = lineage.discover(&Incarnation::new("made at one"), &diamond(), at(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("made at noon") && error.message().contains("made at one"), "{error}");
+    assert_eq!(lineage, before);
+}
+
+/// A graph of shards in the order in which a source would have made them; parents by their index.
+fn graph() -> impl Strategy<Value = Vec<Vec<usize>>> {
+    prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..3), 1..10).prop_map(
+        |shards| {
+            let parents = |(child, picks): (usize, &Vec<prop::sample::Index>)| match child {
+                0 => Vec::new(),
+                _ => {
+                    picks.iter().map(|pick| pick.index(child)).collect::<BTreeSet<_>>().into_iter().collect()
+                }
+            };
+            shards.iter().enumerate().map(parents).collect()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Reads shards as they become ready, while the source trims some that have ended for nobody or for everybody.
+    #[test]
+    fn every_shard_is_read_once_and_behind_all_of_its_parents_unless_it_was_lost(
+        graph in graph(),
+        steps in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..40),
+        registered_at in 0i64..20,
+    ) {
+        let name = |index: usize| format!("shard-{index}");
+        let all: Vec<Shard> = graph.iter().enumerate().map(|(index, parents)| Shard {
+            id: id(&name(index)),
+            parents: parents.iter().map(|parent| id(&name(*parent))).collect(),
+            range: None,
+        }).collect();
+        let mut lineage = known(&all);
+        let mut gone: BTreeMap<usize, i64> = BTreeMap::new();
+        let mut ended: BTreeSet<usize> = BTreeSet::new();
+        for (time, (pick, trims)) in (1i64..).zip(steps) {
+            let counts_as_ended =
+                |index: &usize| ended.contains(index) || gone.get(index).is_some_and(|gone| *gone <= registered_at);
+            let expected_ready: Vec<_> = (0..graph.len())
+                .filter(|index| !ended.contains(index) && !gone.contains_key(index))
+                .filter(|index| graph[*index].iter().all(counts_as_ended))
+                .collect();
+            let expected_lost: Vec<_> =
+                gone.iter().filter(|(index, _)| !counts_as_ended(index)).map(|(index, _)| *index).collect();
+            let outlook = lineage.outlook(at(registered_at), |shard| {
+                match ended.iter().any(|index| id(&name(*index)) == *shard) {
+                    true => Standing::Ended,
+                    false => Standing::NotBegun,
+                }
+            });
+            let to_ids = |indexes: &[usize]| indexes.iter().map(|index| id(&name(*index))).collect::<Vec<_>>();
+            prop_assert_eq!(&outlook.ready, &to_ids(&expected_ready));
+            prop_assert_eq!(&outlook.lost, &to_ids(&expected_lost));
+
+            if trims {
+                // Sources trim the oldest first.
+                let next = (0..graph.len()).find(|index| !gone.contains_key(index));
+                gone.extend(next.map(|index| (index, time)));
+                let left: Vec<_> = (0..graph.len()).filter(|index| !gone.contains_key(index)).collect();
+                let left: Vec<_> = left.iter().map(|index| all[*index].clone()).collect();
+                lineage.discover(&incarnation(), &left, at(time)).unwrap();
+            } else if !expected_ready.is_empty() {
+                ended.insert(expected_ready[pick.index(expected_ready.len())]);
+            }
+        }
+    }
+}
