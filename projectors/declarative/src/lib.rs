@@ -1,1 +1,3 @@
+//! Projectors, reducers and upcasters written in configuration.
 
+pub mod expression;
