@@ -8,8 +8,10 @@ mod yaml;
 mod read;
 pub mod settings;
 mod unavailable;
+mod schema;
 
 pub use diagnostic::{Diagnostic, Place, Severity, SourceFile};
 pub use read::Environment;
+pub use schema::schema;
 pub use settings::Config;
 pub use unavailable::unavailable;

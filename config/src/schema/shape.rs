@@ -1,0 +1,498 @@
+//! The shapes of the file as it is written. Their docs are what an editor shows.
+
+#![expect(
+    dead_code,
+    reason = "only their schema is used: reading keeps places and reports every mistake, which derives cannot"
+)]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde_json::Value;
+
+type Named<T> = BTreeMap<String, T>;
+
+/// The configuration of Foldstream: where events come from, and the read models that are made of them.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "foldstream.yaml")]
+pub struct File {
+    /// The version of this format.
+    #[schemars(extend("const" = 1))]
+    config_version: u32,
+    /// Where events come from, by name.
+    sources: Option<Named<Source>>,
+    /// Where documents are written, by name. A projection without a sink writes into the embedded store.
+    sinks: Option<Named<Sink>>,
+    /// What folds a stream, by name; gives handlers `before` and `state`.
+    reducers: Option<Named<Vec<Step>>>,
+    /// The read models, by name.
+    projections: Option<Named<Projection>>,
+    /// Numbers that trade speed, memory and delay.
+    limits: Option<Limits>,
+    /// Events, and the documents that they must come to.
+    tests: Option<Vec<Test>>,
+}
+
+/// A value that begins with `=` is an expression, everything else a literal; `==` at the beginning stands for
+/// a literal `=`. `${NAME}` and `${NAME:-default}` are the environment; `$${` stands for `${`.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct Argument(Value);
+
+/// An expression: begins with `=`.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct Expression(#[schemars(regex(pattern = r"^="))] String);
+
+/// A whole number, or a variable of the environment that holds one.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Whole {
+    Number(u64),
+    Variable(#[schemars(regex(pattern = r"\$\{"))] String),
+}
+
+/// A duration: a whole number and one of the units ms, s, m, h, d.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct Duration(#[schemars(regex(pattern = r"^[0-9]+ *(ms|s|m|h|d)$|\$\{"))] String);
+
+/// A number of bytes: a whole number, with KiB, MiB or GiB behind it or nothing.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Bytes {
+    Number(u64),
+    WithUnit(#[schemars(regex(pattern = r"^[0-9]+ *(KiB|MiB|GiB)?$|\$\{"))] String),
+}
+
+/// One, or a list of them.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(#[schemars(length(min = 1))] Vec<String>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Source {
+    /// `local`, the default, is the stream embedded in the data folder.
+    kind: Option<SourceKind>,
+    /// The name of the stream (local, kinesis). A local one is called as the source if nothing is said.
+    stream: Option<String>,
+    /// How many shards a local stream is created with.
+    #[schemars(extend("default" = 4))]
+    shards: Option<Whole>,
+    /// How long a local stream keeps its records; for ever if nothing is said.
+    retention: Option<Duration>,
+    /// The table (dynamodb_streams).
+    table: Option<String>,
+    /// Brokers as `host:port` (kafka).
+    brokers: Option<OneOrMany>,
+    /// The topic (kafka).
+    topic: Option<String>,
+    /// Where a projection without a checkpoint begins.
+    start: Option<Start>,
+    /// With `start: AT_TIMESTAMP`: the instant, as 2026-01-31T12:00:00Z.
+    start_timestamp: Option<String>,
+    /// Which items are events: an expression over `item`.
+    include: Option<Expression>,
+    /// Where the parts of an event are found. Parts that are left out are absent; without `event`, all parts
+    /// are found in fields of their own names.
+    event: Option<Event>,
+    /// Lift events of an older schema version to the next.
+    upcasters: Option<Vec<Upcaster>>,
+    /// An item that was an event was changed.
+    on_modify: Option<OnModify>,
+    /// An item that was an event was deleted.
+    on_remove: Option<OnRemove>,
+    /// An event has a newer schema version than the upcasters lead to.
+    on_newer_schema: Option<OnNewerSchema>,
+    /// The event types that the source is known to carry.
+    types: Option<OneOrMany>,
+    /// An event has a type that is not in `types`.
+    on_unknown_type: Option<OnUnknownType>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum SourceKind {
+    Local,
+    Kinesis,
+    DynamodbStreams,
+    Kafka,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Start {
+    TrimHorizon,
+    Latest,
+    AtTimestamp,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum OnModify {
+    Ignore,
+    Redact,
+    Park,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum OnRemove {
+    Ignore,
+    Park,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum OnNewerSchema {
+    Wait,
+    Park,
+    Ignore,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum OnUnknownType {
+    Ignore,
+    Park,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Event {
+    /// What the event is a fact of: the aggregate's id.
+    stream_id: Part,
+    /// The place of the event in its stream. Left out: events are numbered in the order in which they are
+    /// imported.
+    sequence: Option<SequencePart>,
+    /// The event's own id. Left out: made of stream id and sequence.
+    id: Option<Part>,
+    /// What happened.
+    #[schemars(rename = "type")]
+    event_type: Part,
+    /// Left out: 1.
+    schema_version: Option<Part>,
+    /// When it was stored. Left out: when it is imported.
+    recorded_at: Option<Part>,
+    /// When it was true. Left out: as `recorded_at`.
+    effective_at: Option<Part>,
+    /// What it says. `"*"` stands for all fields of which no other part takes anything.
+    payload: PayloadPart,
+    /// What else is known about it. Left out: nothing.
+    metadata: Option<PayloadPart>,
+}
+
+/// A field's name, or where it is and how it is read. Dots separate the names of nested fields; `\.` is a dot
+/// in a name.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Part {
+    From(String),
+    Mapped(MappedPart),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct MappedPart {
+    from: String,
+    /// Taken off the front of the field's text.
+    strip_prefix: Option<String>,
+    /// Stands for a field that is absent or null.
+    default: Option<Value>,
+}
+
+/// A field's name, or where it is and how it is read. Dots separate the names of nested fields; `\.` is a dot
+/// in a name.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum SequencePart {
+    From(String),
+    Mapped(MappedSequence),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct MappedSequence {
+    from: String,
+    /// Taken off the front of the field's text.
+    strip_prefix: Option<String>,
+    /// Stands for a field that is absent or null.
+    default: Option<Value>,
+    /// The sequence of a stream's first event.
+    #[schemars(extend("default" = 1))]
+    first: Option<Whole>,
+    /// Whether sequences of a stream may leave numbers out; then no missing event is noticed.
+    gaps: Option<Gaps>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Gaps {
+    Refuse,
+    Allow,
+}
+
+/// A field's name, `"*"` for all remaining fields, or where it is and how it is encoded.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum PayloadPart {
+    From(String),
+    Mapped(MappedPayload),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct MappedPayload {
+    from: String,
+    encoding: Option<Encoding>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Encoding {
+    /// A map of the record's own format.
+    Map,
+    /// A text that holds JSON.
+    Json,
+    /// Bytes that hold JSON.
+    Binary,
+    /// Bytes that hold gzipped JSON.
+    Gzip,
+}
+
+/// Operations on documents, on states, and on payloads that are lifted. Keys are paths: names with dots
+/// between them.
+#[derive(JsonSchema)]
+struct Changes {
+    /// `{ path: value }`
+    set: Option<Named<Argument>>,
+    /// `path` or `[path, …]`
+    unset: Option<OneOrMany>,
+    /// `{ path: map }`: sets each entry of the map under the path.
+    merge_map: Option<Named<Argument>>,
+    /// `{ path: number }`; an absent field starts at 0.
+    add: Option<Named<Argument>>,
+    /// `{ path: value }`: keeps the least; skips null.
+    min: Option<Named<Argument>>,
+    /// `{ path: value }`: keeps the greatest; skips null.
+    max: Option<Named<Argument>>,
+    /// `{ path: value }`: the value becomes the last element of the list.
+    append: Option<Named<Argument>>,
+    /// `{ path: { key: …, value: … } }`
+    put_entry: Option<Named<NewEntry>>,
+    /// `{ path: key }`
+    delete_entry: Option<Named<Argument>>,
+    /// `{ path: value }`; of a list, each element.
+    add_to_set: Option<Named<Argument>>,
+    /// `{ path: value }`; of a list, each element.
+    delete_from_set: Option<Named<Argument>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct NewEntry {
+    key: Argument,
+    value: Argument,
+}
+
+/// Lifts events of a type from schema version `from` to the next one; the operations change the payload.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Upcaster {
+    /// The event type.
+    event: String,
+    /// The schema version that is lifted.
+    from: Whole,
+    /// `{ old path: new path }`
+    rename: Option<Named<String>>,
+    #[schemars(flatten)]
+    changes: Changes,
+}
+
+/// What a reducer does with events of these types.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Step {
+    /// One or more event types.
+    event: OneOrMany,
+    #[schemars(flatten)]
+    changes: Changes,
+    /// Begins anew.
+    #[schemars(extend("const" = true))]
+    delete_state: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Sink {
+    kind: SinkKind,
+    /// The table (dynamodb); `{projection}` and `{version}` stand for those of the projection.
+    table: Option<String>,
+    /// The domain (opensearch).
+    domain: Option<String>,
+    /// The index (opensearch); `{projection}` and `{version}` stand for those of the projection.
+    index: Option<String>,
+    /// The alias that readers use (opensearch).
+    alias: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum SinkKind {
+    Local,
+    Dynamodb,
+    Opensearch,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Projection {
+    /// Raise it when the definition changes: a new read model is built beside the old one.
+    version: Whole,
+    /// The source whose events it reads.
+    source: String,
+    /// What its documents depend on: the order in one stream, no order, or the order across all streams.
+    ordering: Ordering,
+    /// The sink that it writes to. Left out: the embedded store.
+    sink: Option<String>,
+    /// The reducer whose states its handlers see.
+    reducer: Option<String>,
+    /// What happens at an event that cannot be projected.
+    on_failure: Option<OnFailure>,
+    /// Under `ordering: global`: by how much an event may come later than its recorded-at would have it.
+    #[schemars(extend("default" = "2s"))]
+    allowed_lateness: Option<Duration>,
+    handlers: Option<Vec<Handler>>,
+    /// In place of handlers: a projector that is code.
+    projector: Option<Projector>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Ordering {
+    /// A document is fed by one stream.
+    PerStream,
+    /// A document is fed by many streams, in any order among them.
+    Commutative,
+    /// A document depends on the order across streams.
+    Global,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum OnFailure {
+    /// The projection stops in that shard, before the event.
+    Stop,
+    /// The document is set aside with its events until it is redriven.
+    Park,
+    /// The event is left out, on record.
+    Discard,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Projector {
+    /// The name of a projector that is built into the binary.
+    native: Option<String>,
+    /// The path of a WebAssembly module.
+    wasm: Option<String>,
+    /// What the projector is given.
+    options: Option<Named<Value>>,
+}
+
+/// Which events touch which documents, and what is done to these.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Handler {
+    /// One or more event types.
+    event: OneOrMany,
+    /// The key of the document.
+    key: Option<Argument>,
+    /// A list of keys; doubles count once, none touches nothing.
+    keys: Option<Argument>,
+    /// Only events for which this is true.
+    when: Option<Expression>,
+    #[schemars(flatten)]
+    changes: Changes,
+    /// The `set` of this handler keeps the value of the event for which this is the greatest.
+    latest_by: Option<Expression>,
+    /// The `set` of this handler keeps the value of the event for which this is the least.
+    earliest_by: Option<Expression>,
+    /// Deletes the document.
+    #[schemars(extend("const" = true))]
+    delete_document: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Limits {
+    /// Sequential tasks that project and write.
+    #[schemars(extend("default" = 4))]
+    lanes: Option<Whole>,
+    /// Records of one read of a shard.
+    #[schemars(extend("default" = 500))]
+    batch_records: Option<Whole>,
+    /// Bytes of payload that the process holds at once.
+    #[schemars(extend("default" = "64MiB"))]
+    bytes_in_flight: Option<Bytes>,
+    /// Bytes that one shard may be read ahead of what is settled.
+    #[schemars(extend("default" = "16MiB"))]
+    read_ahead_bytes: Option<Bytes>,
+    /// Bytes of early events that wait in memory for a missing one.
+    #[schemars(extend("default" = "8MiB"))]
+    early_bytes: Option<Bytes>,
+    /// How long changes of documents are gathered before they are written.
+    #[schemars(extend("default" = "20ms"))]
+    flush_interval: Option<Duration>,
+    /// Documents of one write.
+    #[schemars(extend("default" = 1000))]
+    flush_documents: Option<Whole>,
+    /// How often progress is saved.
+    #[schemars(extend("default" = "1s"))]
+    checkpoint_interval: Option<Duration>,
+    /// Bytes of documents and states that are kept to avoid reading them back.
+    #[schemars(extend("default" = "64MiB"))]
+    cache_bytes: Option<Bytes>,
+    /// How long to wait before a source at its end is asked again.
+    #[schemars(extend("default" = "100ms"))]
+    poll_interval: Option<Duration>,
+    /// How long a stop may take to settle what was read.
+    #[schemars(extend("default" = "20s"))]
+    drain_timeout: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Test {
+    name: String,
+    /// Events, in the order in which they are recorded.
+    given: Vec<GivenEvent>,
+    /// `projection/key: { field: value }`: fields that are not named may be anything, null means absent;
+    /// `null` for a document that must not exist.
+    expect: Option<Named<Option<Named<Value>>>>,
+    /// Documents as `projection/key` that an event must have set aside.
+    parked: Option<Vec<String>>,
+}
+
+/// What is left out is filled in: sequences count per stream, recorded-at grows by a second.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct GivenEvent {
+    /// The source that it comes from, where there is more than one.
+    source: Option<String>,
+    stream_id: String,
+    #[schemars(rename = "type")]
+    event_type: String,
+    sequence: Option<Whole>,
+    id: Option<String>,
+    #[schemars(extend("default" = 1))]
+    schema_version: Option<Whole>,
+    recorded_at: Option<String>,
+    effective_at: Option<String>,
+    payload: Option<Named<Value>>,
+    metadata: Option<Named<Value>>,
+}
