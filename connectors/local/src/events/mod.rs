@@ -118,11 +118,11 @@ fn read_stream(
 
 fn read_all(snapshot: &Connection, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>, Failure> {
     let mut statement = snapshot.prepare_cached(&format!(
-        "SELECT {EVENT_COLUMNS}, e.offset, s.id FROM stored_events e CROSS JOIN streams s USING (stream)
+        "SELECT {EVENT_COLUMNS}, e.offset, s.id AS stream_id FROM stored_events e CROSS JOIN streams s USING (stream)
          WHERE e.offset > ?1 ORDER BY e.offset LIMIT ?2"
     ))?;
     let rows = statement.query_map(params![sql_integer(after.0), sql_integer(limit as u64)], |row| {
-        let stream = StreamId::new(row.get::<_, Arc<str>>("id")?);
+        let stream = StreamId::new(row.get::<_, Arc<str>>("stream_id")?);
         Ok((Offset(number(row.get("offset")?)), event(row, stream)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
