@@ -10,6 +10,7 @@
 mod object;
 mod fields;
 mod room;
+mod version;
 mod repository;
 mod line;
 mod sizes;

@@ -13,6 +13,7 @@ use foldstream_model::{Error, Result};
 use super::{
     FirstParentLine, ObjectFormat, ObjectId, Tree, Walk,
     room::{Process, Room},
+    version,
 };
 
 /// A repository, and the commit that its HEAD named when it was opened.
@@ -30,6 +31,7 @@ impl Repository {
         if !folder.is_dir() {
             return Err(Error::invalid(format!("there is no such folder: path={}", folder.display())));
         }
+        version::check()?;
         let ask = |arguments: &[&str]| ask(folder, arguments)?.demand().map(one_line);
         let format = ask(&["--show-object-format"]).map_err(|error| not_a_repository(folder, &error))?;
         let format = ObjectFormat::parse(&String::from_utf8_lossy(&format))?;
@@ -126,7 +128,7 @@ fn ask(folder: &Path, arguments: &[&str]) -> Result<Process> {
         .arg(folder)
         .arg("rev-parse")
         .args(arguments);
-    Process::start(command, Stdio::null(), "")
+    Process::start(command, Stdio::null(), None)
 }
 
 fn not_a_repository(folder: &Path, error: &Error) -> Error {

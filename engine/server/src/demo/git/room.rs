@@ -4,8 +4,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{Read, Seek},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::Arc,
 };
 
 use foldstream_model::{Error, Result};
@@ -16,9 +18,11 @@ use super::ObjectFormat;
 /// How much of git's complaints a message repeats.
 const LONGEST_COMPLAINT: u64 = 2_000;
 
-/// A folder that git takes for a bare repository without refs, and the environment to run git on it.
+/// A folder that git takes for a bare repository without refs, and the environment to run git on it. The folder stays
+/// as long as a process runs there.
+#[derive(Clone)]
 pub struct Room {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     objects: PathBuf,
     /// Said behind every failure of git: what is special about this repository and could be the reason.
     hint: &'static str,
@@ -34,7 +38,7 @@ impl Room {
                 temporary()
             ))
         })?;
-        Ok(Self { folder, objects, hint })
+        Ok(Self { folder: Arc::new(folder), objects, hint })
     }
 
     /// Starts a plumbing command.
@@ -58,7 +62,7 @@ impl Room {
         }
         command.env("GIT_DIR", self.folder.path()).env("GIT_OBJECT_DIRECTORY", &self.objects);
         command.current_dir(self.folder.path()).args(arguments);
-        Process::start(command, input, self.hint)
+        Process::start(command, input, Some(self.clone()))
     }
 }
 
@@ -96,13 +100,14 @@ pub struct Process {
     child: Child,
     called: String,
     complaints: File,
-    hint: &'static str,
+    /// Where it runs, unless in the user's repository.
+    room: Option<Room>,
 }
 
 impl Process {
     /// Runs the command with its output as a pipe. What it complains of goes into a file without a name, which can
     /// take any amount without being read meanwhile.
-    pub fn start(mut command: Command, input: Stdio, hint: &'static str) -> Result<Self> {
+    pub fn start(mut command: Command, input: Stdio, room: Option<Room>) -> Result<Self> {
         let called = called(&command);
         let complaints = tempfile::tempfile().map_err(|error| {
             Error::invalid(format!("cannot make a temporary file: folder={} ({error})", temporary()))
@@ -110,8 +115,10 @@ impl Process {
         let errors = complaints
             .try_clone()
             .map_err(|error| Error::invalid(format!("no file handle left: {error}")))?;
-        match command.stdin(input).stdout(Stdio::piped()).stderr(errors).spawn() {
-            Ok(child) => Ok(Self { child, called, complaints, hint }),
+        // In a process group of its own: Ctrl-C is for us to act on, who may still want to read what was begun.
+        command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(errors);
+        match command.spawn() {
+            Ok(child) => Ok(Self { child, called, complaints, room }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::invalid("git was not found: install git 2.31 or newer, and have it on the PATH"))
             }
@@ -150,7 +157,7 @@ impl Process {
 
     /// What is special about the repository, to be said behind a failure; may be empty.
     pub fn hint(&self) -> &'static str {
-        self.hint
+        self.room.as_ref().map_or("", |room| room.hint)
     }
 
     fn read_all(&mut self) -> Result<Vec<u8>> {
@@ -186,7 +193,7 @@ impl Process {
             Ok(_) => String::from_utf8_lossy(&complaints).trim().to_owned(),
             Err(error) => error.to_string(),
         };
-        Error::invalid(format!("git failed: command={:?} {status}: {complaints}{}", self.called, self.hint))
+        Error::invalid(format!("git failed: command={:?} {status}: {complaints}{}", self.called, self.hint()))
     }
 }
 
