@@ -66,7 +66,12 @@ impl Merge {
         let settled = settled_until.map(|until| self.less_lateness(until));
         let complete = inherited.max(settled).unwrap_or(Timestamp::MIN);
         self.shards.insert(shard, Reading { complete, children: None });
-        Arc::make_mut(&mut self.read).places.insert(shard, from);
+        let places = &mut Arc::make_mut(&mut self.read).places;
+        if from == Place::BEGINNING {
+            places.remove(&shard)
+        } else {
+            places.insert(shard, from)
+        };
     }
 
     /// A batch of the shard was read.

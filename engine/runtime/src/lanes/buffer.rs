@@ -191,6 +191,8 @@ impl Buffer {
 
     /// Forgets the events of a reading, and what only they held up is pending again.
     pub fn abandon(&mut self, line: LineId, ordering: Ordering, out: &mut Outbox) {
+        // What was written is then more than what is left of it: no event may be blamed for the outcome.
+        self.fresh &= self.flight.is_none();
         let flying = self.flight.iter_mut().map(|flight| &mut flight.deliveries);
         for deliveries in [&mut self.pending, &mut self.late].into_iter().chain(flying) {
             deliveries

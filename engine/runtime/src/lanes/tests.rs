@@ -1,1 +1,4 @@
-
+mod faults;
+mod poison;
+mod schedules;
+pub(crate) mod toy;

@@ -1,0 +1,183 @@
+//! A store in memory that keeps the conditions of writes, events that leave their names in documents, and chance.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldstream_model::{
+    Document, DocumentKey, Epoch, Error, Fed, Guard, Map, Ordering, Place, Position, Sequence, ShardNumber,
+    StreamId, Timestamp, Value,
+    ports::{Condition, DocumentWrite, StoredDocument, Touch, Written},
+};
+
+use crate::{
+    guard::Origin,
+    lanes::{BatchId, Delivery, Lane, LaneOptions, LineId},
+};
+
+/// Random numbers that a seed decides.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 16) as usize) % bound.max(1)
+    }
+
+    /// True in so many of a hundred cases.
+    pub fn percent(&mut self, of_hundred: usize) -> bool {
+        self.below(100) < of_hundred
+    }
+}
+
+#[derive(Default)]
+pub struct Store {
+    pub documents: BTreeMap<DocumentKey, StoredDocument>,
+    /// Names that the store refuses to hold.
+    pub refused: Vec<String>,
+    /// Counts the conflicts.
+    pub conflicts: usize,
+}
+
+impl Store {
+    pub fn read(&self, key: &DocumentKey) -> Option<StoredDocument> {
+        self.documents.get(key).cloned()
+    }
+
+    pub fn write(&mut self, write: &DocumentWrite) -> Written {
+        let stored = self.documents.get(&write.key);
+        let holds = match &write.condition {
+            Condition::Absent => stored.is_none(),
+            Condition::GuardIs(guard) => stored.is_some_and(|stored| stored.guard == *guard),
+        };
+        if names_in(write.put.document.as_ref()).iter().any(|name| self.refused.contains(name)) {
+            return Written::Rejected(Error::poison("too large"));
+        }
+        if !holds {
+            self.conflicts += 1;
+            return Written::Conflict(stored.cloned());
+        }
+        self.documents.insert(write.key.clone(), write.put.clone());
+        Written::Done
+    }
+
+    pub fn names(&self, key: &str) -> Vec<String> {
+        names_in(self.documents.get(&DocumentKey::new(key)).and_then(|stored| stored.document.as_ref()))
+    }
+
+    /// The sequence that a `per_stream` document stands at.
+    pub fn sequence(&self, key: &str) -> Option<u64> {
+        let stored = self.documents.get(&DocumentKey::new(key))?;
+        let Fed::Stream { sequence, .. } = &stored.guard.fed else { return None };
+        Some(sequence.0)
+    }
+}
+
+/// The names that events left in a document, in their order.
+pub fn names_in(document: Option<&Document>) -> Vec<String> {
+    let names = document.and_then(|document| document.fields.get("names")).and_then(Value::as_list);
+    names.unwrap_or_default().iter().map(|name| name.as_text().unwrap().to_owned()).collect()
+}
+
+/// What an event of these tests does to a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Leaves its name.
+    Name,
+    Delete,
+    /// Fails, after having spoilt the document it was given.
+    Fail,
+    /// Changes nothing.
+    Nothing,
+}
+
+pub fn touch(key: &str, name: String, deed: Deed) -> Touch {
+    let change = move |document: &mut Option<Document>| {
+        match deed {
+            Deed::Nothing => return Ok(()),
+            Deed::Delete => {
+                *document = None;
+                return Ok(());
+            }
+            Deed::Fail => {
+                *document = None;
+                return Err(Error::poison(format!("cannot apply {name}")));
+            }
+            Deed::Name => {}
+        }
+        let mut names = names_in(document.as_ref());
+        names.push(name.clone());
+        let names = Value::from(names.into_iter().map(Value::from).collect::<Vec<_>>());
+        let fields = Arc::new(Map::from([(Arc::from("names"), names)]));
+        *document = Some(Document { fields, ..Document::default() });
+        Ok(())
+    };
+    Touch { key: DocumentKey::new(key), change: Box::new(change) }
+}
+
+pub fn place(number: u64) -> Place {
+    Place::new(Position::new(number.into()), 0, 0)
+}
+
+/// `stream/sequence` at a place of a shard.
+pub fn origin(shard: u32, place: Place, stream: &str, sequence: u64) -> Origin {
+    Origin {
+        shard: ShardNumber(shard),
+        place,
+        stream: StreamId::new(stream),
+        sequence: Sequence(sequence),
+        recorded_at: Timestamp::EPOCH,
+    }
+}
+
+pub fn name_of(origin: &Origin) -> String {
+    format!("{}/{}", origin.stream, origin.sequence)
+}
+
+/// A delivery of which the batch is the number of its position.
+pub fn delivery(line: u64, origin: Origin, key: &str, deed: Deed) -> Delivery {
+    let batch = BatchId(origin.place.position.as_u64().unwrap());
+    let touch = touch(key, name_of(&origin), deed);
+    Delivery { line: LineId(line), batch, origin, touch, bytes: 100 }
+}
+
+pub fn lane(ordering: Ordering) -> Lane {
+    Lane::new(LaneOptions { ordering, epoch: Epoch(1), cache_bytes: 1_000_000 })
+}
+
+pub fn names(of: &[&str]) -> Vec<String> {
+    of.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Answers all reads and writes until nothing moves, and returns how many documents were written.
+pub fn run(lane: &mut Lane, store: &mut Store) -> usize {
+    let mut written = 0;
+    loop {
+        let reads = lane.to_read(7);
+        reads.iter().for_each(|key| lane.loaded(key, store.read(key)));
+        let writes = lane.to_write(7);
+        for write in &writes {
+            lane.written(&write.key, store.write(write));
+        }
+        written += writes.len();
+        if reads.is_empty() && writes.is_empty() {
+            return written;
+        }
+    }
+}
+
+/// The one write that the lane has to make by now.
+pub fn one_write(lane: &mut Lane, store: &Store) -> DocumentWrite {
+    lane.to_read(10).iter().for_each(|key| lane.loaded(key, store.read(key)));
+    let mut writes = lane.to_write(10);
+    assert_eq!(writes.len(), 1);
+    writes.remove(0)
+}
+
+pub fn guard_of(store: &Store, key: &str) -> Guard {
+    store.documents[&DocumentKey::new(key)].guard.clone()
+}
