@@ -107,3 +107,32 @@ impl Hasher for WordHasher {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foldstream_model::{Sequence, Timestamp};
+
+    use super::*;
+
+    /// One byte of control beside each slot, of which seven in eight may be taken.
+    fn size_in_bytes(heads: &Heads) -> usize {
+        let slots: usize = heads.tables.iter().map(|table| table.capacity() / 7 * 8).sum();
+        slots * (size_of::<(StreamHash, Head)>() + 1)
+    }
+
+    #[test]
+    fn a_million_streams_cost_at_most_64_megabytes_and_no_number_of_them_much_more_each() {
+        let mut heads = Heads::default();
+        for stream in 0..1_000_000u64 {
+            let head = Head { sequence: Sequence(stream), recorded_at: Timestamp::EPOCH };
+            heads.set(StreamHash::of(&stream.to_string()), head);
+            if stream % 50_000 == 49_999 {
+                let per_stream = size_in_bytes(&heads) / heads.len();
+                assert!((40..=64).contains(&per_stream), "{per_stream} bytes a stream of {}", heads.len());
+            }
+        }
+        let stream = StreamHash::of("77");
+        assert_eq!(heads.get(stream).map(|head| head.sequence), Some(Sequence(77)));
+        assert_eq!(heads.sorted().len(), 1_000_000);
+    }
+}

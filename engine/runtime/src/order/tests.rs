@@ -1,1 +1,128 @@
+use std::collections::{BTreeMap, BTreeSet};
 
+use foldstream_model::{Cut, EventId, EventType, Payload, SchemaVersion};
+
+use super::{cuts::CutLog, *};
+
+mod cuts;
+mod lineage;
+mod naive;
+mod properties;
+mod records;
+mod rows;
+mod schedules;
+
+/// What was released, in short: where, of which stream, which sequence.
+type Releases = Vec<(Place, String, u64)>;
+
+fn event(stream: &str, sequence: u64) -> Event {
+    Event {
+        stream_id: StreamId::new(stream),
+        sequence: Sequence(sequence),
+        id: EventId::new(format!("{stream}-{sequence}")),
+        event_type: EventType::new("Happened"),
+        schema_version: SchemaVersion(1),
+        recorded_at: Timestamp::from_seconds(1_000),
+        effective_at: Timestamp::from_seconds(1_000),
+        payload: Payload::new(Bytes::from(format!("{{\"n\":{sequence}}}"))),
+        metadata: Payload::default(),
+    }
+}
+
+fn envelope(event: &Event) -> String {
+    String::from_utf8(event.to_envelope().unwrap()).unwrap()
+}
+
+fn fill(stream: &str, sequences: impl IntoIterator<Item = u64>) -> Entry {
+    let events = sequences.into_iter().map(|sequence| envelope(&event(stream, sequence))).collect();
+    Entry::Fill { stream: StreamId::new(stream), events }
+}
+
+fn give_up(stream: &str, up_to: u64) -> Entry {
+    Entry::GiveUp { stream: StreamId::new(stream), up_to: Sequence(up_to) }
+}
+
+fn options() -> OrderOptions {
+    OrderOptions {
+        first: Sequence(1),
+        gaps: Gaps::Refuse,
+        base: BasePolicy::First,
+        max_early_events: 1_000,
+        max_early_bytes: 1_000_000,
+    }
+}
+
+fn as_it_is() -> Prepare {
+    Arc::new(|_| Ok(()))
+}
+
+fn end(position: u128) -> Place {
+    Place::end(Position::new(position), 0)
+}
+
+/// An order stage with what it has released.
+struct Stage {
+    order: Order,
+    out: Vec<Placed>,
+}
+
+impl Stage {
+    fn new(options: OrderOptions) -> Self {
+        Self::of(Order::new(options, as_it_is()))
+    }
+
+    fn of(order: Order) -> Self {
+        Self { order, out: Vec::new() }
+    }
+
+    fn record(&mut self, position: u128, event: Event) -> Outcome {
+        let key = event.stream_id.text().clone();
+        let now = Timestamp::from_seconds(position as i64);
+        self.order.record(event, &Position::new(position), &key, now, &mut self.out).unwrap()
+    }
+
+    fn entry(&mut self, position: u128, number: u32, entry: &Entry) -> Vec<Fork> {
+        self.order.entry(entry, &Position::new(position), number, &mut self.out).unwrap()
+    }
+
+    fn head(&self, stream: &str) -> Option<u64> {
+        self.order.head(StreamHash::of(stream)).map(|head| head.sequence.0)
+    }
+
+    fn releases(&self) -> Releases {
+        releases(&self.out)
+    }
+
+    /// `s5@110/0/0`, space-separated.
+    fn shown(&self) -> String {
+        let shown = self
+            .releases()
+            .into_iter()
+            .map(|(place, stream, sequence)| format!("{stream}{sequence}@{place}"));
+        shown.collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn releases(placed: &[Placed]) -> Releases {
+    let short =
+        |placed: &Placed| (placed.place.clone(), placed.event.stream_id.to_string(), placed.event.sequence.0);
+    placed.iter().map(short).collect()
+}
+
+/// The whole state.
+fn whole(order: &Order) -> Cut {
+    let now = end(u128::MAX);
+    CutLog::new("whole".into(), now.clone()).cut(&now, &undisturbed(order)).unwrap()
+}
+
+/// A copy that takes the present state as its beginning.
+fn undisturbed(order: &Order) -> Order {
+    Order {
+        options: order.options.clone(),
+        prepare: order.prepare.clone(),
+        heads: order.heads.clone(),
+        early: order.early.clone(),
+        given_up: order.given_up.clone(),
+        changes: Changes::default(),
+    }
+}

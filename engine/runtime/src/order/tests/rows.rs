@@ -1,0 +1,85 @@
+use foldstream_model::{CutId, Early, ErrorKind};
+use proptest::prelude::*;
+
+use super::*;
+
+fn id(place: Place) -> CutId {
+    CutId { chain: "chain".into(), place }
+}
+
+fn cut(heads: u64, early: usize, weight: usize) -> Cut {
+    let head = |stream: u64| {
+        let recorded_at = Timestamp::from_micros(-(stream.cast_signed()));
+        (StreamHash::of(&stream.to_string()), Head { sequence: Sequence(u64::MAX - stream), recorded_at })
+    };
+    let early = (0..early).map(|index| Early {
+        at: end(index as u128),
+        partition_key: "\"".into(),
+        since: Timestamp::EPOCH,
+        event: "x".repeat(weight),
+    });
+    let given_up = GivenUp { stream: StreamHash::of("s"), first: Sequence(1), last: Sequence(2) };
+    Cut {
+        since: Some(id(end(1))),
+        heads: (0..heads).map(head).collect(),
+        early: early.collect(),
+        given_up: vec![given_up],
+    }
+}
+
+fn pages(cut: &Cut) -> Vec<cut_rows::Page> {
+    let rows = cut_rows::encode(&id(end(2)), cut).unwrap();
+    assert!(rows.is_sorted_by_key(|(key, _)| key.clone()));
+    rows.iter().map(|(_, body)| cut_rows::decode(body).unwrap()).collect()
+}
+
+#[test]
+fn cuts_are_read_back_from_pages_that_fit_a_row_of_any_store() {
+    for (cut, rows) in [
+        (cut(0, 0, 0), 1),
+        (cut(3, 2, 100), 1),
+        (cut(30_000, 0, 0), 5),
+        (cut(10, 10, 100_000), 5),
+        (cut(10, 2, 2_000_000), 3),
+    ] {
+        assert_eq!(cut_rows::join(pages(&cut)).unwrap(), cut);
+        assert_eq!(pages(&cut).len(), rows);
+    }
+    let rows = cut_rows::encode(&id(end(2)), &cut(30_000, 50, 2_000)).unwrap();
+    assert!(rows.iter().all(|(_, body)| body.len() < 270_000));
+}
+
+#[test]
+fn a_cut_without_changes_is_a_row() {
+    assert_eq!(cut_rows::join(pages(&Cut::default())).unwrap(), Cut::default());
+}
+
+#[test]
+fn a_cut_that_lacks_a_page_is_refused() {
+    let pages = pages(&cut(30_000, 0, 0));
+    for missing in 0..pages.len() {
+        let mut left = pages.clone();
+        left.remove(missing);
+        assert_eq!(cut_rows::join(left).unwrap_err().kind(), ErrorKind::Internal);
+    }
+    assert_eq!(cut_rows::join([]).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(
+        cut_rows::decode(b"{\"page\":0,\"of\":1,\"heads\":\"AAAA\"}").unwrap_err().kind(),
+        ErrorKind::Internal
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #[test]
+    fn rows_of_a_chain_are_in_the_order_of_places_then_pages(
+        a in ("[1-9][0-9]{0,60}", 0u32..20, 0u32..20, 0u32..20),
+        b in ("[1-9][0-9]{0,60}", 0u32..20, 0u32..20, 0u32..20),
+    ) {
+        let place = |(number, index, entry, _): &(String, u32, u32, u32)| {
+            Place::end(number.parse::<Position>().unwrap().with_index(*index), *entry)
+        };
+        let key = |text: &(String, u32, u32, u32)| cut_rows::sort_key(&id(place(text)), text.3);
+        prop_assert_eq!(key(&a).cmp(&key(&b)), (place(&a), a.3).cmp(&(place(&b), b.3)));
+    }
+}
