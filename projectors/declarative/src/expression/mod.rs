@@ -93,17 +93,23 @@ impl Expression {
         self.node.evaluate(scope)
     }
 
+    /// The value as a condition.
+    pub fn is_true(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
+        self.node.boolean(scope)
+    }
+
     /// What it refers to.
     pub fn references(&self) -> References {
         References::of(&self.node)
     }
 
-    /// Whether this is `event.stream_id`, or a list with it.
-    pub fn holds_stream_id(&self) -> bool {
+    /// Where the id of the stream stands in this key: the length of the list and the place in it, both 0 for the id by
+    /// itself; none if the key does not hold it.
+    pub(crate) fn stream_id_place(&self) -> Option<(usize, usize)> {
+        let stream_id = Node::Event(node::EventPart::StreamId);
         match &self.node {
-            Node::Event(node::EventPart::StreamId) => true,
-            Node::List(items) => items.contains(&Node::Event(node::EventPart::StreamId)),
-            _ => false,
+            Node::List(items) => Some((items.len(), items.iter().position(|item| *item == stream_id)?)),
+            node => (*node == stream_id).then_some((0, 0)),
         }
     }
 }
