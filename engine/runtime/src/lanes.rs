@@ -32,9 +32,9 @@ use self::{
     fold::Rules,
     outbox::Outbox,
 };
-use crate::guard;
+use crate::{guard, progress::BatchId};
 
-pub use words::{BatchId, Bounds, Delivery, LaneOptions, LanePoison, LateEvent, LineId};
+pub use words::{Bounds, Delivery, LaneOptions, LanePoison, LateEvent, LineId};
 
 /// The lane that a document belongs to.
 pub fn lane_of(key: &DocumentKey, lanes: NonZeroUsize) -> usize {

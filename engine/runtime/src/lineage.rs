@@ -25,6 +25,9 @@ pub struct KnownShard {
     pub parents: Vec<ShardId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<HashKeyRange>,
+    /// It was there when the source was first read: the start policy is about it.
+    #[serde(default)]
+    pub initial: bool,
     /// When the source was first found not to list it any more: all of its records were trimmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_at: Option<Timestamp>,
@@ -68,6 +71,11 @@ impl Lineage {
         self.shards.iter()
     }
 
+    /// The shards that were there when the source was first read.
+    pub fn initial(&self) -> impl Iterator<Item = &ShardId> {
+        self.shards.iter().filter(|(_, known)| known.initial).map(|(id, _)| id)
+    }
+
     /// Takes what a source lists now, parents before children; says whether anything is new or gone. New shards get the
     /// next numbers, in the order of the list. Invalid when the source is another one under the same name.
     pub fn discover(&mut self, incarnation: &Incarnation, listed: &[Shard], now: Timestamp) -> Result<bool> {
@@ -87,13 +95,14 @@ impl Lineage {
                 has_changed = true;
             }
         }
+        let initial = self.shards.is_empty();
         for shard in listed {
-            has_changed |= self.add(shard)?;
+            has_changed |= self.add(shard, initial)?;
         }
         Ok(has_changed)
     }
 
-    fn add(&mut self, shard: &Shard) -> Result<bool> {
+    fn add(&mut self, shard: &Shard, initial: bool) -> Result<bool> {
         if self.shards.contains_key(&shard.id) {
             return Ok(false);
         }
@@ -102,7 +111,7 @@ impl Lineage {
             number.map_err(|_| Error::internal("a source has had more shards than can be numbered"))?;
         let parents =
             shard.parents.iter().filter(|parent| self.shards.contains_key(parent)).cloned().collect();
-        let known = KnownShard { number, parents, range: shard.range, gone_at: None };
+        let known = KnownShard { number, parents, range: shard.range, initial, gone_at: None };
         self.shards.insert(shard.id.clone(), known);
         Ok(true)
     }

@@ -19,7 +19,7 @@ pub mod cut_rows;
 #[cfg(test)]
 mod tests;
 
-pub use self::{early::Gap, state::Changes};
+pub use self::{cuts::CutLog, early::Gap, state::Changes};
 use self::{
     early::{EarlyEvents, Waiting},
     heads::Heads,

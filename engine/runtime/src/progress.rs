@@ -9,7 +9,7 @@ mod tests;
 
 /// Names a batch within one [`Progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BatchId(u64);
+pub struct BatchId(pub u64);
 
 /// What one projection has settled in one shard. Batches are opened in the order of their places; their touches settle
 /// in any order; the longest prefix of settled batches is what a checkpoint may say.

@@ -10,7 +10,7 @@ use foldstream_model::{
 use rusqlite::Connection;
 
 use super::{
-    LocalLog,
+    LocalLog, hash_key,
     reader::{LocalShardReader, first_arrived_at_or_after},
     shards::{self, ShardRow},
 };
@@ -54,6 +54,10 @@ impl Source for LocalSource {
             .await
             .map_err(|error| error.context(format!("stream={}", self.log.name())))?;
         Ok(Box::new(LocalShardReader::new(Arc::clone(&self.database), log, shard.clone(), row, after)))
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        hash_key::hash_key(partition_key)
     }
 }
 

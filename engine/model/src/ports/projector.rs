@@ -29,6 +29,9 @@ pub trait Upcaster: Send + Sync {
 
 /// Folds a stream. Called for each event of the stream in order of sequence, each once in a fold.
 pub trait Reducer: Send + Sync {
+    /// The types that change the state; it stays as it is at all others.
+    fn event_types(&self) -> &BTreeSet<EventType>;
+
     /// What the fold reads of an event's payload and metadata.
     fn reads(&self, event_type: &EventType) -> Reads;
 

@@ -26,6 +26,10 @@ pub trait Source: Send + Sync {
     /// A reader of one shard. `Invalid`: there is no such shard, or what `from` asks for was trimmed: the message says
     /// what is left. Never begins silently elsewhere than asked.
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>>;
+
+    /// The hash key that decides which shard's range a partition key falls into. Pure; asked when a shard has ended and
+    /// what waits in it goes to its children.
+    fn hash_key(&self, partition_key: &str) -> u128;
 }
 
 /// What a source says of itself.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use foldstream_model::{DocumentKey, Error};
 
-use super::words::{BatchId, Delivery, LanePoison, LateEvent, LineId};
+use super::words::{Delivery, LanePoison, LateEvent, LineId};
+use crate::progress::BatchId;
 
 #[derive(Default)]
 pub(super) struct Outbox {

@@ -4,15 +4,11 @@ use std::sync::Arc;
 
 use foldstream_model::{DocumentKey, Epoch, Error, OrderKey, Ordering, ShardPlaces, Timestamp, ports::Touch};
 
-use crate::guard::Origin;
+use crate::{guard::Origin, progress::BatchId};
 
 /// One reading of a shard: a shared read, a private one, or either of them after a restart. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LineId(pub u64);
-
-/// What is told as settled; unique within its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BatchId(pub u64);
 
 /// What a lane is made of.
 #[derive(Debug, Clone, Copy)]

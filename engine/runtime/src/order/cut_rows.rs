@@ -5,7 +5,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Result, Sequence, StreamHash, Timestamp};
+use foldstream_model::{
+    Cut, CutId, Early, Error, GivenUp, Head, Place, Position, Result, Sequence, StreamHash, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// A page holds at least one item, and no more than fit in so many bytes: well below DynamoDB's 400 KB for an item, the
@@ -42,6 +44,17 @@ pub fn sort_key(id: &CutId, page: u32) -> String {
     let (position, number) = (&id.place.position, id.place.position.number());
     let (index, entry, ordinal) = (position.index(), id.place.entry, id.place.ordinal);
     format!("{}/{:03}-{number}.{index:010}/{entry:010}/{ordinal:010}/{page:06}", id.chain, number.len())
+}
+
+/// The cut that a row of this sort key belongs to; none when it is no such key.
+pub fn id_of(sort_key: &str) -> Option<CutId> {
+    let mut parts = sort_key.rsplitn(5, '/');
+    let (_page, ordinal, entry) = (parts.next()?, parts.next()?, parts.next()?);
+    let (position, chain) = (parts.next()?, parts.next()?);
+    let (number, index) = position.split_once('-')?.1.split_once('.')?;
+    let position = number.parse::<Position>().ok()?.with_index(index.parse().ok()?);
+    let place = Place::new(position, entry.parse().ok()?, ordinal.parse().ok()?);
+    Some(CutId { chain: chain.to_owned(), place })
 }
 
 /// The sort keys and bodies of a cut's rows. The cut is there once all of them are durable.

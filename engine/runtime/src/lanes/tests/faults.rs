@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use super::toy::{Chance, Deed, Store, delivery, name_of, names_in, origin, place};
 use crate::{
     guard::Origin,
-    lanes::{BatchId, Lane, LaneOptions, LineId},
+    lanes::{Lane, LaneOptions, LineId},
+    progress::BatchId,
 };
 
 const SHARDS: usize = 3;

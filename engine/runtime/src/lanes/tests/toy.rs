@@ -10,7 +10,8 @@ use foldstream_model::{
 
 use crate::{
     guard::Origin,
-    lanes::{BatchId, Delivery, Lane, LaneOptions, LineId},
+    lanes::{Delivery, Lane, LaneOptions, LineId},
+    progress::BatchId,
 };
 
 /// Random numbers that a seed decides.

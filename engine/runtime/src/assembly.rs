@@ -1,0 +1,70 @@
+//! What a worker is put together from.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use foldstream_model::{
+    Clock, EventType, Fingerprint, Ids, Ordering, ProjectionId, Sequence, SourceName, Timestamp,
+    ports::{CheckpointStore, Decoder, DocumentStore, EventStore, Projector, Reducer, Source, Upcaster},
+};
+
+use crate::order::Gaps;
+
+/// What all of a worker's parts share.
+#[derive(Clone)]
+pub struct Services {
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+/// A source, and how its records become events in order.
+#[derive(Clone)]
+pub struct SourceSpec {
+    pub name: SourceName,
+    pub source: Arc<dyn Source>,
+    pub decoder: Arc<dyn Decoder>,
+    pub upcasters: Vec<Arc<dyn Upcaster>>,
+    /// Where its streams can be read again: gaps are filled and folds refolded from it.
+    pub events: Option<Arc<dyn EventStore>>,
+    /// The sequence of a stream's first event.
+    pub first: Sequence,
+    pub gaps: Gaps,
+    /// Where shards that exist at the first start are read from.
+    pub start: Start,
+    /// The types that the source knows; none knows all. What is not known is counted, and said once.
+    pub types: Option<BTreeSet<EventType>>,
+}
+
+/// Where a source that was never read begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record; streams begin at their first sequence.
+    TrimHorizon,
+    /// Behind the newest record; a stream's first event seen is its base.
+    Latest,
+    /// At the first record that arrived at or after this instant; a stream's first event seen is its base.
+    AtTimestamp(Timestamp),
+}
+
+/// A projection, and where its documents go.
+#[derive(Clone)]
+pub struct ProjectionSpec {
+    pub id: ProjectionId,
+    pub source: SourceName,
+    pub ordering: Ordering,
+    pub projector: Arc<dyn Projector>,
+    pub reducer: Option<NamedReducer>,
+    pub documents: Arc<dyn DocumentStore>,
+    /// All that decides its bytes, in normal form, and its hash.
+    pub definition: String,
+    pub fingerprint: Fingerprint,
+    /// `global` only: how late an event may come and still be put in its order.
+    pub allowed_lateness: Duration,
+}
+
+/// A reducer by the name under which projections share it: one name, one fold.
+#[derive(Clone)]
+pub struct NamedReducer {
+    pub name: Arc<str>,
+    pub reducer: Arc<dyn Reducer>,
+}

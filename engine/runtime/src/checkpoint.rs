@@ -1,0 +1,130 @@
+//! checkpoint: commits the prefix that is settled.
+//!
+//! A checkpoint stands on a cut that was written before it, never goes back within a generation, and never replaces one
+//! of a higher generation.
+
+use std::sync::Arc;
+
+use foldstream_model::{
+    Checkpoint, CutId, Error, Generation, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
+    ports::{Revision, RowKey},
+};
+use tokio::sync::Mutex;
+
+use crate::rows::{self, Rows};
+
+/// One projection's checkpoint in one shard. The shared reading and the private one hand it to each other, so that both
+/// write under one view of the row.
+pub struct CheckpointHandle {
+    key: RowKey,
+    rows: Rows,
+    generation: Generation,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Clone)]
+struct Seen {
+    revision: Option<Revision>,
+    checkpoint: Checkpoint,
+}
+
+/// What a checkpoint is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The cut at the settled place; none where that has not moved.
+    pub cut: Option<CutId>,
+    pub ended: bool,
+    pub settled_until: Option<Timestamp>,
+    pub stop: Option<Stop>,
+    pub at: Timestamp,
+}
+
+impl CheckpointHandle {
+    /// Reads where a projection of this generation begins in a shard: its checkpoint, or where its generation starts.
+    pub async fn read(
+        rows: &Rows,
+        projection: &ProjectionId,
+        source: &SourceName,
+        shard: &ShardId,
+        control: &foldstream_model::Control,
+    ) -> Result<Arc<Self>> {
+        let key = rows::checkpoint_key(projection, source, shard);
+        let stored = rows.get::<Checkpoint>(&key).await?;
+        let revision = stored.as_ref().map(|stored| stored.revision);
+        let checkpoint = effective(stored.map(|stored| stored.body), control, shard);
+        let seen = Mutex::new(Seen { revision, checkpoint });
+        Ok(Arc::new(Self { key, rows: rows.clone(), generation: control.generation, seen }))
+    }
+
+    pub async fn checkpoint(&self) -> Checkpoint {
+        self.seen.lock().await.checkpoint.clone()
+    }
+
+    /// Commits a claim. Nothing happens when it is behind what is stored; `Fenced` when a higher generation is stored.
+    pub async fn commit(&self, claim: Claim) -> Result<()> {
+        let mut seen = self.seen.lock().await;
+        loop {
+            if !advances(&seen.checkpoint, &claim) {
+                return Ok(());
+            }
+            let checkpoint = self.body(&claim, &seen.checkpoint);
+            if let Some(revision) = self.rows.put(&self.key, seen.revision, &checkpoint).await? {
+                *seen = Seen { revision: Some(revision), checkpoint };
+                return Ok(());
+            }
+            let stored = self.rows.get::<Checkpoint>(&self.key).await?;
+            *seen = self.adopt(stored, &seen.checkpoint)?;
+        }
+    }
+
+    fn body(&self, claim: &Claim, stored: &Checkpoint) -> Checkpoint {
+        Checkpoint {
+            generation: self.generation,
+            cut: claim.cut.clone().or_else(|| stored.cut.clone()),
+            ended: claim.ended,
+            settled_until: claim.settled_until.max(stored.settled_until),
+            stop: claim.stop.clone(),
+            written_at: claim.at,
+        }
+    }
+
+    /// Another was faster: its checkpoint counts if it is of our generation, and fences us if it is of a higher one.
+    fn adopt(&self, stored: Option<rows::Versioned<Checkpoint>>, ours: &Checkpoint) -> Result<Seen> {
+        let Some(stored) = stored else { return Ok(Seen { revision: None, checkpoint: ours.clone() }) };
+        if stored.body.generation > self.generation {
+            return Err(Error::fenced(format!("the projection was rewound: row={}", self.key)));
+        }
+        let same = stored.body.generation == self.generation;
+        let checkpoint = if same { stored.body } else { ours.clone() };
+        Ok(Seen { revision: Some(stored.revision), checkpoint })
+    }
+}
+
+/// The checkpoint that counts: the stored one, unless the projection was rewound since.
+pub fn effective(
+    stored: Option<Checkpoint>,
+    control: &foldstream_model::Control,
+    shard: &ShardId,
+) -> Checkpoint {
+    match stored {
+        Some(stored) if stored.generation >= control.generation => stored,
+        _ => Checkpoint {
+            generation: control.generation,
+            cut: control.starts.get(shard).cloned(),
+            ended: false,
+            settled_until: None,
+            stop: None,
+            written_at: control.registered_at,
+        },
+    }
+}
+
+/// Whether a claim says more than a checkpoint: never backwards, and not the same again.
+fn advances(stored: &Checkpoint, claim: &Claim) -> bool {
+    let stands = stored.place();
+    let claimed = claim.cut.as_ref().map_or_else(|| stands.clone(), |cut| cut.place.clone());
+    if claimed < stands || (stored.ended && !claim.ended) {
+        return false;
+    }
+    claimed > stands || claim.ended != stored.ended || claim.stop != stored.stop
+}

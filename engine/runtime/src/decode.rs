@@ -1,0 +1,86 @@
+//! decode: envelope → event, and of its JSON only what somebody reads.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use foldstream_model::{
+    Event, EventType, FieldMask, Record, Result,
+    ports::{Decoder, Reads},
+};
+
+use crate::{
+    assembly::{ProjectionSpec, SourceSpec},
+    metrics,
+    upcast::Upcasts,
+};
+
+/// Turns a source's records into events that the line can order, fold and project.
+pub struct Intake {
+    decoder: Arc<dyn Decoder>,
+    upcasts: Upcasts,
+    reads: BTreeMap<EventType, Reads>,
+    known: Option<BTreeSet<EventType>>,
+    said: Mutex<BTreeSet<EventType>>,
+    source: String,
+}
+
+impl Intake {
+    /// Reads what any of the source's projections and their reducers read.
+    pub fn new(source: &SourceSpec, projections: &[ProjectionSpec]) -> Self {
+        let mut reads: BTreeMap<EventType, Reads> = BTreeMap::new();
+        for projection in projections.iter().filter(|projection| projection.source == source.name) {
+            for event_type in projection.projector.event_types() {
+                add(&mut reads, event_type, &projection.projector.reads(event_type));
+            }
+            if let Some(named) = &projection.reducer {
+                for event_type in named.reducer.event_types() {
+                    add(&mut reads, event_type, &named.reducer.reads(event_type));
+                }
+            }
+        }
+        Self {
+            decoder: source.decoder.clone(),
+            upcasts: Upcasts::new(&source.upcasters),
+            reads,
+            known: source.types.clone(),
+            said: Mutex::default(),
+            source: source.name.to_string(),
+        }
+    }
+
+    /// The event in a record, ready to be ordered; none when the record is not meant to be one.
+    pub fn decode(&self, record: &Record) -> Result<Option<Event>> {
+        let Some(mut event) = self.decoder.decode(record)? else { return Ok(None) };
+        self.prepare(&mut event)?;
+        Ok(Some(event))
+    }
+
+    /// Parses and lifts an event, whether it came by a record, out of a cut, a journal or the event store.
+    pub fn prepare(&self, event: &mut Event) -> Result<()> {
+        if self.known.as_ref().is_some_and(|known| !known.contains(&event.event_type)) {
+            self.say_unknown(&event.event_type);
+        }
+        let Some(reads) = self.reads.get(&event.event_type) else { return Ok(()) };
+        event.metadata.parse(&reads.metadata)?;
+        if self.upcasts.lifts(event) {
+            event.payload.parse(&FieldMask::ALL)?;
+            return self.upcasts.lift(event);
+        }
+        event.payload.parse(&reads.payload)
+    }
+
+    fn say_unknown(&self, event_type: &EventType) {
+        metrics::unknown_type(&self.source, event_type.as_str());
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(event_type.clone()) {
+            tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know; its events are ignored");
+        }
+    }
+}
+
+fn add(reads: &mut BTreeMap<EventType, Reads>, event_type: &EventType, more: &Reads) {
+    let entry = reads.entry(event_type.clone()).or_insert(Reads::NOTHING);
+    *entry = entry.union(more);
+}

@@ -1,0 +1,130 @@
+//! dispatch: which documents each event touches, and to which lane each touch goes.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+
+use foldstream_model::{
+    Error, Place, Result, Stop, Timestamp, Value,
+    ports::{StateCarried, Touch},
+};
+
+use crate::{
+    budget::Hold,
+    fold::Folded,
+    guard::Origin,
+    lanes::{Delivery, lane_of},
+    order::Placed,
+    progress::BatchId,
+    pure,
+    subscription::Subscription,
+};
+
+/// Events that one record batch released, with the states of every reducer; shared by all projections of a reading.
+pub struct Released {
+    pub end: Place,
+    pub placed: Vec<Placed>,
+    pub folded: BTreeMap<Arc<str>, Folded>,
+    pub recorded_until: Option<Timestamp>,
+    /// When the source was asked, if this ended at the shard's tip.
+    pub tip: Option<Timestamp>,
+    /// What the source stated with it.
+    pub low_watermark: Option<Timestamp>,
+    pub hold: Arc<Hold>,
+}
+
+/// A batch as one projection sees it: its touches, and the poison behind them.
+pub struct Dispatched {
+    pub touches: Vec<Touched>,
+    pub poison: Option<(Place, Error)>,
+}
+
+/// One touch and the event that it comes from.
+pub struct Touched {
+    /// Index of the event in the batch.
+    pub event: usize,
+    pub touch: Touch,
+}
+
+impl Released {
+    /// The touches of the events behind `from`, up to the first poison.
+    pub fn dispatch(&self, subscription: &Subscription, from: &Place) -> Dispatched {
+        let mut dispatched = Dispatched { touches: Vec::with_capacity(self.placed.len()), poison: None };
+        let mut scratch = Vec::new();
+        for (index, placed) in self.placed.iter().enumerate() {
+            if placed.place <= *from {
+                continue;
+            }
+            if let Err(error) = self.touch(subscription, index, &mut scratch) {
+                dispatched.poison = Some((placed.place.clone(), error));
+                break;
+            }
+            dispatched.touches.extend(scratch.drain(..).map(|touch| Touched { event: index, touch }));
+        }
+        dispatched
+    }
+
+    fn touch(&self, subscription: &Subscription, index: usize, touches: &mut Vec<Touch>) -> Result<()> {
+        let event = &self.placed[index].event;
+        let spec = &subscription.projection.spec;
+        if !spec.projector.event_types().contains(&event.event_type) {
+            return Ok(());
+        }
+        let (before, state) = match &spec.reducer {
+            None => (Value::Null, Value::Null),
+            Some(named) => self.states(&named.name, index)?,
+        };
+        let carried = StateCarried { event: event.clone(), before, state };
+        pure::guarded(|| spec.projector.touch(&carried, touches)).inspect_err(|_| touches.clear())
+    }
+
+    fn states(&self, reducer: &Arc<str>, index: usize) -> Result<(Value, Value)> {
+        let Some(folded) = self.folded.get(reducer) else {
+            return Err(Error::internal(format!("reducer={reducer} was not folded in this reading")));
+        };
+        match (folded.states.get(index), &folded.poison) {
+            (Some(states), _) => Ok((states.before.clone(), states.after.clone())),
+            (None, Some(poison)) => Err(poison.clone()),
+            (None, None) => Err(Error::internal(format!("reducer={reducer} left an event out"))),
+        }
+    }
+
+    /// One lane's deliveries each.
+    pub fn deliveries(
+        &self,
+        subscription: &Subscription,
+        batch: BatchId,
+        touches: Vec<Touched>,
+        lanes: NonZeroUsize,
+    ) -> Vec<Vec<Delivery>> {
+        let mut by_lane: Vec<Vec<Delivery>> = (0..lanes.get()).map(|_| Vec::new()).collect();
+        for touched in touches {
+            let lane = lane_of(&touched.touch.key, lanes);
+            by_lane[lane].push(self.delivery(subscription, batch, touched));
+        }
+        by_lane
+    }
+
+    fn delivery(&self, subscription: &Subscription, batch: BatchId, touched: Touched) -> Delivery {
+        let placed = &self.placed[touched.event];
+        let origin = Origin {
+            shard: subscription.shard,
+            place: placed.place.clone(),
+            stream: placed.event.stream_id.clone(),
+            sequence: placed.event.sequence,
+            recorded_at: placed.raised_at,
+        };
+        let bytes = size_of::<Delivery>() + placed.event.payload.raw.len();
+        Delivery { line: subscription.line, batch, origin, touch: touched.touch, bytes }
+    }
+}
+
+/// Poison as it is kept beside the checkpoint.
+pub fn stop(place: Place, error: &Error, event: Option<&foldstream_model::Event>, at: Timestamp) -> Stop {
+    let reason = match event {
+        Some(event) => format!(
+            "stream={} sequence={} type={}: {error}",
+            event.stream_id, event.sequence, event.event_type
+        ),
+        None => error.to_string(),
+    };
+    Stop { place, reason, at }
+}

@@ -1,0 +1,285 @@
+//! A line is one reading of one shard: it takes decoded records, puts them in order under the shard's journal, folds
+//! them, and dispatches them to the projections that subscribe to it.
+//!
+//! There are three kinds. The *shared* line serves every projection that is level with it; the *catch-up* line is the
+//! one private reading for all that are behind, and hands them over to the shared one; a *merge* line feeds one `global`
+//! projection.
+
+mod opening;
+mod journaling;
+mod gaps;
+mod delivering;
+mod rejoin;
+mod saving;
+mod ending;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use foldstream_model::{
+    CutId, Error, Place, Position, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop, Timestamp,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    assembly::{Services, SourceSpec},
+    budget::{Budget, Share},
+    checkpoint::CheckpointHandle,
+    decode::Intake,
+    fold::Fold,
+    journal::JournalView,
+    lanes::LineId,
+    metrics,
+    order::{CutLog, Order, Outcome, Placed},
+    read::{Decoded, DecodedRecord},
+    report::{LineGauge, Stage},
+    rows::Rows,
+    settings::Settings,
+    subscription::Subscription,
+};
+
+pub use opening::{Beginning, Opening};
+pub use rejoin::{Command, SharedLine};
+
+/// What the lines of a shard have in common.
+pub struct ShardContext {
+    pub source: SourceSpec,
+    pub shard: Shard,
+    pub number: ShardNumber,
+    /// It was there when the source was first read, so the start policy is about it.
+    pub initial: bool,
+    pub intake: Arc<Intake>,
+    pub services: Services,
+    pub rows: Rows,
+    pub settings: Arc<Settings>,
+    pub budget: Arc<Budget>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LineKind {
+    Shared,
+    CatchUp,
+    Merge,
+}
+
+impl LineKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::CatchUp => "catch_up",
+            Self::Merge => "merge",
+        }
+    }
+}
+
+/// One projection as a line serves it.
+pub struct Subscriber {
+    pub subscription: Arc<Subscription>,
+    pub handle: Arc<CheckpointHandle>,
+    /// What is at or before it was settled before this line began.
+    pub from: Place,
+    pub joining: Option<rejoin::Joining>,
+}
+
+/// How a projection left a line.
+#[derive(Debug, Clone)]
+pub enum Left {
+    /// It has settled the shard to its sealed end.
+    Ended,
+    /// It met poison.
+    Stopped(Stop),
+    /// It held the others up; it goes on in a catch-up line.
+    Behind,
+    /// It was handed over to the shared line.
+    Rejoined,
+    /// The line was told to stop, and everything it had delivered is settled or abandoned.
+    Drained,
+    /// Another generation or epoch has taken over.
+    Fenced(Error),
+    /// A merge line has read its shard to the end; it stays until all of that is settled.
+    ReadToEnd { cut: CutId, children: Vec<ShardId> },
+}
+
+/// What a line tells the owner of its shard.
+pub struct LineEvent {
+    pub kind: LineKind,
+    pub projection: ProjectionId,
+    pub left: Left,
+}
+
+pub struct Line {
+    id: LineId,
+    kind: LineKind,
+    context: Arc<ShardContext>,
+    order: Order,
+    cuts: CutLog,
+    journal: JournalView,
+    folds: BTreeMap<Arc<str>, Fold>,
+    subscribers: Vec<Subscriber>,
+    /// The end of what was put in order.
+    at: Place,
+    /// Records that were read and not yet put in order.
+    backlog: VecDeque<DecodedRecord>,
+    backlog_bytes: usize,
+    /// The last record was read.
+    end: bool,
+    /// When the source was asked for the batch in hand, if that ended at the shard's tip.
+    tip: Option<Timestamp>,
+    /// What the source stated with it.
+    low_watermark: Option<Timestamp>,
+    /// The end of what was delivered.
+    delivered: Place,
+    chain: String,
+    share: Share,
+    gauge: Arc<LineGauge>,
+    events: mpsc::Sender<LineEvent>,
+    commands: mpsc::Receiver<Command>,
+    /// Where a catch-up line hands its projections over.
+    shared: Option<SharedLine>,
+    position: Option<tokio::sync::watch::Sender<Place>>,
+    saving: Option<saving::Saving>,
+    gap_tried: Option<Instant>,
+    /// Duplicates whose payload is still to be compared with the event store's.
+    suspects: Vec<gaps::Suspect>,
+}
+
+/// Why the loop of a line ends.
+enum Turn {
+    Again,
+    Done,
+}
+
+impl Line {
+    /// Runs until every subscriber has left. Cancelling `drain` stops reading, settles what was delivered and saves it;
+    /// an error is the worker's.
+    pub async fn run(mut self, drain: CancellationToken) -> Result<()> {
+        let (mut batches, _reading) = self.start_reading(&drain).await?;
+        let mut tick =
+            tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.put_in_order(None).await?;
+        loop {
+            self.drop_left().await?;
+            if self.subscribers.is_empty() && self.commands.is_closed() {
+                return Ok(());
+            }
+            if self.end && self.backlog.is_empty() {
+                return self.finish(&drain).await;
+            }
+            let waited = Instant::now();
+            let turn = tokio::select! {
+                biased;
+                () = drain.cancelled() => Turn::Done,
+                Some(command) = self.commands.recv() => self.command(command).await.map(|()| Turn::Again)?,
+                _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; Turn::Again },
+                saved = saving::poll(&mut self.saving) => { self.saved(saved)?; Turn::Again },
+                batch = next(&self.share, &mut batches) => {
+                    self.gauge.spent(Stage::Source, waited.elapsed());
+                    match batch {
+                        Some(batch) => self.batch(batch?).await.map(|()| Turn::Again)?,
+                        None => Turn::Done,
+                    }
+                }
+            };
+            if let Turn::Done = turn {
+                return self.drain().await;
+            }
+        }
+    }
+
+    async fn batch(&mut self, batch: Decoded) -> Result<()> {
+        self.backlog_bytes += batch.bytes;
+        self.backlog.extend(batch.records);
+        self.end = batch.end;
+        self.tip = batch.tip.then_some(batch.asked_at);
+        self.low_watermark = batch.low_watermark;
+        let before = self.delivered.clone();
+        if self.kind != LineKind::CatchUp || !self.hand_over().await? {
+            self.put_in_order(None).await?;
+        }
+        if self.delivered == before && self.kind == LineKind::Merge {
+            self.tell_tip().await?;
+        }
+        let gaps = self.order.gaps().len();
+        self.gauge.at(&self.at, batch.tip && self.backlog.is_empty(), batch.behind, gaps);
+        metrics::gaps(self.context.source.name.as_str(), self.context.shard.id.as_str(), gaps);
+        Ok(())
+    }
+
+    /// Puts the backlog in order, up to a place if one is given, and delivers what that releases.
+    async fn put_in_order(&mut self, until: Option<&Place>) -> Result<()> {
+        let last = match until {
+            None => self.backlog.back().map(|record| record.position.clone()),
+            Some(until) => {
+                let within = |record: &&DecodedRecord| record.position <= until.position;
+                self.backlog.iter().rev().find(within).map(|record| record.position.clone())
+            }
+        };
+        if let Some(last) = &last {
+            self.raise(last).await?;
+        }
+        let mut placed = Vec::new();
+        let mut poison = self.order_backlog(last.as_ref(), &mut placed)?;
+        if poison.is_none() {
+            poison = self.order_entries(None, &mut placed)?;
+        }
+        if let Some((place, error)) = self.first_fork().await? {
+            return self.stop_all(&place, &error);
+        }
+        self.deliver(placed).await?;
+        if let Some((place, error)) = poison {
+            self.stop_all(&place, &error)?;
+        }
+        Ok(())
+    }
+
+    /// Feeds the order stage up to a position; a poisonous record ends it, and is returned with its place.
+    fn order_backlog(
+        &mut self,
+        last: Option<&Position>,
+        placed: &mut Vec<Placed>,
+    ) -> Result<Option<(Place, Error)>> {
+        let Some(last) = last else { return Ok(None) };
+        let (mut early, mut duplicates) = (0, 0);
+        let now = self.context.services.clock.now();
+        while self.backlog.front().is_some_and(|record| record.position <= *last) {
+            let Some(record) = self.backlog.pop_front() else { break };
+            if let Some(poison) = self.order_entries(Some(&record.position), placed)? {
+                return Ok(Some(poison));
+            }
+            let place = Place::new(record.position.clone(), 0, 0);
+            let (position, key) = (record.position, record.partition_key);
+            let outcome = match record.event {
+                Err(error) => Err(error.context("undecodable record")),
+                Ok(None) => Ok(None),
+                Ok(Some(event)) => self.order.record(event, &position, &key, now, placed).map(Some),
+            };
+            match outcome {
+                Ok(None | Some(Outcome::Released)) => {}
+                Ok(Some(Outcome::Early)) => early += 1,
+                Ok(Some(Outcome::Duplicate(event))) => {
+                    duplicates += 1;
+                    self.suspects.push(gaps::Suspect { place: place.clone(), event });
+                }
+                Ok(Some(Outcome::Fork(fork))) => {
+                    return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
+                }
+                Ok(Some(Outcome::BelowFirst(event))) => return Ok(Some((place, gaps::below_first(&event)))),
+                Err(error) => return Ok(Some((place, error))),
+            }
+            self.at = Place::end(position, 0);
+        }
+        metrics::ordered(self.context.source.name.as_str(), placed.len(), early, duplicates);
+        Ok(None)
+    }
+}
+
+/// The next batch, once there is room for it.
+async fn next(share: &Share, batches: &mut mpsc::Receiver<Result<Decoded>>) -> Option<Result<Decoded>> {
+    share.room().await;
+    batches.recv().await
+}

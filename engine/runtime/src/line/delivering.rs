@@ -1,0 +1,159 @@
+//! From released events to the lanes: fold once for each reducer, then each projection its touches.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldstream_model::{Error, Place, Result, Timestamp};
+use tokio::time::Instant;
+
+use super::{Left, Line, LineKind, Subscriber};
+use crate::{
+    dispatch::{self, Dispatched, Released},
+    fold::Folded,
+    merge::MergeRead,
+    merging::MergeInput,
+    metrics,
+    order::Placed,
+    report::Stage,
+    subscription::Subscription,
+    write::{LaneInput, Outlet},
+};
+
+impl Line {
+    /// Folds and hands on what was released up to here. An empty batch is handed on too: it moves checkpoints.
+    pub(super) async fn deliver(&mut self, placed: Vec<Placed>) -> Result<()> {
+        if self.delivered >= self.at {
+            return Ok(());
+        }
+        self.cuts.released(self.at.clone(), self.order.take_changes())?;
+        self.delivered = self.at.clone();
+        let released = Arc::new(self.fold(placed).await?);
+        for index in 0..self.subscribers.len() {
+            self.deliver_to(index, &released).await?;
+        }
+        self.gauge.delivered(&released);
+        if let Some(position) = &self.position {
+            position.send_replace(self.at.clone());
+        }
+        Ok(())
+    }
+
+    async fn fold(&mut self, placed: Vec<Placed>) -> Result<Released> {
+        let working = Instant::now();
+        let mut folded: BTreeMap<Arc<str>, Folded> = BTreeMap::new();
+        for (name, fold) in &mut self.folds {
+            folded.insert(name.clone(), fold.fold(&placed).await?);
+        }
+        self.gauge.spent(Stage::Project, working.elapsed());
+        let bytes = std::mem::take(&mut self.backlog_bytes);
+        let recorded_until = placed.iter().map(|placed| placed.event.recorded_at).max();
+        Ok(Released {
+            end: self.at.clone(),
+            placed,
+            folded,
+            recorded_until,
+            tip: self.tip.filter(|_| self.backlog.is_empty()),
+            low_watermark: self.low_watermark,
+            hold: self.share.hold(bytes),
+        })
+    }
+
+    pub(super) async fn deliver_to(&mut self, index: usize, released: &Arc<Released>) -> Result<()> {
+        let subscriber = &mut self.subscribers[index];
+        if subscriber.is_gone() {
+            return Ok(());
+        }
+        if let Some(joining) = &mut subscriber.joining {
+            joining.keep(released.clone());
+            return Ok(());
+        }
+        let patient = self.kind != LineKind::Shared || self.subscribers.len() == 1;
+        let patience = (!patient).then_some(self.context.settings.patience);
+        let subscriber = &self.subscribers[index];
+        let now = self.context.services.clock.now();
+        let sent = send(subscriber, released, now);
+        let waited = Instant::now();
+        let in_time = match patience {
+            None => sent.await.map(|()| true),
+            Some(patience) => match tokio::time::timeout(patience, sent).await {
+                Ok(sent) => sent.map(|()| true),
+                Err(_) => Ok(false),
+            },
+        };
+        self.gauge.spent(Stage::Sink, waited.elapsed());
+        if !in_time? {
+            self.leave(index, Left::Behind).await?;
+        }
+        Ok(())
+    }
+
+    /// A merge moves with time where nothing comes: the tip that was found is told.
+    pub(super) async fn tell_tip(&self) -> Result<()> {
+        let read = MergeRead {
+            up_to: self.delivered.clone(),
+            newest: None,
+            tip: self.tip,
+            low_watermark: self.low_watermark,
+        };
+        for subscriber in &self.subscribers {
+            if let Outlet::Merge { inputs, .. } = &subscriber.subscription.projection.outlet {
+                let input = MergeInput::Tip { shard: self.context.number, read: read.clone() };
+                inputs.send(input).await.map_err(|_| gone(&subscriber.subscription))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Poison for everybody: nobody gets beyond this place.
+    pub(super) fn stop_all(&mut self, place: &Place, error: &Error) -> Result<()> {
+        let at = self.context.services.clock.now();
+        for subscriber in &self.subscribers {
+            subscriber.subscription.stop(dispatch::stop(place.clone(), error, None, at))?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the batch for one subscriber and sends its touches. Dropped half-way it leaves the batch unsettled, which is
+/// only right when the subscriber is then made to leave.
+async fn send(subscriber: &Subscriber, released: &Arc<Released>, now: Timestamp) -> Result<()> {
+    let subscription = &subscriber.subscription;
+    let Dispatched { touches, poison } = released.dispatch(subscription, &subscriber.from);
+    if let Some((place, error)) = poison {
+        let event =
+            released.placed.iter().find(|placed| placed.place == place).map(|placed| placed.event.as_ref());
+        subscription.stop(dispatch::stop(place, &error, event, now))?;
+    }
+    metrics::touches(subscription.projection.name(), touches.len());
+    let hold = released.hold.clone();
+    let batch = subscription.open(released.end.clone(), touches.len(), released.recorded_until, hold)?;
+    match &subscription.projection.outlet {
+        Outlet::Lanes(lanes) => {
+            let by_lane = released.deliveries(subscription, batch, touches, lanes.number());
+            for (lane, deliveries) in lanes.senders().iter().zip(by_lane) {
+                if !deliveries.is_empty() {
+                    let input = LaneInput::Deliver { subscription: subscription.clone(), deliveries };
+                    lane.send(input).await.map_err(|_| gone(subscription))?;
+                }
+            }
+        }
+        Outlet::Merge { inputs, lanes } => {
+            let by_lane = released.deliveries(subscription, batch, touches, *lanes);
+            let read = MergeRead {
+                up_to: released.end.clone(),
+                newest: released.placed.iter().map(|placed| placed.raised_at).max(),
+                tip: released.tip,
+                low_watermark: released.low_watermark,
+            };
+            let input = MergeInput::Released { subscription: subscription.clone(), by_lane, read };
+            inputs.send(input).await.map_err(|_| gone(subscription))?;
+        }
+    }
+    Ok(())
+}
+
+fn gone(subscription: &Subscription) -> Error {
+    Error::internal(format!(
+        "projection={}: a lane has ended before its line",
+        subscription.projection.spec.id
+    ))
+}

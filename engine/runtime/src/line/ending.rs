@@ -1,0 +1,145 @@
+//! How projections leave a line, and how a line ends.
+
+use foldstream_model::Result;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{Left, Line, LineKind};
+use crate::{merging::MergeInput, write::Outlet};
+
+impl Line {
+    /// Lets those go that met poison or were fenced. What they had settled is saved first, the reason with it.
+    pub(super) async fn drop_left(&mut self) -> Result<()> {
+        if !self.subscribers.iter().any(|subscriber| subscriber.is_gone()) {
+            return Ok(());
+        }
+        for index in (0..self.subscribers.len()).rev() {
+            if let Some(left) = self.subscribers[index].left() {
+                if matches!(left, Left::Stopped(_)) {
+                    self.settle_before_poison(index).await;
+                    self.save_now(false).await?;
+                }
+                self.leave(index, left).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What precedes the poison may still be on its way to the documents.
+    async fn settle_before_poison(&self, index: usize) {
+        let patience = self.context.settings.patience;
+        let before_poison = self.subscribers[index].subscription.level_before_stop();
+        // Beyond this patience the checkpoint is only further back; nothing is lost.
+        let _ = tokio::time::timeout(patience, before_poison).await;
+    }
+
+    /// Takes a projection out of this line; its lanes forget what is undone.
+    pub(super) async fn leave(&mut self, index: usize, left: Left) -> Result<()> {
+        let subscriber = self.subscribers.remove(index);
+        let subscription = &subscriber.subscription;
+        match &subscription.projection.outlet {
+            Outlet::Lanes(lanes) => {
+                lanes.leave(self.id).await;
+                if matches!(left, Left::Ended) {
+                    lanes.closed(self.context.number).await;
+                }
+            }
+            Outlet::Merge { inputs, .. } => {
+                let (done, left_behind) = oneshot::channel();
+                let closed = matches!(left, Left::Ended).then_some(self.context.number);
+                if inputs.send(MergeInput::Leave { line: self.id, closed, done }).await.is_ok() {
+                    // A merge that has ended holds nothing.
+                    let _ = left_behind.await;
+                }
+            }
+        }
+        self.tell(subscriber.id(), left).await;
+        Ok(())
+    }
+
+    /// Waits until all that was delivered is settled, then saves it.
+    pub(super) async fn settle_and_save(&mut self) -> Result<()> {
+        for subscriber in &self.subscribers {
+            if subscriber.joining.is_none() {
+                subscriber.subscription.level().await;
+            }
+        }
+        self.save_now(false).await
+    }
+
+    /// The worker stops or assembles anew: nothing more is read; what was delivered is settled and saved.
+    pub(super) async fn drain(mut self) -> Result<()> {
+        if self.kind != LineKind::Merge {
+            self.settle_and_save().await?;
+        }
+        self.drop_left().await?;
+        self.save_now(false).await?;
+        while let Some(index) = self.subscribers.len().checked_sub(1) {
+            self.leave(index, Left::Drained).await?;
+        }
+        Ok(())
+    }
+
+    /// The last record is in order: the shard is sealed, and each projection has ended it when it has settled it.
+    pub(super) async fn finish(mut self, drain: &CancellationToken) -> Result<()> {
+        self.fill_gaps().await?;
+        self.seal().await?;
+        self.put_in_order(None).await?;
+        self.gauge.ended();
+        if let LineKind::Merge = self.kind {
+            self.tell_end().await?;
+        }
+        loop {
+            self.drop_left().await?;
+            let level = self.subscribers.iter().position(|subscriber| {
+                subscriber.joining.is_none() && subscriber.subscription.is_level() && !subscriber.is_gone()
+            });
+            if let Some(index) = level {
+                self.save_now(true).await?;
+                self.leave(index, Left::Ended).await?;
+                continue;
+            }
+            if self.subscribers.is_empty() && self.commands.is_empty() {
+                return Ok(());
+            }
+            let change = self.any_level();
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return self.drain().await,
+                Some(command) = self.commands.recv() => self.command(command).await?,
+                () = change => {}
+            }
+        }
+    }
+
+    /// Returns when one of the subscribers is level, or has left by itself.
+    fn any_level(&self) -> impl Future<Output = ()> + use<> {
+        let subscriptions: Vec<_> = self
+            .subscribers
+            .iter()
+            .filter(|subscriber| subscriber.joining.is_none())
+            .map(|subscriber| subscriber.subscription.clone())
+            .collect();
+        async move {
+            if subscriptions.is_empty() {
+                return std::future::pending().await;
+            }
+            let level = subscriptions.iter().map(|subscription| Box::pin(subscription.level()));
+            futures::future::select_all(level).await;
+        }
+    }
+
+    /// A merge goes on in the children as soon as this shard is read to its end, settled or not; they begin with the
+    /// order state at that end, which is saved for them now.
+    async fn tell_end(&mut self) -> Result<()> {
+        let cut = self.save_cut_at_end().await?;
+        let listed = self.context.source.source.shards().await?;
+        let is_child = |shard: &&foldstream_model::Shard| shard.parents.contains(&self.context.shard.id);
+        let children: Vec<_> = listed.iter().filter(is_child).map(|shard| shard.id.clone()).collect();
+        for subscriber in &self.subscribers {
+            self.tell(subscriber.id(), Left::ReadToEnd { cut: cut.clone(), children: children.clone() })
+                .await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! The line and the shard's journal: nothing is released beyond a horizon that was read or written.
+
+use foldstream_model::{Entry, Error, ErrorKind, Journal, Place, Position, Result, ports::Put};
+
+use super::{Line, gaps};
+use crate::{
+    journal::{Effective, JournalView, Wish},
+    order::Placed,
+    retry::{self, Backoff, Verdict},
+    rows,
+};
+
+impl Line {
+    /// Raises the horizon to a position, if it is below.
+    pub(super) async fn raise(&mut self, to: &Position) -> Result<()> {
+        if self.journal.may_release(to) {
+            return Ok(());
+        }
+        self.wish(Wish::Raise(to.clone())).await
+    }
+
+    /// Appends an entry, which takes effect directly after the horizon.
+    pub(super) async fn append(&mut self, entry: Entry) -> Result<()> {
+        self.wish(Wish::Append(entry)).await
+    }
+
+    /// Ends the shard: no entry comes any more.
+    pub(super) async fn seal(&mut self) -> Result<()> {
+        self.wish(Wish::Seal(self.at.position.clone())).await
+    }
+
+    /// Changes the journal by compare-and-set until it grants the wish. An answer that never came is settled by the
+    /// next read: what is stored either grants the wish or does not.
+    async fn wish(&mut self, wish: Wish) -> Result<()> {
+        let key = rows::journal_key(&self.context.source.name, &self.context.shard.id);
+        let store = self.context.services.checkpoints.clone();
+        let mut backoff = Backoff::new();
+        while let Some(next) = self.journal.next(&wish)? {
+            let answer = match store.put(&key, self.journal.revision(), JournalView::body(&next)?).await {
+                Ok(Put::Done(revision)) => {
+                    self.journal.written(next, revision);
+                    continue;
+                }
+                Ok(Put::Conflict(stored)) => Ok(stored),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(stored) => self.journal.take(stored.as_ref())?,
+                Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
+                    backoff.pause(&error, "writing a journal").await;
+                    self.reload_journal().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the journal as it is stored now.
+    pub(super) async fn reload_journal(&mut self) -> Result<()> {
+        let key = rows::journal_key(&self.context.source.name, &self.context.shard.id);
+        let mut backoff = Backoff::new();
+        loop {
+            match self.context.services.checkpoints.get(&key).await {
+                Ok(stored) => return self.journal.take(stored.as_ref()),
+                Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
+                    backoff.pause(&error, "reading a journal").await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Lets the entries before a record, or all that are known, take effect; a poisonous one ends it.
+    pub(super) fn order_entries(
+        &mut self,
+        before: Option<&Position>,
+        placed: &mut Vec<Placed>,
+    ) -> Result<Option<(Place, Error)>> {
+        let owned = |due: Effective<'_>| (due.position.clone(), due.number, due.entry.clone());
+        let due: Vec<(Position, u32, Entry)> = match before {
+            Some(record) => self.journal.entries_before(&self.at, record).map(owned).collect(),
+            None => self.journal.entries_after(&self.at).map(owned).collect(),
+        };
+        for (position, number, entry) in due {
+            let forks = self.order.entry(&entry, &position, number, placed)?;
+            self.at = Place::end(position.clone(), number);
+            if let Some(fork) = forks.first() {
+                let place = Place::new(position, number, 0);
+                return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the shard's journal durable before anything of it is released: what the start policy means is fixed here.
+    pub(super) async fn make_journal(&mut self) -> Result<()> {
+        if self.journal.revision().is_some() {
+            return Ok(());
+        }
+        let start = self.journal.journal().start.clone();
+        match self.wish(Wish::Raise(start)).await {
+            Err(error) if error.kind() == ErrorKind::Fenced => self.reload_journal().await,
+            ended => ended,
+        }
+    }
+}
+
+/// The journal that a shard begins with.
+pub(super) fn first_journal(base: foldstream_model::BasePolicy, start: Position) -> Journal {
+    Journal { base, horizon: start.clone(), start, entries: Vec::new(), sealed: false }
+}

@@ -1,0 +1,186 @@
+//! How a line begins: the journal, the order state, the reader.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use foldstream_model::{
+    BasePolicy, CutId, Place, Position, Result,
+    ports::{From, ShardReader},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Command, Line, LineEvent, LineKind, ShardContext, SharedLine, Subscriber, journaling};
+use crate::{
+    assembly::{ProjectionSpec, Start},
+    budget::Exemption,
+    fold::Fold,
+    journal::JournalView,
+    lanes::LineId,
+    order::{CutLog, Order, OrderOptions, Prepare},
+    read::{Decoded, Reading, ReadingNames},
+    report::LineGauge,
+    rows,
+    tasks::Task,
+};
+
+/// Early events that a line holds, whatever they weigh.
+const EARLY_EVENTS: usize = 100_000;
+
+/// What a line begins with.
+pub struct Opening {
+    pub id: LineId,
+    pub kind: LineKind,
+    pub subscribers: Vec<Subscriber>,
+    pub beginning: Beginning,
+    pub gauge: Arc<LineGauge>,
+    pub events: mpsc::Sender<LineEvent>,
+    pub commands: mpsc::Receiver<Command>,
+    pub shared: Option<SharedLine>,
+    pub position: Option<watch::Sender<Place>>,
+}
+
+/// Where in its shard a line begins, and with which order state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beginning {
+    /// At a cut of this shard.
+    Cut(CutId),
+    /// At the shard's first record, with the union of its parents' final states.
+    Parents(Vec<(foldstream_model::ShardId, CutId)>),
+}
+
+impl Line {
+    pub async fn open(context: Arc<ShardContext>, opening: Opening) -> Result<Self> {
+        let journal = journal(&context).await?;
+        let options = OrderOptions {
+            first: context.source.first,
+            gaps: context.source.gaps,
+            base: journal.journal().base,
+            max_early_events: EARLY_EVENTS,
+            max_early_bytes: context.settings.early_bytes,
+        };
+        let order = order(&context, options, &opening.beginning).await?;
+        let at = match &opening.beginning {
+            Beginning::Cut(cut) => cut.place.clone(),
+            Beginning::Parents(_) => Place::BEGINNING,
+        };
+        let chain = format!("{}-{}", context.services.clock.now().micros(), context.services.ids.unique());
+        let mut line = Self {
+            id: opening.id,
+            kind: opening.kind,
+            share: context.budget.share(context.settings.read_ahead_bytes),
+            order,
+            cuts: CutLog::new(chain.clone(), at.clone()),
+            chain,
+            journal,
+            folds: BTreeMap::new(),
+            subscribers: Vec::new(),
+            delivered: at.clone(),
+            at,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            end: false,
+            tip: None,
+            low_watermark: None,
+            gauge: opening.gauge,
+            events: opening.events,
+            commands: opening.commands,
+            shared: opening.shared,
+            position: opening.position,
+            saving: None,
+            gap_tried: None,
+            suspects: Vec::new(),
+            context,
+        };
+        for subscriber in opening.subscribers {
+            line.add_fold(&subscriber.subscription.projection.spec);
+            line.subscribers.push(subscriber);
+        }
+        line.make_journal().await?;
+        Ok(line)
+    }
+
+    /// What lets this line read on while a merge waits for it.
+    pub fn exemption(&self) -> Exemption {
+        self.share.exemption()
+    }
+
+    /// One fold for each reducer, however many projections share it.
+    pub(super) fn add_fold(&mut self, spec: &ProjectionSpec) {
+        let Some(named) = &spec.reducer else { return };
+        let context = &self.context;
+        self.folds.entry(named.name.clone()).or_insert_with(|| {
+            let (events, intake) = (context.source.events.clone(), context.intake.clone());
+            Fold::new(named, events, intake, context.source.first, context.settings.cache_bytes)
+        });
+    }
+
+    pub(super) async fn start_reading(
+        &mut self,
+        cancel: &CancellationToken,
+    ) -> Result<(mpsc::Receiver<Result<Decoded>>, Task<()>)> {
+        let context = &self.context;
+        let after = self.at.position.clone().max(self.journal.journal().start.clone());
+        let reader = context.source.source.open(&context.shard.id, From::After(after)).await?;
+        let reading = Reading {
+            reader,
+            intake: context.intake.clone(),
+            clock: context.services.clock.clone(),
+            limit: Reading::limit(&context.settings),
+            names: ReadingNames {
+                source: context.source.name.to_string(),
+                shard: context.shard.id.to_string(),
+                reader: self.kind.as_str(),
+            },
+        };
+        Ok(reading.start(cancel.clone()))
+    }
+}
+
+/// The shard's journal, or the one that it is to begin with.
+async fn journal(context: &ShardContext) -> Result<JournalView> {
+    let key = rows::journal_key(&context.source.name, &context.shard.id);
+    let row = context.services.checkpoints.get(&key).await?;
+    let otherwise = match &row {
+        Some(_) => journaling::first_journal(BasePolicy::First, Position::BEGINNING),
+        None => first_journal(context).await?,
+    };
+    JournalView::read(row.as_ref(), otherwise)
+}
+
+/// What the start policy means for a shard that was never read. Children of shards that were read begin at their first
+/// record, whatever the policy says.
+async fn first_journal(context: &ShardContext) -> Result<foldstream_model::Journal> {
+    let (base, from) = match context.source.start {
+        Start::TrimHorizon => (BasePolicy::First, From::TrimHorizon),
+        Start::Latest => (BasePolicy::Seen, From::Latest),
+        Start::AtTimestamp(instant) => (BasePolicy::Seen, From::AtTimestamp(instant)),
+    };
+    let from = if context.initial { from } else { From::TrimHorizon };
+    let reader: Box<dyn ShardReader> = context.source.source.open(&context.shard.id, from).await?;
+    Ok(journaling::first_journal(base, reader.position()))
+}
+
+async fn order(context: &Arc<ShardContext>, options: OrderOptions, beginning: &Beginning) -> Result<Order> {
+    let intake = context.intake.clone();
+    let prepare: Prepare = Arc::new(move |event| intake.prepare(event));
+    let source = &context.source.name;
+    match beginning {
+        Beginning::Cut(id) => {
+            let cuts = context.rows.cuts(source, &context.shard.id, id).await?;
+            Order::restore(options, prepare, &cuts)
+        }
+        Beginning::Parents(parents) => {
+            let mut finals = Vec::with_capacity(parents.len());
+            for (shard, id) in parents {
+                let cuts = context.rows.cuts(source, shard, id).await?;
+                finals.push(Order::restore(options.clone(), prepare.clone(), &cuts)?);
+            }
+            let finals: Vec<&Order> = finals.iter().collect();
+            let hash_key = |key: &str| context.source.source.hash_key(key);
+            Ok(Order::child(options, prepare, &finals, context.shard.range, &hash_key))
+        }
+    }
+}

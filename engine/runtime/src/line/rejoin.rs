@@ -1,0 +1,161 @@
+//! The rejoin: a catch-up line hands its projections over to the shared one at a place J.
+//!
+//! The shared line answers a `Join` with J, the place it has delivered up to, and from then on keeps what it releases
+//! for that projection. The catch-up line works up to J, waits until all of that is settled and saved, has caches
+//! dropped, and says `Joined`; only then does the shared line deliver what it kept, from behind J on. Nothing durable
+//! changes hands, so a crash at any step is only a crash: each projection starts again from its checkpoint.
+
+use std::sync::Arc;
+
+use foldstream_model::{Place, ProjectionId, Result};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Left, Line, LineEvent, Subscriber};
+use crate::{
+    checkpoint::CheckpointHandle,
+    dispatch::Released,
+    subscription::{Active, Subscription},
+    write::Outlet,
+};
+
+/// Batches that a shared line keeps for a projection that is joining; with more, it must catch up further first.
+const KEPT: usize = 64;
+
+/// How a catch-up line reaches the shared one of its shard.
+#[derive(Clone)]
+pub struct SharedLine {
+    pub commands: mpsc::Sender<Command>,
+    /// The place that it has delivered up to.
+    pub position: watch::Receiver<Place>,
+}
+
+pub enum Command {
+    /// Begin to keep what is released for these projections; the answer is J.
+    Join { projections: Vec<(Arc<Active>, Arc<CheckpointHandle>)>, answer: oneshot::Sender<Place> },
+    /// Everything up to `settled`, which is J or beyond, is settled: deliver what was kept behind it. False: too much
+    /// was kept, catch up further.
+    Joined { projection: ProjectionId, settled: Place, answer: oneshot::Sender<bool> },
+}
+
+/// What a shared line keeps for a projection between its `Join` and its `Joined`.
+#[derive(Default)]
+pub struct Joining {
+    kept: Vec<Arc<Released>>,
+    overflowed: bool,
+}
+
+impl Joining {
+    pub fn keep(&mut self, released: Arc<Released>) {
+        if self.overflowed || self.kept.len() >= KEPT {
+            self.overflowed = true;
+            self.kept.clear();
+            return;
+        }
+        self.kept.push(released);
+    }
+}
+
+/// The shared line's side.
+impl Line {
+    pub(super) async fn command(&mut self, command: Command) -> Result<()> {
+        match command {
+            Command::Join { projections, answer } => {
+                for (projection, handle) in projections {
+                    self.join(projection, handle);
+                }
+                // Nobody waits for the answer when the catch-up line was cancelled.
+                let _ = answer.send(self.at.clone());
+                Ok(())
+            }
+            Command::Joined { projection, settled, answer } => {
+                let joined = self.joined(&projection, settled).await?;
+                let _ = answer.send(joined);
+                Ok(())
+            }
+        }
+    }
+
+    fn join(&mut self, projection: Arc<Active>, handle: Arc<CheckpointHandle>) {
+        let id = projection.spec.id.clone();
+        self.subscribers.retain(|subscriber| *subscriber.id() != id);
+        self.add_fold(&projection.spec);
+        let from = self.at.clone();
+        let subscription = Subscription::new(self.id, self.context.number, projection, from.clone());
+        let joining = Some(Joining::default());
+        self.subscribers.push(Subscriber { subscription, handle, from, joining });
+    }
+
+    async fn joined(&mut self, projection: &ProjectionId, settled: Place) -> Result<bool> {
+        let found = self.subscribers.iter().position(|subscriber| subscriber.id() == projection);
+        let Some(index) = found else { return Ok(false) };
+        let Some(joining) = self.subscribers[index].joining.take() else { return Ok(false) };
+        if joining.overflowed {
+            self.subscribers.remove(index);
+            return Ok(false);
+        }
+        self.subscribers[index].from = settled;
+        for released in joining.kept {
+            self.deliver_to(index, &released).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// The catch-up line's side.
+impl Line {
+    /// Hands over to the shared line when this batch reaches it. True: the backlog was dealt with.
+    pub(super) async fn hand_over(&mut self) -> Result<bool> {
+        let Some(shared) = self.shared.clone() else { return Ok(false) };
+        let reached = self.backlog.back().map_or(&self.at.position, |record| &record.position).clone();
+        if self.tip.is_none() && reached < shared.position.borrow().position {
+            return Ok(false);
+        }
+        let Some(until) = self.ask_to_join(&shared).await? else { return Ok(false) };
+        self.reload_journal().await?;
+        self.put_in_order(Some(&until)).await?;
+        if self.at < until {
+            // The rest of the way to J is in the next batches; the next one asks again and is given a newer J.
+            return Ok(true);
+        }
+        self.settle_and_save().await?;
+        for index in (0..self.subscribers.len()).rev() {
+            if self.subscribers[index].is_gone() || !self.confirm(&shared, index).await? {
+                continue;
+            }
+            self.leave(index, Left::Rejoined).await?;
+        }
+        Ok(false)
+    }
+
+    async fn ask_to_join(&mut self, shared: &SharedLine) -> Result<Option<Place>> {
+        let staying = self.subscribers.iter().filter(|subscriber| !subscriber.is_gone());
+        let projections = staying
+            .map(|subscriber| (subscriber.subscription.projection.clone(), subscriber.handle.clone()))
+            .collect();
+        let (answer, answered) = oneshot::channel();
+        if shared.commands.send(Command::Join { projections, answer }).await.is_err() {
+            return Ok(None);
+        }
+        Ok(answered.await.ok())
+    }
+
+    async fn confirm(&mut self, shared: &SharedLine, index: usize) -> Result<bool> {
+        let subscription = self.subscribers[index].subscription.clone();
+        if let Outlet::Lanes(lanes) = &subscription.projection.outlet {
+            lanes.clear_caches().await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let projection = subscription.projection.spec.id.clone();
+        let joined = Command::Joined { projection, settled: self.at.clone(), answer };
+        if shared.commands.send(joined).await.is_err() {
+            return Ok(false);
+        }
+        Ok(answered.await.unwrap_or(false))
+    }
+
+    pub(super) async fn tell(&self, projection: &ProjectionId, left: Left) {
+        let event = LineEvent { kind: self.kind, projection: projection.clone(), left };
+        // The owner of the shard is gone only when the whole worker stops.
+        let _ = self.events.send(event).await;
+    }
+}

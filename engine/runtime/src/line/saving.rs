@@ -1,0 +1,192 @@
+//! Saving: the cuts first, then the checkpoints that stand on them, beside the line's other work.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldstream_model::{
+    Cut, CutId, Place, ProjectionId, Result,
+    ports::{RowKey, Table},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Left, Line, ShardContext};
+use crate::{
+    checkpoint::{CheckpointHandle, Claim},
+    order::cut_rows,
+    retry, rows,
+    tasks::Task,
+};
+
+/// A save on its way; the next one waits for it.
+pub(super) type Saving = Task<Saved>;
+
+/// How a save ended, for each projection.
+pub(super) struct Saved {
+    cuts: BTreeMap<Place, Cut>,
+    commits: Vec<(ProjectionId, Result<()>)>,
+}
+
+/// What one save writes.
+struct Save {
+    context: Arc<ShardContext>,
+    chain: String,
+    cuts: BTreeMap<Place, Cut>,
+    claims: Vec<(ProjectionId, Arc<CheckpointHandle>, Claim)>,
+}
+
+impl Line {
+    /// Begins to save what has settled, unless a save is still on its way.
+    pub(super) fn save(&mut self) -> Result<()> {
+        if self.saving.is_some() {
+            return Ok(());
+        }
+        let save = self.to_save(false)?;
+        if !save.claims.is_empty() {
+            self.saving = Some(Task::start(save.run()));
+        }
+        Ok(())
+    }
+
+    /// Saves what has settled, and waits for it.
+    pub(super) async fn save_now(&mut self, ended: bool) -> Result<()> {
+        if self.saving.is_some() {
+            let saved = poll(&mut self.saving).await;
+            self.saved(saved)?;
+        }
+        let saved = self.to_save(ended)?.run().await;
+        self.saved(Ok(saved))
+    }
+
+    pub(super) fn saved(&mut self, saved: Result<Saved>) -> Result<()> {
+        self.saving = None;
+        let saved = saved?;
+        self.remember(saved.cuts);
+        for (projection, ended) in saved.commits {
+            let Err(error) = ended else { continue };
+            let found = self.subscribers.iter().find(|subscriber| *subscriber.id() == projection);
+            match (retry::verdict(error.kind()), found) {
+                (retry::Verdict::LookAnew, Some(subscriber)) => subscriber.subscription.fence(error),
+                (retry::Verdict::LookAnew, None) => {}
+                _ => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn to_save(&mut self, ended: bool) -> Result<Save> {
+        let (context, chain) = (self.context.clone(), self.chain.clone());
+        let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
+        for index in 0..self.subscribers.len() {
+            let subscriber = &self.subscribers[index];
+            if subscriber.joining.is_some() {
+                continue;
+            }
+            let settled = subscriber.subscription.settled();
+            let stop = subscriber.subscription.stopped();
+            let ended = ended && stop.is_none() && settled.place >= self.at;
+            let has_moved = settled.place > subscriber.from;
+            if !has_moved && stop.is_none() && !ended {
+                continue;
+            }
+            let (projection, handle) = (subscriber.id().clone(), subscriber.handle.clone());
+            let cut =
+                if has_moved || ended { Some(self.cut_at(&settled.place, &mut save.cuts)?) } else { None };
+            let at = self.context.services.clock.now();
+            let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
+            save.claims.push((projection, handle, claim));
+        }
+        Ok(save)
+    }
+
+    /// Makes the order state at the end of what was delivered durable, settled or not.
+    pub(super) async fn save_cut_at_end(&mut self) -> Result<CutId> {
+        let (context, chain) = (self.context.clone(), self.chain.clone());
+        let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
+        let id = self.cut_at(&self.delivered, &mut save.cuts)?;
+        save.write_cuts().await?;
+        for (place, cut) in &save.cuts {
+            self.cuts.saved(place, cut);
+        }
+        Ok(id)
+    }
+
+    /// The cut at a place, to be written if it is not yet.
+    fn cut_at(&self, place: &Place, cuts: &mut BTreeMap<Place, Cut>) -> Result<CutId> {
+        if self.cuts.saved_at(place).is_none() && !cuts.contains_key(place) {
+            cuts.insert(place.clone(), self.cuts.cut(place, &self.order)?);
+        }
+        Ok(self.cuts.id(place))
+    }
+
+    /// What only older cuts need is dropped; the cuts that are durable now may be added to.
+    fn remember(&mut self, cuts: BTreeMap<Place, Cut>) {
+        for (place, cut) in &cuts {
+            self.cuts.saved(place, cut);
+        }
+        let behind = self.subscribers.iter().map(|subscriber| match subscriber.joining {
+            Some(_) => subscriber.from.clone(),
+            None => subscriber.subscription.settled().place,
+        });
+        if let Some(oldest) = behind.min() {
+            self.cuts.forget(&oldest);
+        }
+    }
+}
+
+impl Save {
+    async fn run(self) -> Saved {
+        let written = self.write_cuts().await;
+        let mut commits = Vec::with_capacity(self.claims.len());
+        for (projection, handle, claim) in self.claims {
+            let committed = match &written {
+                Ok(()) => {
+                    let never = CancellationToken::new();
+                    retry::until_done(&never, "writing a checkpoint", || handle.commit(claim.clone())).await
+                }
+                Err(error) => Err(error.clone()),
+            };
+            commits.push((projection, committed));
+        }
+        let cuts = if written.is_ok() { self.cuts } else { BTreeMap::new() };
+        Saved { cuts, commits }
+    }
+
+    async fn write_cuts(&self) -> Result<()> {
+        let never = CancellationToken::new();
+        let partition = rows::cuts_partition(&self.context.source.name, &self.context.shard.id);
+        for (place, cut) in &self.cuts {
+            let id = CutId { chain: self.chain.clone(), place: place.clone() };
+            for (sort, body) in cut_rows::encode(&id, cut)? {
+                let key = RowKey::new(Table::Cuts, partition.clone(), sort);
+                let put = || self.context.rows.put_once(&key, body.clone());
+                retry::until_done(&never, "writing a cut", put).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn poll(saving: &mut Option<Saving>) -> Result<Saved> {
+    match saving {
+        Some(saving) => saving.join().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl super::Subscriber {
+    pub(super) fn id(&self) -> &ProjectionId {
+        &self.subscription.projection.spec.id
+    }
+
+    /// Nothing more is delivered to it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.subscription.stopped().is_some() || self.subscription.fenced().is_some()
+    }
+
+    /// How it has left by itself, if it has.
+    pub(super) fn left(&self) -> Option<Left> {
+        if let Some(error) = self.subscription.fenced() {
+            return Some(Left::Fenced(error));
+        }
+        self.subscription.stopped().map(Left::Stopped)
+    }
+}

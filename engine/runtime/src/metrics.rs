@@ -1,0 +1,79 @@
+//! The names, labels and label values of everything that the line records.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+const RECORDS_READ: &str = "foldstream_records_read_total";
+const EVENTS_RELEASED: &str = "foldstream_events_released_total";
+const EVENTS_EARLY: &str = "foldstream_events_early_total";
+const EVENTS_DUPLICATE: &str = "foldstream_events_duplicate_total";
+const EVENTS_UNKNOWN_TYPE: &str = "foldstream_events_unknown_type_total";
+const TOUCHES: &str = "foldstream_touches_total";
+const DOCUMENTS_WRITTEN: &str = "foldstream_documents_written_total";
+const DOCUMENT_CONFLICTS: &str = "foldstream_document_conflicts_total";
+const WRITE_SECONDS: &str = "foldstream_document_write_seconds";
+const LAG_SECONDS: &str = "foldstream_projection_lag_seconds";
+const PROJECTION_STOPPED: &str = "foldstream_projection_stopped";
+const BYTES_IN_FLIGHT: &str = "foldstream_bytes_in_flight";
+const GAPS: &str = "foldstream_gaps";
+const LATE: &str = "foldstream_events_late_total";
+
+const SOURCE: &str = "source";
+const SHARD: &str = "shard";
+const PROJECTION: &str = "projection";
+const READER: &str = "reader";
+const EVENT_TYPE: &str = "type";
+
+pub fn records_read(source: &str, shard: &str, reader: &'static str, records: usize) {
+    counter!(RECORDS_READ, SOURCE => source.to_owned(), SHARD => shard.to_owned(), READER => reader)
+        .increment(records as u64);
+}
+
+pub fn ordered(source: &str, released: usize, early: usize, duplicates: usize) {
+    counter!(EVENTS_RELEASED, SOURCE => source.to_owned()).increment(released as u64);
+    if early > 0 {
+        counter!(EVENTS_EARLY, SOURCE => source.to_owned()).increment(early as u64);
+    }
+    if duplicates > 0 {
+        counter!(EVENTS_DUPLICATE, SOURCE => source.to_owned()).increment(duplicates as u64);
+    }
+}
+
+pub fn unknown_type(source: &str, event_type: &str) {
+    counter!(EVENTS_UNKNOWN_TYPE, SOURCE => source.to_owned(), EVENT_TYPE => event_type.to_owned())
+        .increment(1);
+}
+
+pub fn touches(projection: &str, touches: usize) {
+    counter!(TOUCHES, PROJECTION => projection.to_owned()).increment(touches as u64);
+}
+
+pub fn written(projection: &str, documents: usize, conflicts: usize, took: Duration) {
+    counter!(DOCUMENTS_WRITTEN, PROJECTION => projection.to_owned()).increment(documents as u64);
+    if conflicts > 0 {
+        counter!(DOCUMENT_CONFLICTS, PROJECTION => projection.to_owned()).increment(conflicts as u64);
+    }
+    histogram!(WRITE_SECONDS, PROJECTION => projection.to_owned()).record(took);
+}
+
+pub fn lag(projection: &str, micros: u64) {
+    let seconds = Duration::from_micros(micros).as_secs_f64();
+    gauge!(LAG_SECONDS, PROJECTION => projection.to_owned()).set(seconds);
+}
+
+pub fn stopped(projection: &str, shard: &str) {
+    gauge!(PROJECTION_STOPPED, PROJECTION => projection.to_owned(), SHARD => shard.to_owned()).set(1);
+}
+
+pub fn bytes_in_flight(bytes: usize) {
+    gauge!(BYTES_IN_FLIGHT).set(bytes as f64);
+}
+
+pub fn gaps(source: &str, shard: &str, gaps: usize) {
+    gauge!(GAPS, SOURCE => source.to_owned(), SHARD => shard.to_owned()).set(gaps as f64);
+}
+
+pub fn late(projection: &str, events: usize) {
+    counter!(LATE, PROJECTION => projection.to_owned()).increment(events as u64);
+}

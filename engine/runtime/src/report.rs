@@ -1,0 +1,349 @@
+//! What a running worker says of itself: for `status`, and to know when everything is caught up.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use foldstream_model::{Place, ProjectionId, ShardId, SourceName, Stop, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{dispatch::Released, lanes::LineId, line::LineKind, subscription::Subscription};
+
+/// The parts of a line that one can wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Source,
+    Project,
+    Sink,
+}
+
+/// What one line is doing.
+#[derive(Default)]
+pub struct LineGauge {
+    state: Mutex<LineState>,
+    waiting_micros: AtomicU64,
+    projecting_micros: AtomicU64,
+    sinking_micros: AtomicU64,
+    events: AtomicU64,
+}
+
+#[derive(Clone, Default)]
+struct LineState {
+    place: Option<Place>,
+    at_tip: bool,
+    /// How often the tip was found; so that one can ask for a tip found after some moment.
+    tips: u64,
+    behind: Option<u64>,
+    gaps: usize,
+    ended: bool,
+    closed: bool,
+    serves: Vec<Arc<Subscription>>,
+}
+
+impl LineGauge {
+    /// Which projections the line serves from now on.
+    pub fn serve(&self, subscriptions: Vec<Arc<Subscription>>) {
+        self.lock().serves = subscriptions;
+    }
+
+    /// The line is no more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.serves.clear();
+    }
+
+    pub fn at(&self, place: &Place, at_tip: bool, behind: Option<u64>, gaps: usize) {
+        let mut state = self.lock();
+        state.place = Some(place.clone());
+        state.at_tip = at_tip;
+        state.tips += u64::from(at_tip);
+        state.behind = behind;
+        state.gaps = gaps;
+    }
+
+    pub fn ended(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.at_tip = true;
+    }
+
+    pub fn spent(&self, stage: Stage, time: Duration) {
+        let counter = match stage {
+            Stage::Source => &self.waiting_micros,
+            Stage::Project => &self.projecting_micros,
+            Stage::Sink => &self.sinking_micros,
+        };
+        counter.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn delivered(&self, released: &Released) {
+        self.events.fetch_add(released.placed.len() as u64, Ordering::Relaxed);
+    }
+
+    fn tips(&self) -> u64 {
+        self.lock().tips
+    }
+
+    /// At the tip of its shard, found more often than `tips`, with everything settled that it has delivered.
+    fn is_level(&self, tips: u64) -> bool {
+        let state = self.lock();
+        let found = state.ended || (state.at_tip && state.tips > tips);
+        found && state.serves.iter().all(|subscription| subscription.is_level())
+    }
+
+    fn report(&self, reader: &str) -> LineReport {
+        let state = self.lock().clone();
+        LineReport {
+            reader: reader.to_owned(),
+            position: state.place.map(|place| place.position.to_string()),
+            at_tip: state.at_tip,
+            behind: state.behind,
+            gaps: state.gaps,
+            events: self.events.load(Ordering::Relaxed),
+            waiting_for_source_ms: self.waiting_micros.load(Ordering::Relaxed) / 1_000,
+            projecting_ms: self.projecting_micros.load(Ordering::Relaxed) / 1_000,
+            waiting_for_sink_ms: self.sinking_micros.load(Ordering::Relaxed) / 1_000,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The row that a worker writes about itself, about once a second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    pub worker: String,
+    pub process: u32,
+    pub started_at: Timestamp,
+    pub written_at: Timestamp,
+    /// It has ended and said so.
+    #[serde(default)]
+    pub ended: bool,
+    pub shards: Vec<ShardReport>,
+    pub projections: Vec<ProjectionReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardReport {
+    pub source: SourceName,
+    pub shard: ShardId,
+    pub lines: Vec<LineReport>,
+}
+
+/// One reading of a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineReport {
+    /// `shared`, `catch_up` or `merge`.
+    pub reader: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+    pub at_tip: bool,
+    /// Records that were not read yet, where the source knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
+    pub gaps: usize,
+    pub events: u64,
+    pub waiting_for_source_ms: u64,
+    pub projecting_ms: u64,
+    pub waiting_for_sink_ms: u64,
+}
+
+/// One projection in one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectionReport {
+    pub projection: ProjectionId,
+    pub source: SourceName,
+    pub shard: ShardId,
+    pub phase: Phase,
+    /// Recorded-at of the newest event whose documents are readable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_until: Option<Timestamp>,
+    /// Since when it has been behind the newest record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+}
+
+/// What a projection is doing in a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Live,
+    CatchingUp,
+    Stopped,
+    Ended,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::CatchingUp => "catching up",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// All lines of a session, and what keeps it from being caught up.
+#[derive(Default)]
+pub struct Registry {
+    lines: Mutex<BTreeMap<LineId, KnownLine>>,
+    next: AtomicU64,
+    waiting: Mutex<BTreeMap<ShardId, usize>>,
+    idle: Mutex<BTreeMap<SourceName, bool>>,
+    stops: Mutex<Vec<StopReport>>,
+    /// Since when a projection has been behind in a shard.
+    behind: Mutex<BTreeMap<(ProjectionId, ShardId), Timestamp>>,
+}
+
+struct KnownLine {
+    source: SourceName,
+    shard: ShardId,
+    kind: LineKind,
+    gauge: Arc<LineGauge>,
+}
+
+/// A projection that has stopped in a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopReport {
+    pub projection: ProjectionId,
+    pub source: SourceName,
+    pub shard: ShardId,
+    pub stop: Stop,
+}
+
+/// How often each line had found its tip at some moment.
+#[derive(Debug, Clone, Default)]
+pub struct Tips(BTreeMap<LineId, u64>);
+
+impl Registry {
+    pub fn next_line(&self) -> LineId {
+        LineId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn line(&self, id: LineId, source: &SourceName, shard: &ShardId, kind: LineKind) -> Arc<LineGauge> {
+        let gauge = Arc::<LineGauge>::default();
+        let line = KnownLine { source: source.clone(), shard: shard.clone(), kind, gauge: gauge.clone() };
+        let mut lines = lock(&self.lines);
+        lines.retain(|_, line| !line.gauge.lock().closed);
+        lines.insert(id, line);
+        gauge
+    }
+
+    /// How many projections wait for a line in a shard.
+    pub fn waiting(&self, shard: &ShardId, projections: usize) {
+        lock(&self.waiting).insert(shard.clone(), projections);
+    }
+
+    /// Whether a source's owner has nothing left to do until something happens.
+    pub fn idle(&self, source: &SourceName, idle: bool) {
+        lock(&self.idle).insert(source.clone(), idle);
+    }
+
+    pub fn stopped(&self, projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: Stop) {
+        let (projection, source, shard) = (projection.clone(), source.clone(), shard.clone());
+        lock(&self.stops).push(StopReport { projection, source, shard, stop });
+    }
+
+    pub fn stops(&self) -> Vec<StopReport> {
+        lock(&self.stops).clone()
+    }
+
+    /// Gaps that wait, by shard.
+    pub fn gaps(&self) -> BTreeMap<ShardId, usize> {
+        let lines = lock(&self.lines);
+        let mut gaps = BTreeMap::new();
+        for line in lines.values() {
+            let waiting = line.gauge.lock().gaps;
+            if waiting > 0 {
+                let known: &mut usize = gaps.entry(line.shard.clone()).or_default();
+                *known = waiting.max(*known);
+            }
+        }
+        gaps
+    }
+
+    pub fn tips(&self) -> Tips {
+        Tips(lock(&self.lines).iter().map(|(id, line)| (*id, line.gauge.tips())).collect())
+    }
+
+    /// Every line has found its tip since `tips`, nothing waits, and everything delivered is settled.
+    pub fn is_caught_up(&self, tips: &Tips) -> bool {
+        let idle = lock(&self.idle).values().all(|idle| *idle);
+        let waiting = lock(&self.waiting).values().sum::<usize>();
+        idle && waiting == 0
+            && lock(&self.lines).iter().filter(|(_, line)| !line.gauge.lock().closed).all(|(id, line)| {
+                let before = tips.0.get(id).copied().unwrap_or(0);
+                line.kind != LineKind::CatchUp && line.gauge.is_level(before)
+            })
+    }
+
+    /// What the shards' lines and their projections are doing.
+    pub fn report(&self, now: Timestamp) -> (Vec<ShardReport>, Vec<ProjectionReport>) {
+        let (mut shards, mut projections) = (BTreeMap::new(), Vec::new());
+        for line in lock(&self.lines).values().filter(|line| !line.gauge.lock().closed) {
+            let key = (line.source.clone(), line.shard.clone());
+            let report = line.gauge.report(line.kind.as_str());
+            shards.entry(key).or_insert_with(Vec::new).push(report);
+            projections.extend(self.projections(line, now));
+        }
+        projections.extend(self.stops().into_iter().map(|stopped| ProjectionReport {
+            projection: stopped.projection,
+            source: stopped.source,
+            shard: stopped.shard,
+            phase: Phase::Stopped,
+            settled_until: None,
+            behind_since: None,
+            stop: Some(stopped.stop),
+        }));
+        let shards = shards.into_iter().map(|((source, shard), lines)| ShardReport { source, shard, lines });
+        (shards.collect(), projections)
+    }
+
+    fn projections(&self, line: &KnownLine, now: Timestamp) -> Vec<ProjectionReport> {
+        let state = line.gauge.lock().clone();
+        let mut behind = lock(&self.behind);
+        let mut reports = Vec::with_capacity(state.serves.len());
+        for subscription in &state.serves {
+            let projection = subscription.projection.spec.id.clone();
+            let key = (projection.clone(), line.shard.clone());
+            let is_level = (state.at_tip || state.ended) && subscription.is_level();
+            let behind_since = match is_level {
+                true => {
+                    behind.remove(&key);
+                    None
+                }
+                false => Some(*behind.entry(key).or_insert(now)),
+            };
+            let phase = match line.kind {
+                _ if state.ended => Phase::Ended,
+                LineKind::CatchUp => Phase::CatchingUp,
+                LineKind::Shared | LineKind::Merge => Phase::Live,
+            };
+            reports.push(ProjectionReport {
+                projection,
+                source: line.source.clone(),
+                shard: line.shard.clone(),
+                phase,
+                settled_until: subscription.settled().recorded_until,
+                behind_since,
+                stop: None,
+            });
+        }
+        reports
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,248 @@
+//! The rows of the checkpoint store, typed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use foldstream_model::{
+    Checkpoint, Control, Cut, CutId, Error, ProjectionId, Result, ShardId, SourceName, Timestamp,
+    ports::{CheckpointStore, Put, Revision, RowKey, Table},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{lanes::LateEvent, lineage::Lineage, order::cut_rows};
+
+const PAGE: usize = 500;
+
+/// A body and the revision it was read at.
+#[derive(Debug, Clone)]
+pub struct Versioned<T> {
+    pub revision: Revision,
+    pub body: T,
+}
+
+/// Who did what, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    pub at: Timestamp,
+    pub who: String,
+    pub action: String,
+    pub target: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+}
+
+/// Reads and writes rows by what they mean.
+#[derive(Clone)]
+pub struct Rows {
+    store: Arc<dyn CheckpointStore>,
+}
+
+impl Rows {
+    pub fn new(store: Arc<dyn CheckpointStore>) -> Self {
+        Self { store }
+    }
+
+    pub fn store(&self) -> &Arc<dyn CheckpointStore> {
+        &self.store
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, key: &RowKey) -> Result<Option<Versioned<T>>> {
+        let Some(row) = self.store.get(key).await? else { return Ok(None) };
+        Ok(Some(Versioned { revision: row.revision, body: decode(key, &row.body)? }))
+    }
+
+    /// Puts a row on condition of its revision. `Ok(None)`: another was faster, or nobody knows; read it again.
+    ///
+    /// An ambiguous answer is settled here: the row is read back, and the same body under another revision is taken
+    /// for our own write, since bodies differ between writers or say the same.
+    pub async fn put<T: Serialize>(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: &T,
+    ) -> Result<Option<Revision>> {
+        let bytes = encode(key, body)?;
+        match self.store.put(key, expected, bytes.clone()).await {
+            Ok(Put::Done(revision)) => Ok(Some(revision)),
+            Ok(Put::Conflict(stored)) => {
+                Ok(own(stored.as_ref().map(|row| (&row.body, row.revision)), &bytes))
+            }
+            Err(error) if error.kind() == foldstream_model::ErrorKind::Transient => {
+                let stored = self.store.get(key).await?;
+                match own(stored.as_ref().map(|row| (&row.body, row.revision)), &bytes) {
+                    Some(revision) => Ok(Some(revision)),
+                    None => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a row that is written once, whole; one that is there already is left as it is.
+    pub async fn put_once(&self, key: &RowKey, body: Bytes) -> Result<()> {
+        self.store.put(key, None, body).await.map(|_| ())
+    }
+
+    /// The cuts that a cut stands on and itself, the whole one first.
+    pub async fn cuts(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Vec<Cut>> {
+        let mut chain = Vec::new();
+        let mut next = Some(id.clone());
+        while let Some(id) = next {
+            let cut = self.cut(source, shard, &id).await?;
+            next = cut.since.clone();
+            chain.push(cut);
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    async fn cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Cut> {
+        let mut pages = Vec::new();
+        loop {
+            let number = u32::try_from(pages.len()).unwrap_or(u32::MAX);
+            let key = RowKey::new(Table::Cuts, cuts_partition(source, shard), cut_rows::sort_key(id, number));
+            let Some(row) = self.store.get(&key).await? else {
+                return Err(Error::internal(format!(
+                    "a checkpoint stands on a cut that is not there: row={key}"
+                )));
+            };
+            let page = cut_rows::decode(&row.body)?;
+            let of = page.of;
+            pages.push(page);
+            if number + 1 >= of {
+                return cut_rows::join(pages);
+            }
+        }
+    }
+
+    pub async fn delete(&self, key: &RowKey) -> Result<()> {
+        self.store.delete(key).await
+    }
+
+    /// Every row of a table's partition, by sort key.
+    pub async fn all<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        partition: &str,
+    ) -> Result<Vec<(String, Versioned<T>)>> {
+        let mut rows = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.list(table, partition, after.as_deref(), PAGE).await?;
+            let full = page.len() == PAGE;
+            for row in page {
+                let body = decode(&row.key, &row.body)?;
+                after = Some(row.key.sort.clone());
+                rows.push((row.key.sort, Versioned { revision: row.revision, body }));
+            }
+            if !full {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// The sort keys of a table's partition.
+    pub async fn keys(&self, table: Table, partition: &str) -> Result<Vec<String>> {
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let page = self.store.list(table, partition, keys.last().map(String::as_str), PAGE).await?;
+            let full = page.len() == PAGE;
+            keys.extend(page.into_iter().map(|row| row.key.sort));
+            if !full {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Removes every row of a table's partition.
+    pub async fn clear(&self, table: Table, partition: &str) -> Result<()> {
+        loop {
+            let page = self.store.list(table, partition, None, PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for row in page {
+                self.store.delete(&row.key).await?;
+            }
+        }
+    }
+
+    pub async fn source(&self, source: &SourceName) -> Result<Option<Versioned<Lineage>>> {
+        self.get(&source_key(source)).await
+    }
+
+    pub async fn checkpoint(
+        &self,
+        projection: &ProjectionId,
+        source: &SourceName,
+        shard: &ShardId,
+    ) -> Result<Option<Versioned<Checkpoint>>> {
+        self.get(&checkpoint_key(projection, source, shard)).await
+    }
+
+    pub async fn control(&self, projection: &ProjectionId) -> Result<Option<Versioned<Control>>> {
+        self.get(&control_key(projection)).await
+    }
+}
+
+pub fn source_key(source: &SourceName) -> RowKey {
+    RowKey::new(Table::Sources, source.as_str(), "")
+}
+
+pub fn journal_key(source: &SourceName, shard: &ShardId) -> RowKey {
+    RowKey::new(Table::Journals, source.as_str(), shard.as_str())
+}
+
+pub fn checkpoint_key(projection: &ProjectionId, source: &SourceName, shard: &ShardId) -> RowKey {
+    RowKey::new(Table::Checkpoints, projection.row_name(), format!("{source}/{shard}"))
+}
+
+pub const CONTROLS: &str = "projections";
+
+pub fn control_key(projection: &ProjectionId) -> RowKey {
+    RowKey::new(Table::Controls, CONTROLS, projection.row_name())
+}
+
+pub fn late_key(projection: &ProjectionId, late: &LateEvent) -> RowKey {
+    let (at, origin) = (late.origin.recorded_at, &late.origin);
+    let sort = format!("{}\u{1f}{at}\u{1f}{}\u{1f}{:020}", late.key, origin.stream, origin.sequence.0);
+    RowKey::new(Table::Late, projection.row_name(), sort)
+}
+
+/// Sorts by time; the number tells those of one instant apart.
+pub fn audit_key(at: Timestamp, attempt: u32) -> RowKey {
+    RowKey::new(Table::Audit, AUDIT, format!("{at}/{attempt:04}"))
+}
+
+pub fn report_key(worker: &str) -> RowKey {
+    RowKey::new(Table::Reports, REPORTS, worker)
+}
+
+/// Where a shard's cuts are kept.
+pub fn cuts_partition(source: &SourceName, shard: &ShardId) -> String {
+    format!("{source}/{shard}")
+}
+
+pub const AUDIT: &str = "audit";
+pub const REPORTS: &str = "workers";
+
+fn own(stored: Option<(&Bytes, Revision)>, ours: &Bytes) -> Option<Revision> {
+    stored.filter(|(body, _)| *body == ours).map(|(_, revision)| revision)
+}
+
+fn encode<T: Serialize>(key: &RowKey, body: &T) -> Result<Bytes> {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => Ok(Bytes::from(bytes)),
+        Err(error) => Err(Error::internal(format!("a row cannot be written: row={key} ({error})"))),
+    }
+}
+
+fn decode<T: DeserializeOwned>(key: &RowKey, body: &Bytes) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
+        Error::invalid(format!(
+            "a stored row cannot be read: row={key} ({error}); it was written by another version of foldstream, or changed by hand"
+        ))
+    })
+}

@@ -1,0 +1,58 @@
+//! The numbers of a worker.
+
+use std::time::Duration;
+
+/// Numbers only; what does the work is in [`crate::assembly`]. Each says what it trades.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Sequential tasks of each projection. More use more cores, and make the writes of a flush smaller.
+    pub lanes: usize,
+    /// Records of one read. More cost memory and latency, fewer cost round trips.
+    pub batch_records: usize,
+    /// Bytes of one read.
+    pub batch_bytes: usize,
+    /// Bytes of events that the process holds at once. More hide pauses of a sink, fewer bound memory.
+    pub bytes_in_flight: usize,
+    /// Bytes that one shard may be read ahead of what is settled.
+    pub read_ahead_bytes: usize,
+    /// Bytes of early events that wait in memory for a missing one.
+    pub early_bytes: usize,
+    /// How long changes of documents are gathered before they are written. Longer writes a busy document less often,
+    /// and shows it later. Zero writes as soon as the write before is done.
+    pub flush_interval: Duration,
+    /// Documents of one write. More are faster, and are repeated together when a write fails.
+    pub flush_documents: usize,
+    /// Bytes of documents that a projection's lanes keep, and of states that a reading keeps, to avoid reading back.
+    pub cache_bytes: usize,
+    /// How often checkpoints are written. Longer writes less, and repeats more after a crash.
+    pub checkpoint_interval: Duration,
+    /// How long a read waits at the end of a shard before it returns with nothing.
+    pub poll_interval: Duration,
+    /// How often decisions of operators are looked for.
+    pub control_interval: Duration,
+    /// How long one projection may hold up the others of a shard before it goes on by itself.
+    pub patience: Duration,
+    /// How long a gap lasts before the event store is asked for what is missing.
+    pub gap_patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lanes: 4,
+            batch_records: 500,
+            batch_bytes: 4 << 20,
+            bytes_in_flight: 64 << 20,
+            read_ahead_bytes: 16 << 20,
+            early_bytes: 8 << 20,
+            flush_interval: Duration::from_millis(20),
+            flush_documents: 1_000,
+            cache_bytes: 64 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            poll_interval: Duration::from_millis(200),
+            control_interval: Duration::from_millis(500),
+            patience: Duration::from_secs(5),
+            gap_patience: Duration::from_millis(500),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One shard's lines: the shared one for the projections that are level, one catch-up line for all that are behind, and
+//! one for each `global` projection.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldstream_model::{CutId, Ordering, Place, ProjectionId, Result, ShardId, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    checkpoint::CheckpointHandle,
+    lanes::LineId,
+    line::{Beginning, Left, Line, LineEvent, LineKind, Opening, ShardContext, SharedLine, Subscriber},
+    merging::MergeInput,
+    report::Registry,
+    subscription::{Active, Subscription},
+    tasks::Tasks,
+    write::Outlet,
+};
+
+/// Messages between the lines of a shard, and to its owner.
+const QUEUE: usize = 16;
+
+/// A projection that may read the shard now.
+#[derive(Clone)]
+pub struct Entrant {
+    pub projection: Arc<Active>,
+    pub handle: Arc<CheckpointHandle>,
+    /// The final cuts of the shard's parents; what its order state begins with when there is no checkpoint.
+    pub parents: Vec<(ShardId, CutId)>,
+}
+
+/// What happened to a projection in a shard.
+pub struct ShardEvent {
+    pub shard: ShardId,
+    pub projection: ProjectionId,
+    pub left: Left,
+}
+
+pub struct ShardTask {
+    pub context: Arc<ShardContext>,
+    pub entrants: mpsc::Receiver<Vec<Entrant>>,
+    pub events: mpsc::Sender<ShardEvent>,
+    pub registry: Arc<Registry>,
+    pub drain: CancellationToken,
+}
+
+struct Running {
+    task: ShardTask,
+    lines: Tasks,
+    line_events: (mpsc::Sender<LineEvent>, mpsc::Receiver<LineEvent>),
+    known: BTreeMap<ProjectionId, Entrant>,
+    waiting: Vec<Entrant>,
+    shared: Option<SharedLine>,
+    catching_up: bool,
+}
+
+/// A projection, and where it stands.
+struct Standing {
+    entrant: Entrant,
+    place: Place,
+    cut: Option<CutId>,
+    settled_until: Option<Timestamp>,
+}
+
+impl ShardTask {
+    /// Runs until every projection that ever entered has left, and no more can enter.
+    pub async fn run(self) -> Result<()> {
+        let running = Running {
+            task: self,
+            lines: Tasks::new(),
+            line_events: mpsc::channel(QUEUE),
+            known: BTreeMap::new(),
+            waiting: Vec::new(),
+            shared: None,
+            catching_up: false,
+        };
+        running.run().await
+    }
+}
+
+impl Running {
+    async fn run(mut self) -> Result<()> {
+        let mut open = true;
+        loop {
+            self.plan().await?;
+            self.task.registry.waiting(&self.task.context.shard.id, self.waiting.len());
+            if !open && self.lines.is_empty() && self.line_events.1.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                Some(event) = self.line_events.1.recv() => self.line_event(event).await,
+                entrants = self.task.entrants.recv(), if open => match entrants {
+                    Some(entrants) => self.enter(entrants).await?,
+                    None => open = false,
+                },
+                Some((name, ended)) = self.lines.next(), if !self.lines.is_empty() => {
+                    ended.map_err(|error| error.context(name.clone()))?;
+                    self.line_ended(&name);
+                }
+            }
+        }
+    }
+
+    async fn enter(&mut self, entrants: Vec<Entrant>) -> Result<()> {
+        for entrant in entrants {
+            self.known.insert(entrant.projection.spec.id.clone(), entrant.clone());
+            if entrant.projection.spec.ordering == Ordering::Global {
+                self.start_merge_line(entrant).await?;
+            } else {
+                self.waiting.push(entrant);
+            }
+        }
+        Ok(())
+    }
+
+    async fn line_event(&mut self, event: LineEvent) {
+        match event.left {
+            Left::Rejoined => {}
+            Left::Behind => {
+                tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "is too slow for the others, and goes on by itself");
+                self.waiting.extend(self.known.get(&event.projection).cloned());
+            }
+            left => {
+                let shard = self.task.context.shard.id.clone();
+                let event = ShardEvent { shard, projection: event.projection, left };
+                // The owner of the source is gone only when the whole worker stops.
+                let _ = self.task.events.send(event).await;
+            }
+        }
+    }
+
+    fn line_ended(&mut self, name: &str) {
+        if name.starts_with(LineKind::Shared.as_str()) {
+            self.shared = None;
+        }
+        if name.starts_with(LineKind::CatchUp.as_str()) {
+            self.catching_up = false;
+        }
+    }
+
+    /// Starts the lines that are needed and not there: the furthest projections share one, the others catch up.
+    async fn plan(&mut self) -> Result<()> {
+        if self.waiting.is_empty() || self.task.drain.is_cancelled() {
+            return Ok(());
+        }
+        let shared_is_open = self.shared.as_ref().is_some_and(|shared| !shared.commands.is_closed());
+        if shared_is_open && self.catching_up {
+            return Ok(());
+        }
+        let mut standings = Vec::with_capacity(self.waiting.len());
+        for entrant in std::mem::take(&mut self.waiting) {
+            standings.push(stand(entrant).await);
+        }
+        if !shared_is_open {
+            let furthest = standings.iter().map(|standing| standing.place.clone()).max();
+            let (level, behind): (Vec<_>, Vec<_>) =
+                standings.into_iter().partition(|standing| Some(&standing.place) == furthest.as_ref());
+            self.start_shared(level).await?;
+            standings = behind;
+        }
+        match standings.is_empty() || self.catching_up {
+            true => self.waiting.extend(standings.into_iter().map(|standing| standing.entrant)),
+            false => self.start_catch_up(standings).await?,
+        }
+        Ok(())
+    }
+
+    async fn start_shared(&mut self, standings: Vec<Standing>) -> Result<()> {
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        let beginning = beginning(&standings);
+        let at = beginning_place(&beginning);
+        let (position, watched) = watch::channel(at);
+        self.shared = Some(SharedLine { commands, position: watched });
+        let line = self.open(LineKind::Shared, standings, beginning, receiver, None, Some(position)).await?;
+        self.start(LineKind::Shared, line);
+        Ok(())
+    }
+
+    async fn start_catch_up(&mut self, standings: Vec<Standing>) -> Result<()> {
+        let (_, receiver) = mpsc::channel(1);
+        let beginning = beginning(&standings);
+        let shared = self.shared.clone();
+        let line = self.open(LineKind::CatchUp, standings, beginning, receiver, shared, None).await?;
+        self.catching_up = true;
+        self.start(LineKind::CatchUp, line);
+        Ok(())
+    }
+
+    async fn start_merge_line(&mut self, entrant: Entrant) -> Result<()> {
+        let (_, receiver) = mpsc::channel(1);
+        let projection = entrant.projection.clone();
+        let standing = stand(entrant).await;
+        let (place, settled_until) = (standing.place.clone(), standing.settled_until);
+        let standings = vec![standing];
+        let beginning = beginning(&standings);
+        let line = self.open(LineKind::Merge, standings, beginning, receiver, None, None).await?;
+        if let Outlet::Merge { inputs, .. } = &projection.outlet {
+            let (begun, has_begun) = oneshot::channel();
+            let (shard, exemption) = (self.task.context.number, line.exemption());
+            let begin = MergeInput::Begin { shard, from: place, settled_until, exemption, begun };
+            if inputs.send(begin).await.is_ok() {
+                // A merge that has ended takes nothing more either way.
+                let _ = has_begun.await;
+            }
+        }
+        self.start(LineKind::Merge, line);
+        Ok(())
+    }
+
+    async fn open(
+        &mut self,
+        kind: LineKind,
+        standings: Vec<Standing>,
+        beginning: Beginning,
+        commands: mpsc::Receiver<crate::line::Command>,
+        shared: Option<SharedLine>,
+        position: Option<watch::Sender<Place>>,
+    ) -> Result<Line> {
+        let context = self.task.context.clone();
+        let id = self.task.registry.next_line();
+        let gauge = self.task.registry.line(id, &context.source.name, &context.shard.id, kind);
+        let subscribers = standings.into_iter().map(|standing| subscribe(id, &context, standing)).collect();
+        let events = self.line_events.0.clone();
+        let opening = Opening { id, kind, subscribers, beginning, gauge, events, commands, shared, position };
+        Line::open(context, opening).await
+    }
+
+    fn start(&mut self, kind: LineKind, line: Line) {
+        let name = format!("{} line of {}", kind.as_str(), self.task.context.shard.id);
+        self.lines.start(name, line.run(self.task.drain.clone()));
+    }
+}
+
+fn subscribe(line: LineId, context: &ShardContext, standing: Standing) -> Subscriber {
+    let Standing { entrant, place, .. } = standing;
+    let subscription = Subscription::new(line, context.number, entrant.projection, place.clone());
+    Subscriber { subscription, handle: entrant.handle, from: place, joining: None }
+}
+
+async fn stand(entrant: Entrant) -> Standing {
+    let checkpoint = entrant.handle.checkpoint().await;
+    Standing {
+        place: checkpoint.place(),
+        cut: checkpoint.cut,
+        settled_until: checkpoint.settled_until,
+        entrant,
+    }
+}
+
+/// A line begins where the hindmost of its projections stands.
+fn beginning(standings: &[Standing]) -> Beginning {
+    let hindmost = standings.iter().min_by(|a, b| a.place.cmp(&b.place));
+    match hindmost {
+        Some(Standing { cut: Some(cut), .. }) => Beginning::Cut(cut.clone()),
+        Some(standing) => Beginning::Parents(standing.entrant.parents.clone()),
+        None => Beginning::Parents(Vec::new()),
+    }
+}
+
+fn beginning_place(beginning: &Beginning) -> Place {
+    match beginning {
+        Beginning::Cut(cut) => cut.place.clone(),
+        Beginning::Parents(_) => Place::BEGINNING,
+    }
+}

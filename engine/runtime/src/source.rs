@@ -1,0 +1,369 @@
+//! A source's owner: which shards there are, and which projections may read which of them now.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use foldstream_model::{
+    Checkpoint, Control, CutId, Error, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    assembly::{Services, SourceSpec},
+    budget::Budget,
+    checkpoint::CheckpointHandle,
+    decode::Intake,
+    line::{Left, ShardContext},
+    lineage::{self, Lineage},
+    merging::MergeInput,
+    metrics,
+    report::Registry,
+    rows::{self, Rows},
+    settings::Settings,
+    shard::{Entrant, ShardEvent, ShardTask},
+    subscription::Active,
+    tasks::Tasks,
+    write::Outlet,
+};
+
+const QUEUE: usize = 64;
+
+/// A projection, and what is registered of it.
+#[derive(Clone)]
+pub struct Registered {
+    pub active: Arc<Active>,
+    pub control: Control,
+}
+
+pub struct SourceTask {
+    pub spec: SourceSpec,
+    pub projections: Vec<Registered>,
+    pub intake: Arc<Intake>,
+    pub services: Services,
+    pub settings: Arc<Settings>,
+    pub budget: Arc<Budget>,
+    pub registry: Arc<Registry>,
+    pub drain: CancellationToken,
+}
+
+/// Why a source's task ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEnd {
+    /// It was told to stop, or every shard is settled to its end.
+    Done,
+    /// Another generation or epoch has taken over: look anew.
+    Anew,
+}
+
+struct Running {
+    task: SourceTask,
+    rows: Rows,
+    lineage: Lineage,
+    initial: BTreeSet<ShardId>,
+    listed: BTreeMap<ShardId, Shard>,
+    places: BTreeMap<(ProjectionId, ShardId), Whereabouts>,
+    shards: BTreeMap<ShardId, mpsc::Sender<Vec<Entrant>>>,
+    tasks: Tasks,
+    events: (mpsc::Sender<ShardEvent>, mpsc::Receiver<ShardEvent>),
+}
+
+/// Where one projection is in one shard.
+struct Whereabouts {
+    handle: Arc<CheckpointHandle>,
+    checkpoint: Checkpoint,
+    /// It was handed to the shard's task.
+    entered: bool,
+    /// The final cut: of a shard settled to its end, or read to its end by a merge.
+    last_cut: Option<CutId>,
+    gone: bool,
+}
+
+impl SourceTask {
+    pub async fn run(self) -> Result<SourceEnd> {
+        let rows = Rows::new(self.services.checkpoints.clone());
+        let (lineage, listed, initial) = discover(&self, &rows).await?;
+        let running = Running {
+            rows,
+            lineage,
+            initial,
+            listed,
+            places: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            tasks: Tasks::new(),
+            events: mpsc::channel(QUEUE),
+            task: self,
+        };
+        running.run().await
+    }
+}
+
+/// Lists the shards, and makes what is new about them durable before anything is read.
+async fn discover(
+    task: &SourceTask,
+    rows: &Rows,
+) -> Result<(Lineage, BTreeMap<ShardId, Shard>, BTreeSet<ShardId>)> {
+    let description = task.spec.source.describe().await?;
+    let listed = task.spec.source.shards().await?;
+    loop {
+        let stored = rows.source(&task.spec.name).await?;
+        let revision = stored.as_ref().map(|stored| stored.revision);
+        let mut lineage = match stored {
+            Some(stored) => stored.body,
+            None => Lineage::new(description.incarnation.clone()),
+        };
+        let changed = lineage
+            .discover(&description.incarnation, &listed, task.services.clock.now())
+            .map_err(|error| error.context(format!("source={}", task.spec.name)))?;
+        let key = rows::source_key(&task.spec.name);
+        if !changed || rows.put(&key, revision, &lineage).await?.is_some() {
+            let initial = lineage.initial().cloned().collect();
+            let listed = listed.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
+            return Ok((lineage, listed, initial));
+        }
+    }
+}
+
+impl Running {
+    async fn run(mut self) -> Result<SourceEnd> {
+        loop {
+            self.let_in().await?;
+            self.task.registry.idle(&self.task.spec.name, true);
+            tokio::select! {
+                biased;
+                Some(event) = self.events.1.recv() => {
+                    self.task.registry.idle(&self.task.spec.name, false);
+                    if let Some(end) = self.event(event).await? {
+                        return Ok(end);
+                    }
+                }
+                Some((name, ended)) = self.tasks.next(), if !self.tasks.is_empty() => {
+                    ended.map_err(|error| error.context(name))?;
+                }
+                () = self.task.drain.cancelled() => return self.drain().await,
+            }
+        }
+    }
+
+    /// Closes the doors and waits for the shards to settle and save what they were given.
+    async fn drain(mut self) -> Result<SourceEnd> {
+        self.shards.clear();
+        let mut end = SourceEnd::Done;
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.events.1.recv() => {
+                    if let Some(found) = self.event(event).await? {
+                        end = found;
+                    }
+                }
+                ended = self.tasks.next() => match ended {
+                    None => return Ok(end),
+                    Some((name, ended)) => ended.map_err(|error| error.context(name))?,
+                }
+            }
+        }
+    }
+
+    async fn event(&mut self, event: ShardEvent) -> Result<Option<SourceEnd>> {
+        let ShardEvent { shard, projection, left } = event;
+        match left {
+            Left::Ended => self.ended(&projection, &shard).await?,
+            Left::Stopped(stop) => self.stopped(&projection, &shard, stop),
+            Left::ReadToEnd { cut, children } => self.read_to_end(&projection, &shard, cut, children).await?,
+            Left::Fenced(error) => {
+                tracing::warn!(%projection, %shard, %error, "another has taken over");
+                return Ok(Some(SourceEnd::Anew));
+            }
+            Left::Behind | Left::Rejoined | Left::Drained => {}
+        }
+        Ok(None)
+    }
+
+    async fn ended(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
+        tracing::info!(%projection, %shard, "has settled the shard to its end");
+        if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
+            place.checkpoint = place.handle.checkpoint().await;
+            place.last_cut = place.checkpoint.cut.clone();
+        }
+        self.discover_again().await
+    }
+
+    fn stopped(&mut self, projection: &ProjectionId, shard: &ShardId, stop: Stop) {
+        tracing::error!(%projection, %shard, place = %stop.place, reason = %stop.reason, "the projection has stopped in this shard");
+        metrics::stopped(projection.name.as_str(), shard.as_str());
+        self.task.registry.stopped(projection, &self.task.spec.name, shard, stop);
+        if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
+            place.gone = true;
+        }
+    }
+
+    /// A merge goes on in the children, which hold its watermark until they have begun.
+    async fn read_to_end(
+        &mut self,
+        projection: &ProjectionId,
+        shard: &ShardId,
+        cut: CutId,
+        children: Vec<ShardId>,
+    ) -> Result<()> {
+        self.discover_again().await?;
+        if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
+            place.last_cut = Some(cut);
+        }
+        let number = self.number(shard)?;
+        let children = children.iter().map(|child| self.number(child)).collect::<Result<Vec<_>>>()?;
+        let found = self.task.projections.iter().find(|known| known.active.spec.id == *projection);
+        if let Some(Outlet::Merge { inputs, .. }) = found.map(|known| &known.active.outlet) {
+            // A merge that has ended has failed, and the worker is stopping.
+            let _ = inputs.send(MergeInput::Ended { shard: number, children }).await;
+        }
+        Ok(())
+    }
+
+    async fn discover_again(&mut self) -> Result<()> {
+        let (lineage, listed, initial) = discover(&self.task, &self.rows).await?;
+        self.lineage = lineage;
+        self.listed = listed;
+        self.initial = initial;
+        Ok(())
+    }
+
+    fn number(&self, shard: &ShardId) -> Result<ShardNumber> {
+        match self.lineage.get(shard) {
+            Some(known) => Ok(known.number),
+            None => {
+                Err(Error::internal(format!("source={} shard={shard} was never listed", self.task.spec.name)))
+            }
+        }
+    }
+
+    /// Hands each projection to the shards that it may read now.
+    async fn let_in(&mut self) -> Result<()> {
+        if self.task.drain.is_cancelled() {
+            return Ok(());
+        }
+        self.look_up_checkpoints().await?;
+        let mut entering: BTreeMap<ShardId, Vec<Entrant>> = BTreeMap::new();
+        for registered in self.task.projections.clone() {
+            let id = registered.active.spec.id.clone();
+            let outlook =
+                self.lineage.outlook(registered.control.registered_at, |shard| self.standing(&id, shard));
+            if let Some(lost) = outlook.lost.first() {
+                return Err(self.lost(&id, lost));
+            }
+            for shard in outlook.ready {
+                if let Some(entrant) = self.entrant(&registered, &shard) {
+                    entering.entry(shard).or_default().push(entrant);
+                }
+            }
+        }
+        for (shard, entrants) in entering {
+            self.send(&shard, entrants).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_up_checkpoints(&mut self) -> Result<()> {
+        for Registered { active, control } in self.task.projections.clone() {
+            for shard in self.lineage.shards().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+                let key = (active.spec.id.clone(), shard.clone());
+                if self.places.contains_key(&key) {
+                    continue;
+                }
+                let (rows, source) = (&self.rows, &self.task.spec.name);
+                let handle = CheckpointHandle::read(rows, &active.spec.id, source, &shard, &control).await?;
+                let checkpoint = handle.checkpoint().await;
+                let last_cut = checkpoint.cut.clone().filter(|_| checkpoint.ended);
+                if checkpoint.ended {
+                    self.tell_closed(&active, &shard).await?;
+                }
+                let whereabouts = Whereabouts { handle, checkpoint, entered: false, last_cut, gone: false };
+                self.places.insert(key, whereabouts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Guards need not name a shard any more that this projection has settled to its end.
+    async fn tell_closed(&self, active: &Active, shard: &ShardId) -> Result<()> {
+        if let Outlet::Lanes(lanes) = &active.outlet {
+            lanes.closed(self.number(shard)?).await;
+        }
+        Ok(())
+    }
+
+    fn standing(&self, projection: &ProjectionId, shard: &ShardId) -> lineage::Standing {
+        match self.places.get(&(projection.clone(), shard.clone())) {
+            Some(place) if place.checkpoint.ended || place.last_cut.is_some() => lineage::Standing::Ended,
+            Some(place) if place.checkpoint.cut.is_some() => lineage::Standing::Begun,
+            _ => lineage::Standing::NotBegun,
+        }
+    }
+
+    fn entrant(&mut self, registered: &Registered, shard: &ShardId) -> Option<Entrant> {
+        let id = &registered.active.spec.id;
+        let parents = self.lineage.get(shard).map(|known| known.parents.clone()).unwrap_or_default();
+        let parents = parents.into_iter().filter_map(|parent| {
+            let place = self.places.get(&(id.clone(), parent.clone()))?;
+            Some((parent, place.last_cut.clone()?))
+        });
+        let parents = parents.collect();
+        let place = self.places.get_mut(&(id.clone(), shard.clone()))?;
+        if place.entered || place.gone {
+            return None;
+        }
+        place.entered = true;
+        Some(Entrant { projection: registered.active.clone(), handle: place.handle.clone(), parents })
+    }
+
+    fn lost(&self, projection: &ProjectionId, shard: &ShardId) -> Error {
+        Error::invalid(format!(
+            "projection={projection} source={} shard={shard}: the shard was trimmed before the projection had settled it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew",
+            self.task.spec.name
+        ))
+    }
+
+    async fn send(&mut self, shard: &ShardId, entrants: Vec<Entrant>) -> Result<()> {
+        if !self.shards.contains_key(shard) {
+            let sender = self.start(shard)?;
+            self.shards.insert(shard.clone(), sender);
+        }
+        let Some(sender) = self.shards.get(shard) else { return Ok(()) };
+        // The shard's task ends only with an error, which comes through the tasks.
+        let _ = sender.send(entrants).await;
+        Ok(())
+    }
+
+    fn start(&mut self, shard: &ShardId) -> Result<mpsc::Sender<Vec<Entrant>>> {
+        let number = self.number(shard)?;
+        let Some(listed) = self.listed.get(shard).cloned() else {
+            return Err(Error::internal(format!(
+                "source={} shard={shard} is not listed",
+                self.task.spec.name
+            )));
+        };
+        let context = Arc::new(ShardContext {
+            source: self.task.spec.clone(),
+            shard: listed,
+            number,
+            initial: self.initial.contains(shard),
+            intake: self.task.intake.clone(),
+            services: self.task.services.clone(),
+            rows: self.rows.clone(),
+            settings: self.task.settings.clone(),
+            budget: self.task.budget.clone(),
+        });
+        let (sender, entrants) = mpsc::channel(QUEUE);
+        let task = ShardTask {
+            context,
+            entrants,
+            events: self.events.0.clone(),
+            registry: self.task.registry.clone(),
+            drain: self.task.drain.clone(),
+        };
+        self.tasks.start(format!("shard {shard}"), task.run());
+        Ok(sender)
+    }
+}

@@ -1,0 +1,190 @@
+//! One projection in one reading of a shard: what it was given, what of that is settled, and why it stopped.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use foldstream_model::{Epoch, Error, Generation, Place, Result, ShardNumber, Stop, Timestamp};
+use tokio::sync::Notify;
+
+use crate::{
+    assembly::ProjectionSpec,
+    budget::Hold,
+    lanes::LineId,
+    progress::{BatchId, Progress},
+    write::Outlet,
+};
+
+/// A projection as this session runs it.
+pub struct Active {
+    pub spec: ProjectionSpec,
+    pub generation: Generation,
+    pub epoch: Epoch,
+    pub outlet: Outlet,
+}
+
+impl Active {
+    pub fn name(&self) -> &str {
+        self.spec.id.name.as_str()
+    }
+}
+
+/// Shared between the line, which opens batches, and the lanes, which settle them.
+pub struct Subscription {
+    pub line: LineId,
+    pub shard: ShardNumber,
+    pub projection: Arc<Active>,
+    settling: Mutex<Settling>,
+    changed: Notify,
+}
+
+struct Settling {
+    progress: Progress,
+    open: BTreeMap<BatchId, OpenBatch>,
+    settled_until: Option<Timestamp>,
+    stop: Option<Stop>,
+    fenced: Option<Error>,
+}
+
+struct OpenBatch {
+    end: Place,
+    recorded_until: Option<Timestamp>,
+    _hold: Arc<Hold>,
+}
+
+/// How far a subscription is.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    pub place: Place,
+    pub recorded_until: Option<Timestamp>,
+}
+
+impl Subscription {
+    pub fn new(line: LineId, shard: ShardNumber, projection: Arc<Active>, from: Place) -> Arc<Self> {
+        let settling = Settling {
+            progress: Progress::new(from),
+            open: BTreeMap::new(),
+            settled_until: None,
+            stop: None,
+            fenced: None,
+        };
+        Arc::new(Self { line, shard, projection, settling: Mutex::new(settling), changed: Notify::new() })
+    }
+
+    /// A batch of this many touches begins; its bytes are held until it is settled.
+    pub fn open(
+        &self,
+        end: Place,
+        touches: usize,
+        recorded_until: Option<Timestamp>,
+        hold: Arc<Hold>,
+    ) -> Result<BatchId> {
+        let mut settling = self.lock();
+        let batch = settling.progress.open(end.clone(), touches)?;
+        settling.open.insert(batch, OpenBatch { end, recorded_until, _hold: hold });
+        settling.release();
+        drop(settling);
+        self.changed.notify_waiters();
+        Ok(batch)
+    }
+
+    /// So many of a batch's touches are durable, or were before.
+    pub fn settle(&self, batch: BatchId, touches: usize) -> Result<()> {
+        let mut settling = self.lock();
+        settling.progress.settle(batch, touches)?;
+        settling.release();
+        drop(settling);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Poison: nothing at or beyond its place ever settles here. The earliest poison is kept.
+    pub fn stop(&self, stop: Stop) -> Result<()> {
+        let mut settling = self.lock();
+        settling.progress.halt_at(stop.place.clone())?;
+        if settling.stop.as_ref().is_none_or(|kept| stop.place < kept.place) {
+            settling.stop = Some(stop);
+        }
+        drop(settling);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Another epoch or generation has taken over.
+    pub fn fence(&self, error: Error) {
+        self.lock().fenced.get_or_insert(error);
+        self.changed.notify_waiters();
+    }
+
+    pub fn stopped(&self) -> Option<Stop> {
+        self.lock().stop.clone()
+    }
+
+    pub fn fenced(&self) -> Option<Error> {
+        self.lock().fenced.clone()
+    }
+
+    pub fn settled(&self) -> Settled {
+        let settling = self.lock();
+        Settled { place: settling.progress.settled().clone(), recorded_until: settling.settled_until }
+    }
+
+    /// Nothing of what was opened is unsettled, but what poison halted.
+    pub fn is_level(&self) -> bool {
+        let settling = self.lock();
+        settling.stop.is_some() || settling.fenced.is_some() || settling.progress.in_flight() == 0
+    }
+
+    /// Waits until everything opened is settled, or the subscription was stopped or fenced.
+    pub async fn level(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_level() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until everything before the poison that stopped it is settled.
+    pub async fn level_before_stop(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let level = {
+                let settling = self.lock();
+                let stopped = settling.stop.as_ref().map(|stop| &stop.place);
+                settling
+                    .open
+                    .values()
+                    .next()
+                    .is_none_or(|first| stopped.is_none_or(|place| first.end >= *place))
+            };
+            if level {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Settling> {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settling {
+    /// Gives back what the settled prefix held.
+    fn release(&mut self) {
+        while let Some(first) = self.open.first_entry() {
+            if first.get().end > *self.progress.settled() {
+                return;
+            }
+            let batch = first.remove();
+            self.settled_until = self.settled_until.max(batch.recorded_until);
+        }
+    }
+}

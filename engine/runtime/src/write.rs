@@ -1,0 +1,433 @@
+//! write: a lane's task moves its documents between the lane and the document store.
+
+use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+
+use foldstream_model::{
+    Clock, DocumentKey, Error, Result, ShardNumber,
+    ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    assembly::ProjectionSpec,
+    dispatch,
+    lanes::{Bounds, Delivery, Lane, LanePoison, LateEvent, LineId},
+    merging::MergeInput,
+    metrics,
+    retry::{self, Verdict},
+    rows::{self, Rows},
+    settings::Settings,
+    subscription::Subscription,
+};
+
+/// Messages that wait for a lane; each holds one batch's touches, whose bytes are in the budget.
+pub const LANE_QUEUE: usize = 4;
+/// Touches that a lane takes in before its writes have caught up, for each document that one write may hold.
+const TOUCHES_PER_WRITE: usize = 32;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where a projection's touches go.
+pub enum Outlet {
+    /// To the lane of the touched document.
+    Lanes(Lanes),
+    /// To the one merge that puts the shards in order, and from there to the lanes.
+    Merge { inputs: mpsc::Sender<MergeInput>, lanes: NonZeroUsize },
+}
+
+/// The lanes of one projection.
+#[derive(Clone)]
+pub struct Lanes {
+    senders: Vec<mpsc::Sender<LaneInput>>,
+    number: NonZeroUsize,
+}
+
+impl Lanes {
+    /// None without a sender.
+    pub fn new(senders: Vec<mpsc::Sender<LaneInput>>) -> Option<Self> {
+        let number = NonZeroUsize::new(senders.len())?;
+        Some(Self { senders, number })
+    }
+
+    pub fn number(&self) -> NonZeroUsize {
+        self.number
+    }
+
+    pub fn senders(&self) -> &[mpsc::Sender<LaneInput>] {
+        &self.senders
+    }
+
+    /// Forgets what a reading delivered and is not done, in every lane; returns when nothing of it is being written.
+    pub async fn leave(&self, line: LineId) {
+        self.ask(|done| LaneInput::Leave { line, done }).await;
+    }
+
+    pub async fn clear_caches(&self) {
+        self.ask(|done| LaneInput::ClearCache { done }).await;
+    }
+
+    pub async fn closed(&self, shard: ShardNumber) {
+        for sender in &self.senders {
+            // A lane that has ended writes no guard any more.
+            let _ = sender.send(LaneInput::Closed(shard)).await;
+        }
+    }
+
+    async fn ask(&self, question: impl Fn(oneshot::Sender<()>) -> LaneInput) {
+        for sender in &self.senders {
+            let (done, answered) = oneshot::channel();
+            if sender.send(question(done)).await.is_ok() {
+                // A lane that has ended meanwhile holds nothing.
+                let _ = answered.await;
+            }
+        }
+    }
+}
+
+pub enum LaneInput {
+    Deliver {
+        subscription: Arc<Subscription>,
+        deliveries: Vec<Delivery>,
+    },
+    /// `global` only: what one batch brings to this lane, and how far the merge has come with it.
+    Merged {
+        subscription: Option<Arc<Subscription>>,
+        deliveries: Vec<Delivery>,
+        bounds: Bounds,
+    },
+    /// This projection has settled the shard to its sealed end.
+    Closed(ShardNumber),
+    /// Forget what a reading delivered and is not done; answered when nothing of it is being written any more.
+    Leave {
+        line: LineId,
+        done: oneshot::Sender<()>,
+    },
+    /// Forget cached documents; answered when it is done.
+    ClearCache {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// One lane of one projection.
+pub struct LaneTask {
+    pub lane: Lane,
+    pub projection: ProjectionSpec,
+    pub inputs: mpsc::Receiver<LaneInput>,
+    pub settings: Arc<Settings>,
+    pub rows: Rows,
+    pub clock: Arc<dyn Clock>,
+}
+
+type Operation = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+enum Answer {
+    Read(Vec<DocumentKey>, Result<Vec<Option<StoredDocument>>>),
+    Wrote(Vec<DocumentKey>, Result<Vec<Written>>, Duration),
+    RecordedLate(Vec<DocumentKey>, Result<()>),
+}
+
+struct Running {
+    task: LaneTask,
+    subscriptions: BTreeMap<LineId, Arc<Subscription>>,
+    leaving: Vec<(LineId, oneshot::Sender<()>)>,
+    late: Vec<LateEvent>,
+    operation: Option<Operation>,
+    flush_at: Option<Instant>,
+    pause: Duration,
+}
+
+impl LaneTask {
+    pub async fn run(self, cancel: CancellationToken) -> Result<()> {
+        let running = Running {
+            task: self,
+            subscriptions: BTreeMap::new(),
+            leaving: Vec::new(),
+            late: Vec::new(),
+            operation: None,
+            flush_at: None,
+            pause: FIRST_PAUSE,
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Ok(()),
+            ended = running.run() => ended,
+        }
+    }
+}
+
+impl Running {
+    async fn run(mut self) -> Result<()> {
+        let mut inputs = Vec::new();
+        loop {
+            self.report()?;
+            self.begin();
+            let room = self.task.lane.undone() < TOUCHES_PER_WRITE * self.task.settings.flush_documents;
+            let flush_at = self.flush_at.filter(|_| self.operation.is_none());
+            tokio::select! {
+                biased;
+                answer = poll(&mut self.operation), if self.operation.is_some() => {
+                    self.operation = None;
+                    self.answered(answer)?;
+                }
+                taken = self.task.inputs.recv_many(&mut inputs, LANE_QUEUE), if room => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                    inputs.drain(..).for_each(|input| self.take(input));
+                }
+                () = sleep_until(flush_at), if flush_at.is_some() => self.flush(),
+            }
+        }
+    }
+
+    fn take(&mut self, input: LaneInput) {
+        match input {
+            LaneInput::Deliver { subscription, deliveries } => {
+                for delivery in deliveries {
+                    self.task.lane.deliver(delivery);
+                }
+                self.subscriptions.entry(subscription.line).or_insert(subscription);
+            }
+            LaneInput::Merged { subscription, deliveries, bounds } => {
+                self.task.lane.merged(deliveries, bounds);
+                if let Some(subscription) = subscription {
+                    self.subscriptions.entry(subscription.line).or_insert(subscription);
+                }
+            }
+            LaneInput::Closed(shard) => self.task.lane.closed(shard),
+            LaneInput::Leave { line, done } => {
+                self.task.lane.abandon(line);
+                self.subscriptions.remove(&line);
+                self.leaving.push((line, done));
+            }
+            LaneInput::ClearCache { done } => {
+                self.task.lane.clear_cache();
+                // The asker may have gone; then nobody waits.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Tells subscriptions what has become settled or is poison.
+    fn report(&mut self) -> Result<()> {
+        for (line, batch, touches) in self.task.lane.take_settled() {
+            if let Some(subscription) = self.subscriptions.get(&line) {
+                subscription.settle(batch, touches)?;
+            }
+        }
+        for poison in self.task.lane.take_poison() {
+            self.poisoned(poison)?;
+        }
+        self.late.extend(self.task.lane.take_late());
+        if self.operation.is_none() {
+            for (_, done) in self.leaving.drain(..) {
+                let _ = done.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn poisoned(&self, poison: LanePoison) -> Result<()> {
+        let Some(subscription) = self.subscriptions.get(&poison.line) else { return Ok(()) };
+        let origin = poison.origin;
+        let error = poison.error.context(format!(
+            "stream={} sequence={} document={}",
+            origin.stream, origin.sequence, poison.key
+        ));
+        match retry::verdict(error.kind()) {
+            Verdict::StopProjection => {
+                subscription.stop(dispatch::stop(origin.place, &error, None, self.task.clock.now()))
+            }
+            Verdict::LookAnew | Verdict::Again => {
+                subscription.fence(error);
+                Ok(())
+            }
+            Verdict::StopWorker => Err(error),
+        }
+    }
+
+    /// Begins what can be done now: reads first, since documents wait for them; writes when a flush is due.
+    fn begin(&mut self) {
+        if self.operation.is_some() {
+            return;
+        }
+        if self.flush_at.is_none() && self.task.lane.undone() > 0 {
+            self.flush_at = Some(Instant::now() + self.task.settings.flush_interval);
+        }
+        let paused = self.pause > FIRST_PAUSE;
+        if paused || self.start_late() || self.start_read() {
+            return;
+        }
+        let full = self.task.lane.undone() >= TOUCHES_PER_WRITE / 4 * self.task.settings.flush_documents;
+        let due = full || self.task.settings.flush_interval.is_zero();
+        if due && self.task.lane.undone() > 0 {
+            self.start_write();
+        }
+    }
+
+    /// The flush is due, or the pause after a failure is over.
+    fn flush(&mut self) {
+        self.flush_at = None;
+        if !self.start_late() && !self.start_read() {
+            self.start_write();
+        }
+    }
+
+    /// Late events are durable before their documents move on.
+    fn start_late(&mut self) -> bool {
+        if self.late.is_empty() {
+            return false;
+        }
+        let late = std::mem::take(&mut self.late);
+        metrics::late(self.task.projection.id.name.as_str(), late.len());
+        let (rows, projection) = (self.task.rows.clone(), self.task.projection.id.clone());
+        self.operation = Some(Box::pin(async move {
+            let recorded = record_late(&rows, &projection, &late).await;
+            Answer::RecordedLate(late.into_iter().map(|late| late.key).collect(), recorded)
+        }));
+        true
+    }
+
+    fn start_read(&mut self) -> bool {
+        let keys = self.task.lane.to_read(self.task.settings.flush_documents);
+        if keys.is_empty() {
+            return false;
+        }
+        let (documents, model) = self.store();
+        self.operation = Some(Box::pin(async move {
+            let never = CancellationToken::new();
+            let answer =
+                retry::until_done(&never, "reading documents", || documents.read(&model, &keys)).await;
+            Answer::Read(keys, answer)
+        }));
+        true
+    }
+
+    fn start_write(&mut self) {
+        let writes = self.task.lane.to_write(self.task.settings.flush_documents);
+        if writes.is_empty() {
+            return;
+        }
+        self.flush_at = None;
+        let (documents, model) = self.store();
+        self.operation = Some(Box::pin(write(documents, model, writes)));
+    }
+
+    fn store(&self) -> (Arc<dyn DocumentStore>, foldstream_model::ReadModel) {
+        let spec = &self.task.projection;
+        (spec.documents.clone(), spec.id.clone())
+    }
+
+    fn answered(&mut self, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Read(keys, Ok(stored)) => {
+                for (key, stored) in keys.into_iter().zip(stored) {
+                    self.task.lane.loaded(&key, stored);
+                }
+                self.succeeded();
+            }
+            Answer::Wrote(keys, Ok(outcomes), took) => {
+                let conflicts =
+                    outcomes.iter().filter(|outcome| matches!(outcome, Written::Conflict(_))).count();
+                metrics::written(
+                    self.task.projection.id.name.as_str(),
+                    keys.len() - conflicts,
+                    conflicts,
+                    took,
+                );
+                for (key, outcome) in keys.into_iter().zip(outcomes) {
+                    self.task.lane.written(&key, outcome);
+                }
+                self.succeeded();
+            }
+            Answer::RecordedLate(keys, Ok(())) => {
+                keys.iter().for_each(|key| self.task.lane.late_recorded(key));
+                self.succeeded();
+            }
+            Answer::Read(_, Err(error)) | Answer::RecordedLate(_, Err(error)) => return Err(error),
+            Answer::Wrote(keys, Err(error), _) => {
+                self.task.lane.unknown(&keys);
+                return self.failed(&error);
+            }
+        }
+        Ok(())
+    }
+
+    fn succeeded(&mut self) {
+        self.pause = FIRST_PAUSE;
+    }
+
+    fn failed(&mut self, error: &Error) -> Result<()> {
+        match retry::verdict(error.kind()) {
+            Verdict::Again => {
+                tracing::warn!(projection = %self.task.projection.id, %error, "the document store failed, trying again");
+                self.flush_at = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                Ok(())
+            }
+            Verdict::LookAnew => {
+                self.subscriptions.values().for_each(|subscription| subscription.fence(error.clone()));
+                Ok(())
+            }
+            Verdict::StopProjection | Verdict::StopWorker => Err(error.clone()),
+        }
+    }
+}
+
+async fn write(
+    documents: Arc<dyn DocumentStore>,
+    model: foldstream_model::ReadModel,
+    writes: Vec<DocumentWrite>,
+) -> Answer {
+    let keys = writes.iter().map(|write| write.key.clone()).collect();
+    let started = Instant::now();
+    let answer = documents.write(&model, writes).await;
+    Answer::Wrote(keys, answer, started.elapsed())
+}
+
+async fn poll(operation: &mut Option<Operation>) -> Answer {
+    match operation {
+        Some(operation) => operation.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A late event as it is kept: what came, and where its document stood.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct LateRow {
+    pub stream: foldstream_model::StreamId,
+    pub sequence: foldstream_model::Sequence,
+    pub recorded_at: foldstream_model::Timestamp,
+    pub behind: foldstream_model::OrderKey,
+}
+
+async fn record_late(
+    rows: &Rows,
+    projection: &foldstream_model::ProjectionId,
+    late: &[LateEvent],
+) -> Result<()> {
+    let never = CancellationToken::new();
+    for event in late {
+        let (key, origin) = (rows::late_key(projection, event), &event.origin);
+        let row = LateRow {
+            stream: origin.stream.clone(),
+            sequence: origin.sequence,
+            recorded_at: origin.recorded_at,
+            behind: event.behind.clone(),
+        };
+        // A row that is there already was recorded by whoever met the event before.
+        retry::until_done(&never, "recording a late event", || rows.put(&key, None, &row)).await?;
+    }
+    Ok(())
+}
