@@ -77,3 +77,49 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command.current_dir(folder).args(arguments);
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn made(make: impl Fn(&Path) -> Result<()>, question: &[&str]) -> Vec<u8> {
+        let folder = TempDir::new().unwrap();
+        make(folder.path()).unwrap();
+        git(folder.path(), question).unwrap()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_commits_again_and_another_seed_others() {
+        let long = |seed| {
+            let make =
+                move |folder: &Path| unborn(folder, Kind::default()).and_then(|()| long(folder, 150, seed));
+            made(make, &["rev-parse", "HEAD"])
+        };
+        assert_eq!(long(1), long(1));
+        assert_ne!(long(1), long(2));
+    }
+
+    #[test]
+    fn every_repository_passes_gits_own_check() {
+        let wide = |folder: &Path| unborn(folder, Kind::default()).and_then(|()| wide(folder, 300));
+        let hostile = |folder: &Path| hostile(folder, Kind { bare: true, sha256: true });
+        let long = |folder: &Path| unborn(folder, Kind::default()).and_then(|()| long(folder, 300, 9));
+        let check = ["fsck", "--full"];
+        made(wide, &check);
+        made(hostile, &check);
+        made(long, &check);
+    }
+
+    #[test]
+    fn the_line_has_as_many_commits_as_were_asked_for() {
+        let count = ["rev-list", "--first-parent", "--count", "HEAD"];
+        let long = |folder: &Path| unborn(folder, Kind::default()).and_then(|()| long(folder, 300, 9));
+        assert_eq!(made(long, &count), b"300\n");
+        assert_eq!(
+            made(|folder| hostile(folder, Kind::default()), &count),
+            format!("{HOSTILE_COMMITS}\n").as_bytes()
+        );
+    }
+}

@@ -91,7 +91,8 @@ fn end(repository: &Repository, head: ObjectId, name: &str) -> Result<ObjectId> 
     if until != head && repository.line(Some(until), head)?.joins != Some(until) {
         return Err(Error::invalid(format!(
             "--until names a commit that is not on the first-parent line of HEAD: until={name:?} commit={} head={}; \
-             `git log --first-parent --oneline` shows those that are (a commit of a merged branch is part of its merge)",
+             `git log --first-parent --oneline` shows those that are (a commit of a merged branch is part of its \
+             merge)",
             until.short(),
             head.short()
         )));
@@ -137,8 +138,8 @@ fn deepened(repository: &Repository, taken: &Taken) -> Result<Option<String>> {
     }
     let earlier = repository.line(None, taken.first)?.commits.saturating_sub(1);
     let note = format!(
-        "the data begins with commit {}, where the clone was shallow; the {earlier} commits before it are not taken (another folder with \
-         --data takes all)",
+        "the data begins with commit {}, where the clone was shallow; the {earlier} commits before it are not taken \
+         (another folder with --data takes all)",
         taken.first.short()
     );
     Ok((earlier > 0).then_some(note))
@@ -146,16 +147,16 @@ fn deepened(repository: &Repository, taken: &Taken) -> Result<Option<String>> {
 
 fn begins_shallow(oldest: ObjectId) -> String {
     format!(
-        "this clone is shallow: its history begins with commit {}, whose files all count as added there (`git fetch --unshallow` \
-         first takes the whole history)",
+        "this clone is shallow: its history begins with commit {}, whose files all count as added there \
+         (`git fetch --unshallow` first takes the whole history)",
         oldest.short()
     )
 }
 
 fn elsewhere(taken: &Taken, reason: &str) -> Error {
     Error::invalid(format!(
-        "cannot go on behind the last commit taken: commit={} taken={}; {reason}. Use another folder with --data for this \
-         history, or bring the old one back",
+        "cannot go on behind the last commit taken: commit={} taken={}; {reason}. Use another folder with --data for \
+         this history, or bring the old one back",
         taken.last.short(),
         taken.number
     ))

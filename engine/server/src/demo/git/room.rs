@@ -66,8 +66,8 @@ impl Room {
     }
 }
 
-const PARTIAL: &str = "; this is a partial clone, which lacks objects on purpose: fetch them with `git fetch --refetch --no-filter`, \
-     or clone again without --filter";
+const PARTIAL: &str = "; this is a partial clone, which lacks objects on purpose: fetch them with \
+     `git fetch --refetch --no-filter`, or clone again without --filter";
 
 fn is_partial(objects: &Path) -> bool {
     let Ok(packs) = fs::read_dir(objects.join("pack")) else { return false };
@@ -174,7 +174,8 @@ impl Process {
 
     /// The reason why reading failed: git's own where it ended badly, else `error`.
     ///
-    /// It is ended first, since one that still writes would never end by itself; one that ended before keeps its status.
+    /// It is ended first, since one that still writes would never end by itself; one that ended before keeps its
+    /// status.
     pub fn explain(&mut self, error: Error) -> Error {
         let _ = self.child.kill();
         match self.child.wait() {
