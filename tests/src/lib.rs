@@ -1,3 +1,5 @@
 //! What the tests of several crates share.
 
 pub mod repositories;
+pub mod projectors;
+pub mod bed;

@@ -1,0 +1,281 @@
+//! A test bed: an embedded database in a temporary folder, events in it, and a worker over it.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering as Atomic},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldstream_local::{LocalLog, LocalStore, LogOptions, NewRecord, OpenOptions};
+use foldstream_model::{
+    Clock, Event, EventId, EventType, Fingerprint, Ids, Ordering, Position, ProjectionId, Record, Result,
+    SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
+    ports::{
+        Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, NewEvent, ReadLimit, ShardReader,
+        Source, SourceDescription,
+    },
+};
+use foldstream_runtime::{
+    assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
+    order::Gaps,
+    settings::Settings,
+    worker::{Assembly, Outcome, Until, Worker},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::projectors::{Kind, TYPE, Totals, Toy};
+
+/// A clock that moves a millisecond with each look.
+pub struct StepClock(AtomicU64);
+
+impl Clock for StepClock {
+    fn now(&self) -> Timestamp {
+        let millis = self.0.fetch_add(1, Atomic::Relaxed);
+        Timestamp::from_millis(1_700_000_000_000 + i64::try_from(millis).unwrap_or(0))
+    }
+}
+
+/// Ids that count.
+pub struct CountedIds(AtomicU64, u32);
+
+impl Ids for CountedIds {
+    fn unique(&self) -> String {
+        format!("{}-{}", self.1, self.0.fetch_add(1, Atomic::Relaxed))
+    }
+}
+
+/// Reads the embedded log's records, which are envelopes.
+pub struct Envelopes;
+
+impl Decoder for Envelopes {
+    fn decode(&self, record: &Record) -> Result<Option<Event>> {
+        Event::from_envelope(&record.data).map(Some)
+    }
+}
+
+pub struct Bed {
+    pub folder: tempfile::TempDir,
+    pub store: LocalStore,
+    pub log: LocalLog,
+    pub clock: Arc<StepClock>,
+    pub ids: Arc<CountedIds>,
+    pub settings: Settings,
+    pub counted: Arc<Counted>,
+}
+
+impl Bed {
+    pub async fn new(shards: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::open(folder, shards, 0).await
+    }
+
+    pub async fn open(folder: tempfile::TempDir, shards: u32, opened: u32) -> Self {
+        let clock = Arc::new(StepClock(AtomicU64::new(u64::from(opened) * 1_000_000)));
+        let ids = Arc::new(CountedIds(AtomicU64::new(0), opened));
+        let store = open_store(folder.path(), &clock, &ids);
+        let options = LogOptions { shards, retention: None, recorded_in_order: true };
+        let log = store.log("events", options).await.expect("a log");
+        let settings = Settings {
+            flush_interval: Duration::from_millis(1),
+            checkpoint_interval: Duration::from_millis(20),
+            poll_interval: Duration::from_millis(20),
+            control_interval: Duration::from_millis(30),
+            gap_patience: Duration::from_millis(50),
+            ..Settings::default()
+        };
+        Self { folder, store, log, clock, ids, settings, counted: Arc::default() }
+    }
+
+    /// Appends events `{"n": n}` to a stream.
+    pub async fn append(&self, stream: &str, numbers: &[i64]) {
+        let events = numbers.iter().map(|n| self.event(*n)).collect();
+        let append = Append { stream: StreamId::new(stream), expected: ExpectedSequence::Any, events };
+        let appended = self.store.events().append(vec![append]).await.expect("an append");
+        assert!(matches!(appended, Appended::Done(_)));
+    }
+
+    fn event(&self, n: i64) -> NewEvent {
+        let now = self.clock.now();
+        NewEvent {
+            id: EventId::new(self.ids.unique()),
+            event_type: EventType::new(TYPE),
+            schema_version: SchemaVersion(1),
+            recorded_at: now,
+            effective_at: now,
+            payload: Bytes::from(format!("{{\"n\":{n}}}")),
+            metadata: Bytes::new(),
+        }
+    }
+
+    /// Moves everything from the event store into the log.
+    pub async fn relay(&self) {
+        let relay = self.store.relay(&self.log);
+        while relay.run_once(1_000).await.expect("a relay") > 0 {}
+    }
+
+    /// Puts one event into the log as a transport would, past the event store.
+    pub async fn put(&self, stream: &str, sequence: u64, n: i64) {
+        let event = Event {
+            stream_id: StreamId::new(stream),
+            sequence: Sequence(sequence),
+            id: EventId::new(format!("{stream}-{sequence}-{n}")),
+            event_type: EventType::new(TYPE),
+            schema_version: SchemaVersion(1),
+            recorded_at: self.clock.now(),
+            effective_at: self.clock.now(),
+            payload: foldstream_model::Payload::new(Bytes::from(format!("{{\"n\":{n}}}"))),
+            metadata: foldstream_model::Payload::default(),
+        };
+        self.put_raw(stream, &event.to_envelope().expect("an envelope")).await;
+    }
+
+    pub async fn put_raw(&self, key: &str, data: &[u8]) {
+        let record =
+            NewRecord { partition_key: key.into(), explicit_hash_key: None, data: Bytes::copy_from_slice(data) };
+        self.log.put(vec![record]).await.expect("a put");
+    }
+
+    pub fn source(&self) -> SourceSpec {
+        SourceSpec {
+            name: SourceName::new("events"),
+            source: Arc::new(CountedSource { source: self.log.source(), counted: self.counted.clone() }),
+            decoder: Arc::new(Envelopes),
+            upcasters: Vec::new(),
+            events: Some(self.store.events()),
+            first: Sequence(1),
+            gaps: Gaps::Refuse,
+            start: Start::TrimHorizon,
+            types: None,
+        }
+    }
+
+    pub fn projection(&self, name: &str, ordering: Ordering, kind: Kind) -> ProjectionSpec {
+        let reducer = (kind == Kind::SumOfStates)
+            .then(|| NamedReducer { name: "totals".into(), reducer: Totals::new() });
+        ProjectionSpec {
+            id: ProjectionId::new(name, 1),
+            source: SourceName::new("events"),
+            ordering,
+            projector: Toy::new(kind),
+            reducer,
+            documents: self.store.documents(),
+            definition: format!("{kind:?}"),
+            fingerprint: Fingerprint(format!("{kind:?}")),
+            allowed_lateness: Duration::ZERO,
+        }
+    }
+
+    pub fn worker(&self, sources: Vec<SourceSpec>, projections: Vec<ProjectionSpec>) -> Worker {
+        let services =
+            Services { checkpoints: self.store.checkpoints(), clock: self.clock.clone(), ids: self.ids.clone() };
+        let settings = self.settings.clone();
+        Worker::new(Assembly { services, sources, projections, settings, process: 0 })
+    }
+
+    pub async fn catch_up(&self, projections: Vec<ProjectionSpec>) -> Result<Outcome> {
+        self.catch_up_from(self.source(), projections).await
+    }
+
+    pub async fn catch_up_from(&self, source: SourceSpec, projections: Vec<ProjectionSpec>) -> Result<Outcome> {
+        let (_complete, complete) = watch::channel(true);
+        let worker = self.worker(vec![source], projections);
+        let run = worker.run(Until::CaughtUp(complete), CancellationToken::new());
+        match tokio::time::timeout(Duration::from_secs(120), run).await {
+            Ok(outcome) => outcome,
+            Err(_) => panic!("not caught up after two minutes"),
+        }
+    }
+
+    /// All documents of a projection, as canonical JSON.
+    pub async fn documents(&self, name: &str) -> BTreeMap<String, String> {
+        let model = ProjectionId::new(name, 1);
+        let documents = self.store.documents();
+        let mut all = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = documents.list(&model, after.as_ref(), 500).await.expect("documents");
+            let Some((last, _)) = page.last() else { return all };
+            after = Some(last.clone());
+            for (key, stored) in page {
+                let document = stored.document.expect("a live document");
+                all.insert(key.to_string(), document.to_canonical_json());
+            }
+        }
+    }
+}
+
+pub fn open_store(folder: &Path, clock: &Arc<StepClock>, ids: &Arc<CountedIds>) -> LocalStore {
+    let options = OpenOptions { create: true, read_only: false };
+    LocalStore::open(folder, clock.clone(), ids.clone(), options).expect("a store")
+}
+
+/// How often each record was read.
+#[derive(Default)]
+pub struct Counted(Mutex<BTreeMap<(ShardId, Position), usize>>);
+
+impl Counted {
+    /// The most often that one record was read, and how many reads of records there were.
+    pub fn most(&self) -> (usize, usize) {
+        let counts = self.0.lock().expect("counts");
+        (counts.values().copied().max().unwrap_or(0), counts.values().sum())
+    }
+
+    pub fn forget(&self) {
+        self.0.lock().expect("counts").clear();
+    }
+}
+
+struct CountedSource {
+    source: Arc<dyn Source>,
+    counted: Arc<Counted>,
+}
+
+struct CountedReader {
+    shard: ShardId,
+    reader: Box<dyn ShardReader>,
+    counted: Arc<Counted>,
+}
+
+#[async_trait]
+impl Source for CountedSource {
+    async fn describe(&self) -> Result<SourceDescription> {
+        self.source.describe().await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        self.source.shards().await
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        let reader = self.source.open(shard, from).await?;
+        Ok(Box::new(CountedReader { shard: shard.clone(), reader, counted: self.counted.clone() }))
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.source.hash_key(partition_key)
+    }
+}
+
+#[async_trait]
+impl ShardReader for CountedReader {
+    async fn read(&mut self, limit: ReadLimit) -> Result<Batch> {
+        let batch = self.reader.read(limit).await?;
+        let mut counts = self.counted.0.lock().expect("counts");
+        for record in &batch.records {
+            *counts.entry((self.shard.clone(), record.position.clone())).or_default() += 1;
+        }
+        drop(counts);
+        Ok(batch)
+    }
+
+    fn position(&self) -> Position {
+        self.reader.position()
+    }
+}
