@@ -9,8 +9,10 @@ mod read;
 pub mod settings;
 mod unavailable;
 mod schema;
+mod infer;
 
 pub use diagnostic::{Diagnostic, Place, Severity, SourceFile};
+pub use infer::{Unclear, infer};
 pub use read::Environment;
 pub use schema::schema;
 pub use settings::Config;

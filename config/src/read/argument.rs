@@ -17,8 +17,8 @@ impl Reader<'_> {
             return None;
         }
         let Kind::Scalar { text, content, verbatim, .. } = &node.kind else { return None };
-        let text = text.strip_prefix('=').unwrap_or(text);
-        if text.trim().is_empty() {
+        let text = text.strip_prefix('=').unwrap_or(text).trim_end();
+        if text.is_empty() {
             self.error(node.place, "the expression is empty", "write something behind the `=`");
             return None;
         }

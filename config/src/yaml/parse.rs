@@ -207,13 +207,14 @@ impl Builder<'_> {
 
     fn scalar(&self, text: &str, style: ScalarStyle, span: &Span) -> Node {
         let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-        let text = text.trim_end_matches('\n');
         let begin = span.start.index() + usize::from(quoted);
-        let verbatim = text.chars().enumerate().all(|(at, c)| self.text.get(begin + at) == Some(&c));
+        // A block of one line ends with a line break that no expression is about.
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        let verbatim = line.chars().enumerate().all(|(at, c)| self.text.get(begin + at) == Some(&c));
         let place = place(&span.start);
         let content = place.after(usize::from(quoted));
         let plain = style == ScalarStyle::Plain;
-        let verbatim = verbatim && !text.contains('\n');
+        let verbatim = verbatim && !line.contains('\n');
         Node { place, kind: Kind::Scalar { text: text.to_owned(), plain, content, verbatim } }
     }
 

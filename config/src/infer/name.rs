@@ -1,0 +1,248 @@
+//! What a field's name says about the part of an event that it may hold.
+
+use foldstream_model::Path;
+
+use super::part::Part;
+
+/// The score of a name that only resembles those of a part.
+pub(super) const RESEMBLES: i32 = 30;
+
+/// Names as event stores, frameworks and teams use them, in lower case without separators.
+fn well_known(part: Part) -> &'static [(i32, &'static [&'static str])] {
+    match part {
+        Part::StreamId => &[
+            (100, &["streamid", "aggregateid", "aggregaterootid", "aggregateidentifier", "persistenceid"]),
+            (95, &["entityid", "streamname", "sourceid", "rootid", "subjectid"]),
+            (90, &["stream", "aggregate", "subject", "pk", "partitionkey", "hashkey"]),
+            (60, &["entity", "key"]),
+            (25, &["id"]),
+        ],
+        Part::Sequence => &[
+            (
+                100,
+                &[
+                    "sequence",
+                    "sequencenumber",
+                    "seq",
+                    "seqno",
+                    "seqnr",
+                    "seqnum",
+                    "sequencenr",
+                    "sequenceno",
+                ],
+            ),
+            (
+                100,
+                &[
+                    "aggregateversion",
+                    "streamversion",
+                    "aggregatesequence",
+                    "streamsequence",
+                    "aggregatesequencenumber",
+                ],
+            ),
+            (
+                95,
+                &[
+                    "eventnumber",
+                    "streamposition",
+                    "streamrevision",
+                    "eventsequence",
+                    "playhead",
+                    "aggregaterevision",
+                ],
+            ),
+            (90, &["version", "revision", "rev", "sk", "sortkey", "rangekey"]),
+            (80, &["position", "offset", "index", "number", "ordinal", "nr", "no"]),
+        ],
+        Part::Id => &[
+            (100, &["eventid", "eventuuid", "eventguid", "messageid", "eventidentifier"]),
+            (80, &["id", "uuid", "guid", "msgid", "eventkey"]),
+        ],
+        Part::Type => &[
+            (100, &["eventtype", "eventtypename"]),
+            (95, &["eventname"]),
+            (90, &["type", "messagetype", "detailtype", "typename"]),
+            (80, &["event", "payloadtype", "datatype"]),
+            (75, &["name", "kind", "evt"]),
+            (70, &["action", "class", "manifest", "eventclass", "eventmanifest", "eventkind", "topic"]),
+        ],
+        Part::SchemaVersion => &[
+            (100, &["schemaversion", "eventversion", "eventschemaversion", "schemaver"]),
+            (
+                95,
+                &[
+                    "typeversion",
+                    "payloadversion",
+                    "dataversion",
+                    "eventtypeversion",
+                    "payloadrevision",
+                    "eventrevision",
+                ],
+            ),
+            (60, &["version", "ver", "v"]),
+        ],
+        Part::RecordedAt => &[
+            (
+                100,
+                &[
+                    "recordedat",
+                    "storedat",
+                    "committedat",
+                    "insertedat",
+                    "persistedat",
+                    "writtenat",
+                    "appendedat",
+                ],
+            ),
+            (
+                95,
+                &[
+                    "createdat",
+                    "created",
+                    "createdon",
+                    "datecreated",
+                    "creationtime",
+                    "createdtime",
+                    "recordedon",
+                ],
+            ),
+            (90, &["timestamp", "ts", "eventtimestamp", "eventtime", "time", "datetime", "createdtimestamp"]),
+            (80, &["publishedat", "receivedat", "loggedat", "emittedat", "raisedat", "date", "at", "when"]),
+        ],
+        Part::EffectiveAt => &[
+            (100, &["effectiveat", "effectivedate", "effectivefrom", "validfrom", "businesstime"]),
+            (
+                90,
+                &[
+                    "occurredat",
+                    "occurredon",
+                    "occurred",
+                    "happenedat",
+                    "happenedon",
+                    "eventdate",
+                    "occuredat",
+                ],
+            ),
+        ],
+        Part::Payload => &[
+            (100, &["payload", "eventpayload", "eventdata", "data", "body", "eventbody"]),
+            (90, &["detail", "details", "content", "attributes", "fields", "params", "properties"]),
+            (60, &["message", "value", "args", "arguments", "record", "document", "event", "changes"]),
+        ],
+        Part::Metadata => &[
+            (100, &["metadata", "meta", "eventmetadata", "headers"]),
+            (60, &["context", "extensions", "attrs"]),
+        ],
+    }
+}
+
+/// How much the name of this field speaks for this part; 0 if not at all. Deeper fields count a little less.
+pub(super) fn score(part: Part, path: &Path) -> i32 {
+    let names: Vec<&str> = path.names().iter().map(|name| &**name).collect();
+    let names = without_type_tag(&names);
+    let Some((last, parents)) = names.split_last() else { return 0 };
+    let own = words(last);
+    let with_parent = parents.last().map(|parent| [words(parent), own.clone()].concat());
+    let best = [Some(own), with_parent].into_iter().flatten().map(|words| score_words(part, &words)).max();
+    let depth = i32::try_from(parents.len()).unwrap_or(i32::MAX);
+    match best.unwrap_or(0) {
+        0 => 0,
+        best => (best - 5 * depth).max(1),
+    }
+}
+
+/// Whether `inner` is `outer` and a type of DynamoDB's JSON behind it.
+pub(super) fn is_tagged(outer: &Path, inner: &Path) -> bool {
+    let tags = ["S", "N", "M"];
+    let behind = inner.names().strip_prefix(outer.names());
+    matches!(behind, Some([tag]) if tags.contains(&&**tag))
+}
+
+/// DynamoDB's JSON wraps each value: `"pk": {"S": "ORDER#1"}`.
+fn without_type_tag<'a, 'b>(names: &'b [&'a str]) -> &'b [&'a str] {
+    match names {
+        [before @ .., "S" | "N" | "M"] if !before.is_empty() => before,
+        _ => names,
+    }
+}
+
+fn score_words(part: Part, words: &[String]) -> i32 {
+    let joined = words.concat();
+    let known = well_known(part).iter().find(|(_, names)| names.contains(&joined.as_str()));
+    if let Some((score, _)) = known {
+        return *score;
+    }
+    if resembles(part, words) { RESEMBLES } else { 0 }
+}
+
+fn resembles(part: Part, words: &[String]) -> bool {
+    let is = |word: Option<&String>, list: &[&str]| word.is_some_and(|word| list.contains(&word.as_str()));
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let several = words.len() > 1;
+    match part {
+        Part::StreamId => {
+            let of_something_else = [
+                "event",
+                "message",
+                "correlation",
+                "causation",
+                "request",
+                "trace",
+                "span",
+                "command",
+                "transaction",
+                "schema",
+                "parent",
+                "previous",
+                "tenant",
+                "actor",
+                "created",
+                "updated",
+            ];
+            several && is(words.last(), &["id", "uuid", "guid", "key", "ref"]) && !has(&of_something_else)
+        }
+        Part::Sequence => {
+            let numbers =
+                ["seq", "sequence", "version", "revision", "position", "offset", "number", "nr", "index"];
+            has(&numbers) && !has(&["schema", "event", "type", "data", "spec", "payload", "api", "app"])
+        }
+        Part::Type => {
+            let of_something_else =
+                ["aggregate", "stream", "entity", "content", "source", "schema", "mime", "media"];
+            several
+                && is(words.last(), &["type", "name", "kind", "class", "manifest"])
+                && has(&["event", "evt", "msg", "message", "domain"])
+                && !has(&of_something_else)
+        }
+        Part::RecordedAt => {
+            several && is(words.last(), &["at", "time", "timestamp", "ts", "on", "date", "utc"])
+        }
+        Part::Payload => is(words.last(), &["payload", "data", "body"]) && !has(&["meta"]),
+        Part::Metadata => has(&["metadata", "meta", "headers"]),
+        Part::Id | Part::SchemaVersion | Part::EffectiveAt => false,
+    }
+}
+
+/// The words of a name, in lower case: `aggregateId`, `aggregate_id`, `AggregateID` and `aggregate-id` are
+/// all `aggregate` and `id`.
+pub(super) fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let characters: Vec<char> = name.chars().collect();
+    let mut in_word = false;
+    for (index, c) in characters.iter().enumerate() {
+        if !c.is_alphanumeric() {
+            in_word = false;
+            continue;
+        }
+        let after = index.checked_sub(1).and_then(|before| characters.get(before)).copied();
+        let next_is_lower = characters.get(index + 1).is_some_and(|next| next.is_lowercase());
+        let begins = c.is_uppercase() && (after.is_some_and(|a| !a.is_uppercase()) || next_is_lower);
+        match words.last_mut() {
+            Some(word) if in_word && !begins => word.extend(c.to_lowercase()),
+            _ => words.push(c.to_lowercase().collect()),
+        }
+        in_word = true;
+    }
+    words
+}
