@@ -10,6 +10,7 @@ mod column;
 mod numbering;
 mod choice;
 mod mapping;
+mod streams;
 mod sampled;
 mod yaml_text;
 mod read_model;
