@@ -156,8 +156,16 @@ enum Turn {
 impl Line {
     /// Runs until every subscriber has left. Cancelling `drain` stops reading, settles what was delivered and saves it;
     /// an error is the worker's.
-    pub async fn run(mut self, drain: CancellationToken) -> Result<()> {
-        let (mut batches, _reading) = self.start_reading(&drain).await?;
+    pub async fn run(self, drain: CancellationToken) -> Result<()> {
+        let gauge = self.gauge.clone();
+        let ended = self.read_on(&drain).await;
+        gauge.close();
+        ended
+    }
+
+    async fn read_on(mut self, drain: &CancellationToken) -> Result<()> {
+        self.tell_gauge();
+        let (mut batches, _reading) = self.start_reading(drain).await?;
         let mut tick =
             tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -168,7 +176,7 @@ impl Line {
                 return Ok(());
             }
             if self.end && self.backlog.is_empty() {
-                return self.finish(&drain).await;
+                return self.finish(drain).await;
             }
             let waited = Instant::now();
             let turn = tokio::select! {

@@ -120,7 +120,9 @@ impl Merge {
         })
     }
 
+    /// Up to when everything has been read once something of this time was: another event of the very same time may
+    /// still come, so it is not included.
     fn less_lateness(&self, at: Timestamp) -> Timestamp {
-        at.plus_micros(self.lateness.saturating_neg())
+        at.plus_micros(self.lateness.saturating_neg()).plus_micros(-1)
     }
 }

@@ -53,8 +53,14 @@ impl Line {
                 }
             }
         }
+        self.tell_gauge();
         self.tell(subscriber.id(), left).await;
         Ok(())
+    }
+
+    /// Whom this line serves, for reports and for knowing when it is caught up.
+    pub(super) fn tell_gauge(&self) {
+        self.gauge.serve(self.subscribers.iter().map(|subscriber| subscriber.subscription.clone()).collect());
     }
 
     /// Waits until all that was delivered is settled, then saves it.

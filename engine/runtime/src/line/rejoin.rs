@@ -63,6 +63,7 @@ impl Line {
                 for (projection, handle) in projections {
                     self.join(projection, handle);
                 }
+                self.tell_gauge();
                 // Nobody waits for the answer when the catch-up line was cancelled.
                 let _ = answer.send(self.at.clone());
                 Ok(())
@@ -91,6 +92,7 @@ impl Line {
         let Some(joining) = self.subscribers[index].joining.take() else { return Ok(false) };
         if joining.overflowed {
             self.subscribers.remove(index);
+            self.tell_gauge();
             return Ok(false);
         }
         self.subscribers[index].from = settled;
