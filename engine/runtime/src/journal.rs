@@ -79,6 +79,7 @@ impl JournalView {
                 next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
             }
             Wish::Seal(end) if !next.sealed => {
+                let end = end.max(&next.start);
                 if *end < next.horizon {
                     let message =
                         format!("a shard ends before what was released: end={end} horizon={}", next.horizon);
@@ -125,9 +126,10 @@ impl JournalView {
     }
 
     /// The entries that take effect directly after the position of `place`, behind `place` itself: what a worker has
-    /// left to do that has read no further.
+    /// left to do that has read no further. Before the first record it has read as far as the journal's start.
     pub fn entries_after<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = Effective<'a>> {
-        self.entries_behind(place).take_while(|effective| *effective.position == place.position)
+        let read = (&place.position).max(&self.journal.start);
+        self.entries_behind(place).take_while(move |effective| effective.position <= read)
     }
 
     /// The entries that take effect behind `place` and before the record at `record`.
@@ -139,15 +141,19 @@ impl JournalView {
         self.entries_behind(place).take_while(move |effective| effective.position < record)
     }
 
+    /// Asked before every record: searches, as entries are in the order of the horizons that they were appended at.
     fn entries_behind<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = Effective<'a>> {
+        let entries = &self.journal.entries;
+        let from = entries.partition_point(|known| known.after < place.position);
         let mut last = None;
         let mut number = 0;
-        let numbered = self.journal.entries.iter().map(move |known| {
+        let numbered = entries.iter().skip(from).map(move |known| {
             number = if last == Some(&known.after) { number + 1 } else { 1 };
             last = Some(&known.after);
             Effective { position: &known.after, number, entry: &known.entry }
         });
-        numbered.filter(|effective| (effective.position, effective.number) > (&place.position, place.entry))
+        numbered
+            .skip_while(|effective| (effective.position, effective.number) <= (&place.position, place.entry))
     }
 
     fn refuse_if_sealed(&self) -> Result<()> {

@@ -81,6 +81,18 @@ fn a_sealed_journal_takes_nothing_more_and_grants_what_it_holds() {
 }
 
 #[test]
+fn a_shard_without_records_behind_its_start_has_its_entries_and_its_end() {
+    let start = Journal { start: at(5), horizon: at(5), ..first() };
+    let mut view = stored(&start);
+    let next = view.next(&Wish::Append(give_up("a"))).unwrap().unwrap();
+    view.written(next, Revision(2));
+    assert_eq!(view.entries_after(&Place::BEGINNING).count(), 1);
+    assert_eq!(view.entries_after(&Place::end(at(5), 1)).count(), 0);
+    let sealed = view.next(&Wish::Seal(at(0))).unwrap().unwrap();
+    assert!(sealed.sealed && sealed.horizon == at(5));
+}
+
+#[test]
 fn an_unknown_answer_is_resolved_by_what_is_read_back() {
     let mut view = stored(&first());
     let wish = Wish::Append(give_up("a"));

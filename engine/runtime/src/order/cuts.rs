@@ -3,7 +3,7 @@
 //! A checkpoint stands at a place behind which more was read already. The log keeps, for each batch since, what its
 //! changes undid; the state at the place is the present one without them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, hash_map::Entry};
 
 use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Place, Result, StreamHash};
 
@@ -70,7 +70,7 @@ impl CutLog {
         let past = Past::new(place, &self.batches, order);
         let Some((since, weight)) = self.saved.range(..place).next_back() else { return past.whole() };
         let cut = past.since(self.id(since), &self.batches)?;
-        match weight + weigh(&cut) > WEIGHT_OF_A_CUT + order.streams() {
+        match weight + weigh(&cut) > WEIGHT_OF_A_CUT + past.streams() {
             true => past.whole(),
             false => Ok(cut),
         }
@@ -105,17 +105,22 @@ struct Past<'a> {
     order: &'a Order,
     /// The heads at the place of those streams that have moved since.
     heads: ByStream<Option<Head>>,
+    /// How many of them were not known at the place.
+    newcomers: usize,
     /// The early events that have been let go since.
     let_go: Vec<&'a Waiting>,
 }
 
 impl<'a> Past<'a> {
     fn new(place: &'a Place, batches: &'a VecDeque<Released>, order: &'a Order) -> Self {
-        let mut past = Self { place, order, heads: ByStream::default(), let_go: Vec::new() };
+        let mut past = Self { place, order, heads: ByStream::default(), newcomers: 0, let_go: Vec::new() };
         let since = batches.iter().filter(|batch| batch.end > *place).map(|batch| &batch.changes);
         for changes in since.chain([&order.changes]) {
             for (stream, before) in &changes.heads {
-                past.heads.entry(*stream).or_insert(*before);
+                if let Entry::Vacant(then) = past.heads.entry(*stream) {
+                    past.newcomers += usize::from(before.is_none());
+                    then.insert(*before);
+                }
             }
             past.let_go.extend(&changes.let_go);
         }
@@ -124,6 +129,11 @@ impl<'a> Past<'a> {
 
     fn head(&self, stream: StreamHash, now: Option<Head>) -> Option<Head> {
         self.heads.get(&stream).copied().unwrap_or(now)
+    }
+
+    /// How many streams were known. The state at its place alone decides about a cut: taken twice, it is the same cut.
+    fn streams(&self) -> usize {
+        self.order.heads.len() - self.newcomers
     }
 
     fn whole(&self) -> Result<Cut> {
