@@ -18,6 +18,8 @@ mod log;
 mod documents;
 mod null;
 mod checkpoints;
+#[cfg(test)]
+mod testing;
 
 pub use checkpoints::LocalCheckpoints;
 pub use documents::{LocalDocuments, MAX_DOCUMENT_BYTES};

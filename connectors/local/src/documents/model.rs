@@ -83,7 +83,7 @@ fn create(transaction: &Connection, model: &ReadModel) -> Result<Model, Failure>
              -- Null: the document was deleted, its guard is remembered.
              fields TEXT,
              hidden TEXT
-         ) WITHOUT ROWID;
+         );
          CREATE VIEW {} AS SELECT key, fields FROM documents_{id} WHERE fields IS NOT NULL;",
         quoted(&view)
     ))?;

@@ -1,5 +1,8 @@
 //! Moves the events of the event store into a log.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,5 +1,8 @@
 //! The open database, and the parts of it that stand behind ports.
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::Path, sync::Arc};
 
 use foldstream_model::{Clock, Error, Ids, Result};

@@ -44,7 +44,12 @@ async fn put(store: &dyn CheckpointStore, key: &RowKey, expected: Option<Revisio
     store.put(key, expected, body).await.expect("a put is answered")
 }
 
-async fn put_done(store: &dyn CheckpointStore, key: &RowKey, expected: Option<Revision>, number: u64) -> Revision {
+async fn put_done(
+    store: &dyn CheckpointStore,
+    key: &RowKey,
+    expected: Option<Revision>,
+    number: u64,
+) -> Revision {
     match put(store, key, expected, body(number)).await {
         Put::Done(revision) => revision,
         Put::Conflict(row) => panic!("the condition holds: row={key} stored={row:?}"),
@@ -143,7 +148,11 @@ async fn lists_are_sorted_and_paged(store: &dyn CheckpointStore) {
     let expected: Vec<String> = (0..25).map(|number| format!("k{number:02}")).collect();
     assert_eq!(sorts, expected, "pages hold every row once");
     let behind = list(store, TABLE, &partition, Some("k0"), 1).await;
-    assert_eq!(behind.first(), paged.first(), "a page may begin behind a key that is not there, and shows whole rows");
+    assert_eq!(
+        behind.first(),
+        paged.first(),
+        "a page may begin behind a key that is not there, and shows whole rows"
+    );
     assert!(list(store, TABLE, &partition, Some("k24"), 1).await.is_empty());
 }
 

@@ -74,7 +74,12 @@ async fn read(store: &dyn DocumentStore, model: &ReadModel, key: &str) -> Option
     found.remove(0)
 }
 
-async fn keys(store: &dyn DocumentStore, model: &ReadModel, after: Option<&str>, limit: usize) -> Vec<String> {
+async fn keys(
+    store: &dyn DocumentStore,
+    model: &ReadModel,
+    after: Option<&str>,
+    limit: usize,
+) -> Vec<String> {
     let after = after.map(DocumentKey::new);
     let listed = store.list(model, after.as_ref(), limit).await.expect("a list is answered");
     listed.iter().map(|(key, _)| key.to_string()).collect()
@@ -118,7 +123,8 @@ async fn what_is_written_is_read_back(store: &dyn DocumentStore) {
 
 async fn every_kind_of_guard_is_kept(store: &dyn DocumentStore) {
     let model = fresh(store, "guards").await;
-    let long: Position = "49590338271490256608559692538361571095921575989136588898".parse().expect("a number");
+    let long: Position =
+        "49590338271490256608559692538361571095921575989136588898".parse().expect("a number");
     let places = ShardPlaces {
         closed_below: 3,
         except: [ShardNumber(1)].into(),
@@ -201,8 +207,12 @@ async fn reads_are_answered_in_the_order_asked(store: &dyn DocumentStore) {
     let all: Vec<String> = (0..250).map(|number| format!("key-{number}")).collect();
     let writes = all.iter().zip(1..).map(|(key, number)| put(key, Condition::Absent, live(number))).collect();
     store.write(&model, writes).await.expect("many writes in a call are answered");
-    let asked: Vec<DocumentKey> =
-        all.iter().rev().map(|key| DocumentKey::new(key.as_str())).chain([DocumentKey::new("none")]).collect();
+    let asked: Vec<DocumentKey> = all
+        .iter()
+        .rev()
+        .map(|key| DocumentKey::new(key.as_str()))
+        .chain([DocumentKey::new("none")])
+        .collect();
     let found = store.read(&model, &asked).await.expect("many reads in a call are answered");
     let expected: Vec<_> = (1..=250).rev().map(|number| Some(live(number))).chain([None]).collect();
     assert_eq!(found, expected);
@@ -237,9 +247,14 @@ async fn lists_are_sorted_and_paged(store: &dyn DocumentStore) {
         assert!(page.len() <= 4, "at most as many as asked for");
         paged.extend(page);
     }
-    let expected: Vec<String> = (0..25).filter(|number| *number != 7).map(|number| format!("k{number:02}")).collect();
+    let expected: Vec<String> =
+        (0..25).filter(|number| *number != 7).map(|number| format!("k{number:02}")).collect();
     assert_eq!(paged, expected, "pages hold every live document once");
-    assert_eq!(keys(store, &model, Some("k0"), 1).await, ["k00"], "a page may begin behind a key that is not there");
+    assert_eq!(
+        keys(store, &model, Some("k0"), 1).await,
+        ["k00"],
+        "a page may begin behind a key that is not there"
+    );
     assert!(keys(store, &model, Some("k24"), 1).await.is_empty());
 }
 
@@ -284,7 +299,9 @@ async fn a_document_that_cannot_be_held_is_rejected_alone(store: &dyn DocumentSt
     let writes = vec![put("large", Condition::Absent, large), put("small", Condition::Absent, live(1))];
     let outcomes = store.write(&model, writes).await.expect("a large document is no error of the call");
     match &outcomes[0] {
-        Written::Rejected(error) => assert_eq!(error.kind(), ErrorKind::Poison, "trying again would not help"),
+        Written::Rejected(error) => {
+            assert_eq!(error.kind(), ErrorKind::Poison, "trying again would not help")
+        }
         outcome => assert!(matches!(outcome, Written::Done), "{outcome:?}"),
     }
     assert!(matches!(outcomes[1], Written::Done), "a rejected write leaves the others alone: {outcomes:?}");
@@ -341,7 +358,9 @@ async fn any_history_ends_as_in_a_map(store: &dyn DocumentStore) {
         for ((write, outcome), (key, stored)) in called.into_iter().zip(outcomes).zip(expected) {
             let holds = match (&write.condition, &stored) {
                 (Condition::Absent, stored) => stored.is_none(),
-                (Condition::GuardIs(guard), stored) => stored.as_ref().is_some_and(|stored| stored.guard == *guard),
+                (Condition::GuardIs(guard), stored) => {
+                    stored.as_ref().is_some_and(|stored| stored.guard == *guard)
+                }
             };
             if holds {
                 assert!(matches!(outcome, Written::Done), "{outcome:?} of {write:?} on {stored:?}");
@@ -353,7 +372,10 @@ async fn any_history_ends_as_in_a_map(store: &dyn DocumentStore) {
     }
     let live: Vec<_> = map.iter().filter(|(_, stored)| stored.document.is_some()).collect();
     let listed = store.list(&model, None, 100).await.expect("a list is answered");
-    assert_eq!(listed.iter().map(|(key, stored)| (key.as_str(), stored)).collect::<Vec<_>>().len(), live.len());
+    assert_eq!(
+        listed.iter().map(|(key, stored)| (key.as_str(), stored)).collect::<Vec<_>>().len(),
+        live.len()
+    );
     for ((key, stored), (expected_key, expected)) in listed.iter().zip(live) {
         assert_eq!((key.as_str(), stored), (expected_key.as_str(), expected));
     }

@@ -67,6 +67,8 @@ async fn begin_and_drop<F: Future>(future: F) -> Option<F::Output> {
 /// As many values of a strategy, the same in every run.
 fn cases<S: Strategy>(strategy: S, count: usize) -> impl Iterator<Item = S::Value> {
     let mut runner = TestRunner::deterministic();
-    std::iter::repeat_with(move || strategy.new_tree(&mut runner).expect("the strategy rejects nothing").current())
-        .take(count)
+    std::iter::repeat_with(move || {
+        strategy.new_tree(&mut runner).expect("the strategy rejects nothing").current()
+    })
+    .take(count)
 }
