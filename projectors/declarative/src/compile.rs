@@ -15,13 +15,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldstream_config::settings::{Config, Name};
 use foldstream_config::Diagnostic;
+use foldstream_config::settings::{Config, Name};
 
 use crate::decoder::MappedDecoder;
 use crate::projector::DeclaredProjector;
 use crate::reducer::DeclaredReducer;
 use crate::upcaster::DeclaredUpcaster;
+pub(crate) use operation::{arguments, kind};
 use report::Report;
 
 /// Everything of a configuration that was written as handlers, steps, upcasters and mappings, by name.
@@ -47,17 +48,19 @@ pub fn compile(config: &Config) -> Result<Compiled, Vec<Diagnostic>> {
         projectors: BTreeMap::new(),
     };
     for (name, settings) in &config.sources {
-        let (upcasters, decoder) = report.at(&format!("sources.{name}"), |report| source::compile(report, name, settings));
+        let (upcasters, decoder) =
+            report.at(&format!("sources.{name}"), |report| source::compile(report, name, settings));
         compiled.upcasters.insert(name.clone(), upcasters);
         compiled.decoders.insert(name.clone(), decoder);
     }
     for (name, settings) in &config.reducers {
-        let reducer = report.at(&format!("reducers.{name}"), |report| reducer::compile(report, config, name, settings));
+        let reducer =
+            report.at(&format!("reducers.{name}"), |report| reducer::compile(report, config, name, settings));
         compiled.reducers.insert(name.clone(), Arc::new(reducer));
     }
     for (name, settings) in &config.projections {
-        let projector =
-            report.at(&format!("projections.{name}"), |report| projection::compile(report, config, name, settings));
+        let projector = report
+            .at(&format!("projections.{name}"), |report| projection::compile(report, config, name, settings));
         if let Some(projector) = projector {
             compiled.projectors.insert(name.clone(), Arc::new(projector));
         }

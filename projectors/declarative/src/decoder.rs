@@ -10,7 +10,8 @@ use bytes::Bytes;
 use foldstream_config::settings::EventMapping;
 use foldstream_model::ports::Decoder;
 use foldstream_model::{
-    Error, Event, EventId, EventType, FieldMask, Record, Result, SchemaVersion, Sequence, StreamId, Timestamp, Value,
+    Error, Event, EventId, EventType, FieldMask, Record, Result, SchemaVersion, Sequence, StreamId,
+    Timestamp, Value,
 };
 use std::cell::Cell;
 
@@ -58,7 +59,8 @@ impl MappedDecoder {
     /// The parts of the event in a record; none if `include` leaves the record out.
     /// `Poison`: it should be an event and is none.
     pub fn parts(&self, record: &Bytes) -> Result<Option<Parts>> {
-        let item = Value::parse_masked(record, &self.mask).map_err(|error| poison("record", &error.to_string()))?;
+        let item =
+            Value::parse_masked(record, &self.mask).map_err(|error| poison("record", &error.to_string()))?;
         if item.as_map().is_none() {
             return Err(poison("record", &format!("it is {}, not an object", item.kind())));
         }
@@ -67,16 +69,23 @@ impl MappedDecoder {
         }
         let mapping = &self.mapping;
         let found = Found { item: &item };
-        let sequence = mapping.sequence.as_ref().map(|sequence| found.whole("sequence", &sequence.part)).transpose()?;
-        let version = mapping.schema_version.as_ref().map(|version| found.whole("schema_version", version)).transpose()?;
+        let sequence =
+            mapping.sequence.as_ref().map(|sequence| found.whole("sequence", &sequence.part)).transpose()?;
+        let version = mapping
+            .schema_version
+            .as_ref()
+            .map(|version| found.whole("schema_version", version))
+            .transpose()?;
         let parts = Parts {
             stream_id: StreamId::new(found.text("stream_id", &mapping.stream_id)?),
             sequence: sequence.map(Sequence),
             id: found.optional(mapping.id.as_ref(), |id| found.text("id", id).map(EventId::new))?,
             event_type: EventType::new(found.text("type", &mapping.event_type)?),
             schema_version: schema_version(version)?,
-            recorded_at: found.optional(mapping.recorded_at.as_ref(), |part| found.instant("recorded_at", part))?,
-            effective_at: found.optional(mapping.effective_at.as_ref(), |part| found.instant("effective_at", part))?,
+            recorded_at: found
+                .optional(mapping.recorded_at.as_ref(), |part| found.instant("recorded_at", part))?,
+            effective_at: found
+                .optional(mapping.effective_at.as_ref(), |part| found.instant("effective_at", part))?,
             payload: payload::read(record, &item, mapping, "payload", &mapping.payload)?,
             metadata: match &mapping.metadata {
                 Some(metadata) => payload::read(record, &item, mapping, "metadata", metadata)?,
@@ -98,7 +107,8 @@ impl Decoder for MappedDecoder {
     fn decode(&self, record: &Record) -> Result<Option<Event>> {
         let Some(parts) = self.parts(&record.data)? else { return Ok(None) };
         let Some(sequence) = parts.sequence else {
-            let message = "the source's `event` names no `sequence`, without which events can only be imported";
+            let message =
+                "the source's `event` names no `sequence`, without which events can only be imported";
             return Err(Error::invalid(message));
         };
         let recorded_at = parts.recorded_at.unwrap_or(record.arrived_at);

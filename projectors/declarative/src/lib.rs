@@ -9,9 +9,12 @@ mod upcaster;
 mod reducer;
 mod projector;
 mod compile;
+mod definition;
+pub mod testing;
 
 pub use compile::{Compiled, compile};
 pub use decoder::MappedDecoder;
+pub use definition::{Comparison, Definition};
 pub use projector::DeclaredProjector;
 pub use reducer::DeclaredReducer;
 pub use upcaster::DeclaredUpcaster;

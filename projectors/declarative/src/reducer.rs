@@ -87,7 +87,11 @@ fn change(
     let scope = Scope { event: Some(event), payload: &event.payload.value, before, ..Scope::empty(&steps) };
     for operation in operations {
         let poison = |fault| {
-            Error::poison(format!("{label} operation={} path={}: {fault}", operation.kind.name(), operation.path))
+            Error::poison(format!(
+                "{label} operation={} path={}: {fault}",
+                operation.kind.name(),
+                operation.path
+            ))
         };
         let arguments = operation.evaluate(&scope).map_err(poison)?;
         if state.is_none() && !operation.makes_something(&arguments) {

@@ -27,10 +27,19 @@ struct Use {
 
 impl Commutative {
     /// Checks the operations of one handler, `compiled` being those that change something.
-    pub(super) fn check(&mut self, report: &mut Report, written: &[settings::Operation], compiled: &[Operation]) {
+    pub(super) fn check(
+        &mut self,
+        report: &mut Report,
+        written: &[settings::Operation],
+        compiled: &[Operation],
+    ) {
         let changes = written.iter().filter_map(|operation| match operation {
             settings::Operation::Delete(place) => {
-                report.error(*place, "`delete_document` depends on the order of events", Some(ALLOWED.to_owned()));
+                report.error(
+                    *place,
+                    "`delete_document` depends on the order of events",
+                    Some(ALLOWED.to_owned()),
+                );
                 None
             }
             settings::Operation::Change(change) => Some(change),
@@ -38,20 +47,24 @@ impl Commutative {
         for (change, operation) in changes.collect::<Vec<_>>().into_iter().zip(compiled) {
             let place = change.path.place;
             let name = kind(&change.kind).name();
-            report.at(&format!("{name}.{}", operation.path), |report| self.operation(report, place, operation));
+            report
+                .at(&format!("{name}.{}", operation.path), |report| self.operation(report, place, operation));
         }
     }
 
     fn operation(&mut self, report: &mut Report, place: Place, operation: &Operation) {
         let Operation { path, kind, arguments, .. } = operation;
         let key = match (kind, arguments.first()) {
-            (Kind::Add | Kind::Min | Kind::Max | Kind::AddToSet | Kind::SetLatest | Kind::SetEarliest, _) => None,
+            (Kind::Add | Kind::Min | Kind::Max | Kind::AddToSet | Kind::SetLatest | Kind::SetEarliest, _) => {
+                None
+            }
             (Kind::PutEntry, Some(key)) => match key.stream_id_place() {
                 Some(place) => Some(place),
                 None => {
                     let help = "an entry belongs to one stream: use the key =event.stream_id, or a list with it, \
                                 =[event.stream_id, payload.name]";
-                    let message = "put_entry depends on the order of events unless its key holds event.stream_id";
+                    let message =
+                        "put_entry depends on the order of events unless its key holds event.stream_id";
                     return report.error(place, message, Some(help.to_owned()));
                 }
             },
@@ -82,8 +95,13 @@ impl Commutative {
                 );
                 report.error(place, message, Some("keep them in separate fields".to_owned()));
             } else if earlier.key != new.key {
-                let message = format!("the entries of {path} have keys of two shapes, which two streams could share");
-                report.error(place, message, Some("write event.stream_id in the same place of both keys".to_owned()));
+                let message =
+                    format!("the entries of {path} have keys of two shapes, which two streams could share");
+                report.error(
+                    place,
+                    message,
+                    Some("write event.stream_id in the same place of both keys".to_owned()),
+                );
             }
         }
     }

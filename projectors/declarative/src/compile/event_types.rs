@@ -10,7 +10,11 @@ use super::report::Report;
 
 impl Report {
     /// The types as a set; each must be one that some of the sources can carry.
-    pub(super) fn event_types(&mut self, written: &[Spanned<String>], sources: &[&Source]) -> BTreeSet<EventType> {
+    pub(super) fn event_types(
+        &mut self,
+        written: &[Spanned<String>],
+        sources: &[&Source],
+    ) -> BTreeSet<EventType> {
         let mut types = BTreeSet::new();
         for event_type in written {
             self.check_event_type(event_type, sources);
@@ -35,6 +39,10 @@ impl Report {
             Some(near) => format!("did you mean `{near}`?"),
             None => "add it to the `types` of the source".to_owned(),
         };
-        self.error(event_type.place, format!("the source has no event type `{}`", event_type.value), Some(help));
+        self.error(
+            event_type.place,
+            format!("the source has no event type `{}`", event_type.value),
+            Some(help),
+        );
     }
 }

@@ -29,7 +29,10 @@ impl Report {
         let field = format!("{}.{path}", kind.name().split(' ').next().unwrap_or_default());
         let arguments = self.at(&field, |report| {
             report.check_literals(&change.kind);
-            arguments(&change.kind).into_iter().map(|argument| report.argument(argument, names)).collect::<Vec<_>>()
+            arguments(&change.kind)
+                .into_iter()
+                .map(|argument| report.argument(argument, names))
+                .collect::<Vec<_>>()
         });
         let by = match &change.kind {
             ChangeKind::Set { pick: Some(pick), .. } => {
@@ -56,7 +59,8 @@ impl Report {
                 other.value != path.value && (other.covers(&path.value) || path.covers(&other.value))
             });
             if let Some(other) = around {
-                let message = format!("the path {} and the path {} lie inside each other", other.value, path.value);
+                let message =
+                    format!("the path {} and the path {} lie inside each other", other.value, path.value);
                 let help = "change one of them, or write the other into another handler of the same events";
                 self.error(path.place, message, Some(help.to_owned()));
             }
@@ -65,7 +69,9 @@ impl Report {
 
     fn check_literals(&mut self, kind: &ChangeKind) {
         let wrong = match kind {
-            ChangeKind::Add { value } => literal(value).filter(|(_, value)| !matches!(value, Value::Number(_))),
+            ChangeKind::Add { value } => {
+                literal(value).filter(|(_, value)| !matches!(value, Value::Number(_)))
+            }
             ChangeKind::Min { value } | ChangeKind::Max { value } => {
                 literal(value).filter(|(_, value)| !matches!(value, Value::Number(_) | Value::Text(_)))
             }
@@ -97,7 +103,7 @@ fn literal(argument: &Argument) -> Option<(Place, &Value)> {
     }
 }
 
-pub(super) fn kind(kind: &ChangeKind) -> Kind {
+pub(crate) fn kind(kind: &ChangeKind) -> Kind {
     match kind {
         ChangeKind::Set { pick: None, .. } => Kind::Set,
         ChangeKind::Set { pick: Some(pick), .. } => match pick.kind {

@@ -1,9 +1,8 @@
 //! Upcasters and mappings of a source.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldstream_config::settings::{Name, Source, Upcaster, UpcasterChange};
+use foldstream_config::settings::{Encoding, Name, PayloadPart, Source, Upcaster, UpcasterChange};
 use foldstream_model::{EventType, SchemaVersion};
 
 use super::report::Report;
@@ -21,26 +20,36 @@ pub(super) fn compile(
         .include
         .as_ref()
         .map(|include| report.at("include", |report| report.expression(include, &names)));
+    report.at("event", |report| {
+        for part in [Some(&source.event.payload), source.event.metadata.as_ref()].into_iter().flatten() {
+            refuse_unavailable(report, part);
+        }
+    });
     let mut upcasters = Vec::with_capacity(source.upcasters.len());
-    let mut seen = BTreeMap::new();
     for (index, upcaster) in source.upcasters.iter().enumerate() {
         let step = format!("upcasters[{index}]");
-        upcasters.push(Arc::new(report.at(&step, |report| {
-            refuse_double(report, upcaster, &mut seen);
-            compile_upcaster(report, name, source, upcaster)
-        })));
+        let compiled = report.at(&step, |report| compile_upcaster(report, name, source, upcaster));
+        upcasters.push(Arc::new(compiled));
     }
     (upcasters, Arc::new(MappedDecoder::new(source.event.clone(), include)))
 }
 
-fn refuse_double<'s>(report: &mut Report, upcaster: &'s Upcaster, seen: &mut BTreeMap<(&'s str, u32), ()>) {
-    if seen.insert((&upcaster.event.value, upcaster.from.value), ()).is_some() {
-        let message = format!("two upcasters lift `{}` from version {}", upcaster.event.value, upcaster.from.value);
-        report.error(upcaster.place, message, Some("join them, or correct `from`".to_owned()));
-    }
+fn refuse_unavailable(report: &mut Report, part: &PayloadPart) {
+    let encoding = match part.encoding {
+        Encoding::Map | Encoding::Json => return,
+        Encoding::Binary => "binary",
+        Encoding::Gzip => "gzip",
+    };
+    let help = Some("use `encoding: map` or `encoding: json`".to_owned());
+    report.error(part.place, format!("`encoding: {encoding}` is not available in this version"), help);
 }
 
-fn compile_upcaster(report: &mut Report, name: &Name, source: &Source, upcaster: &Upcaster) -> DeclaredUpcaster {
+fn compile_upcaster(
+    report: &mut Report,
+    name: &Name,
+    source: &Source,
+    upcaster: &Upcaster,
+) -> DeclaredUpcaster {
     let why_not = "an upcaster turns one payload into another, and sees nothing else";
     let names = Names::only(&[Root::Payload], why_not);
     report.event_types(std::slice::from_ref(&upcaster.event), &[source]);
@@ -48,7 +57,9 @@ fn compile_upcaster(report: &mut Report, name: &Name, source: &Source, upcaster:
     for change in &upcaster.changes {
         changes.push(match change {
             UpcasterChange::Change(change) => Lift::Change(report.change(change, &names)),
-            UpcasterChange::Rename { from, to } => Lift::Rename { from: from.value.clone(), to: to.value.clone() },
+            UpcasterChange::Rename { from, to } => {
+                Lift::Rename { from: from.value.clone(), to: to.value.clone() }
+            }
         });
     }
     DeclaredUpcaster {

@@ -22,7 +22,8 @@ pub(super) struct Found<'i> {
 
 impl Found<'_> {
     fn value(&self, part: &Part) -> Value {
-        let found = self.item.as_map().and_then(|fields| part.from.get(fields)).filter(|value| !value.is_null());
+        let found =
+            self.item.as_map().and_then(|fields| part.from.get(fields)).filter(|value| !value.is_null());
         found.or(part.default.as_ref()).cloned().unwrap_or_default()
     }
 
@@ -41,7 +42,12 @@ impl Found<'_> {
             Value::Text(text) => text,
             Value::Number(number) => Arc::from(number.to_string()),
             Value::Null => return Err(poison(name, &format!("there is no field {}", part.from))),
-            other => return Err(poison(name, &format!("the field {} is {}, not a string", part.from, other.kind()))),
+            other => {
+                return Err(poison(
+                    name,
+                    &format!("the field {} is {}, not a string", part.from, other.kind()),
+                ));
+            }
         };
         let rest = match &part.strip_prefix {
             None => return not_empty(name, part, text),
@@ -76,7 +82,10 @@ impl Found<'_> {
         if let Value::Number(number) = self.value(part) {
             let millis = number.to_i64();
             return millis.map(Timestamp::from_millis).ok_or_else(|| {
-                poison(name, &format!("the field {} is {number}, not a whole number of milliseconds", part.from))
+                poison(
+                    name,
+                    &format!("the field {} is {number}, not a whole number of milliseconds", part.from),
+                )
             });
         }
         let text = self.text(name, part)?;

@@ -2,12 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use flate2::read::GzDecoder;
 use foldstream_config::settings::{Encoding, EventMapping, PayloadPart};
 use foldstream_model::{Path, Result, Value};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -15,9 +11,6 @@ use serde_json::value::RawValue;
 
 use super::part::parts;
 use super::poison;
-
-/// The most that a gzipped payload may hold: a small record must not become a large one.
-const MAX_INFLATED: u64 = 16 << 20;
 
 /// The field that holds the payload as a text, where it does.
 pub(super) fn text_field(part: &PayloadPart) -> Option<&Path> {
@@ -35,32 +28,15 @@ pub(super) fn read(
     if part.encoding == Encoding::Map {
         return raw(record, from, name);
     }
-    let text = match item.as_map().and_then(|fields| from.get(fields)) {
-        None | Some(Value::Null) => return Ok(Bytes::new()),
-        Some(Value::Text(text)) => text,
+    match item.as_map().and_then(|fields| from.get(fields)) {
+        None | Some(Value::Null) => Ok(Bytes::new()),
+        Some(Value::Text(text)) => Ok(Bytes::copy_from_slice(text.as_bytes())),
         Some(other) => {
-            let message = format!("the field {from} is {}, not a string; is its encoding `map`?", other.kind());
-            return Err(poison(name, &message));
-        }
-    };
-    let undecodable = |what: &dyn fmt::Display| poison(name, &format!("the field {from}: {what}"));
-    match part.encoding {
-        Encoding::Map | Encoding::Json => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        Encoding::Binary => STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(|error| undecodable(&error)),
-        Encoding::Gzip => {
-            let packed = STANDARD.decode(text.as_bytes()).map_err(|error| undecodable(&error))?;
-            inflate(&packed).map_err(|error| undecodable(&error))
+            let message =
+                format!("the field {from} is {}, not a string; is its encoding `map`?", other.kind());
+            Err(poison(name, &message))
         }
     }
-}
-
-fn inflate(packed: &[u8]) -> std::io::Result<Bytes> {
-    let mut inflated = Vec::new();
-    GzDecoder::new(packed).take(MAX_INFLATED + 1).read_to_end(&mut inflated)?;
-    if inflated.len() as u64 > MAX_INFLATED {
-        return Err(std::io::Error::other(format!("it unpacks to more than {MAX_INFLATED} bytes")));
-    }
-    Ok(Bytes::from(inflated))
 }
 
 /// The object at a path, as a slice of the record.
@@ -93,7 +69,8 @@ fn rest(record: &Bytes, mapping: &EventMapping, name: &str, own: &PayloadPart) -
         .collect();
     let fields: BTreeMap<String, &RawValue> =
         serde_json::from_slice(record).map_err(|error| poison(name, &error.to_string()))?;
-    let kept: BTreeMap<&String, &&RawValue> = fields.iter().filter(|(field, _)| !taken.contains(field.as_str())).collect();
+    let kept: BTreeMap<&String, &&RawValue> =
+        fields.iter().filter(|(field, _)| !taken.contains(field.as_str())).collect();
     serde_json::to_vec(&kept).map(Bytes::from).map_err(|error| poison(name, &error.to_string()))
 }
 

@@ -37,7 +37,7 @@ fn coalesce<'a>(arguments: &'a [Node], scope: &Scope<'a>) -> Evaluated<'a> {
 fn of_one(function: Function, value: &Value) -> Result<Value, Fault> {
     Ok(match function {
         Function::Exists => Value::from(!value.is_null()),
-        Function::Size => Value::from(size(value)? as u64),
+        Function::Size => Value::from(size(value)?),
         Function::String => Value::from(text_of(value)?),
         Function::Number => Value::Number(number_of(value)?),
         Function::Abs => Value::Number(number(function, value)?.absolute()),

@@ -56,7 +56,9 @@ fn change(kind: Kind, arguments: &[Value], place: &mut Value) -> Result<(), Faul
         (Kind::MergeMap, [Value::Map(entries)]) => {
             map(place)?.extend(entries.iter().map(|(name, value)| (Arc::clone(name), value.clone())));
         }
-        (Kind::MergeMap, [other]) => return Err(Fault::new(format!("it takes an object, not {}", other.kind()))),
+        (Kind::MergeMap, [other]) => {
+            return Err(Fault::new(format!("it takes an object, not {}", other.kind())));
+        }
         (Kind::PutEntry, [name, value]) => {
             map(place)?.insert(key(name)?, value.clone());
         }
@@ -73,7 +75,7 @@ fn change(kind: Kind, arguments: &[Value], place: &mut Value) -> Result<(), Faul
         }
         (Kind::DeleteFromSet, [value]) => {
             let gone = elements(value);
-            list(place)?.retain(|element| !gone.contains(&&*element));
+            list(place)?.retain(|element| !gone.contains(&element));
         }
         _ => return Err(Fault::new("it got arguments of another operation")),
     }
@@ -157,7 +159,12 @@ fn pick(
     target: &mut Target<'_>,
 ) -> Result<(), Fault> {
     if !matches!(by, Value::Number(_) | Value::Text(_)) {
-        let message = format!("{} {}: it goes by a number or a string, not {}", operation.kind.name(), operation.path, by.kind());
+        let message = format!(
+            "{} {}: it goes by a number or a string, not {}",
+            operation.kind.name(),
+            operation.path,
+            by.kind()
+        );
         return Err(Fault::new(message));
     }
     let id = event_id.map_or(Value::Null, |id| Value::Text(Arc::clone(id.text())));

@@ -17,7 +17,9 @@ pub(crate) fn key(value: &Value) -> Result<Arc<str>, Fault> {
         Value::List(parts) if parts.iter().all(is_part) && !parts.is_empty() => {
             Ok(Arc::from(value.to_canonical_json()))
         }
-        Value::List(_) => Err(Fault::new("a key that is a list holds strings, numbers or booleans, and at least one")),
+        Value::List(_) => {
+            Err(Fault::new("a key that is a list holds strings, numbers or booleans, and at least one"))
+        }
         other => Err(Fault::new(format!("the key is {}", other.kind()))),
     }
 }

@@ -23,5 +23,9 @@ pub(super) fn check(value: &Value, above: usize) -> Result<(), Fault> {
 }
 
 fn deeper(above: usize) -> Result<(), Fault> {
-    if above < MAX_DEPTH { Ok(()) } else { Err(Fault::new(format!("lists and objects nested more than {MAX_DEPTH} deep"))) }
+    if above < MAX_DEPTH {
+        Ok(())
+    } else {
+        Err(Fault::new(format!("lists and objects nested more than {MAX_DEPTH} deep")))
+    }
 }

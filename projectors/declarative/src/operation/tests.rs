@@ -131,7 +131,8 @@ fn a_renamed_field_moves_and_an_absent_one_does_not() {
 fn a_value_that_is_set_outright_is_no_longer_the_pick_of_an_event() {
     let pick = |value: &str, by: &str| operation(Kind::SetLatest, "a.b", &[json(value), json(by)]);
     let set = operation(Kind::Set, "a", &[json("{}")]);
-    let (fields, hidden) = apply_all(&map("{}"), &[(pick("1", "9"), "x"), (set, "y"), (pick("2", "5"), "z")]).unwrap();
+    let (fields, hidden) =
+        apply_all(&map("{}"), &[(pick("1", "9"), "x"), (set, "y"), (pick("2", "5"), "z")]).unwrap();
     assert_eq!(fields.to_canonical_json(), r#"{"a":{"b":2}}"#);
     assert_eq!(hidden.to_canonical_json(), r#"{"a.b":[5,"z"]}"#);
 }
@@ -149,14 +150,21 @@ struct Touching {
 fn touchings() -> impl Strategy<Value = Vec<Touching>> {
     let one = ("[a-c]", -50_i64..50, "[a-c]{0,2}", 0_i64..4);
     prop::collection::vec(one, 1..8).prop_map(|all| {
-        let touching = |(index, (stream, number, text, by))| Touching { id: format!("e{index}"), stream, number, text, by };
+        let touching = |(index, (stream, number, text, by))| Touching {
+            id: format!("e{index}"),
+            stream,
+            number,
+            text,
+            by,
+        };
         all.into_iter().enumerate().map(touching).collect()
     })
 }
 
 /// What one event does, with every operation that commutes.
 fn commuting(event: &Touching) -> Vec<(Operation, &str)> {
-    let (number, text, by) = (Value::from(event.number), Value::from(event.text.as_str()), Value::from(event.by));
+    let (number, text, by) =
+        (Value::from(event.number), Value::from(event.text.as_str()), Value::from(event.by));
     let id = event.id.as_str();
     vec![
         (operation(Kind::Add, "sum", std::slice::from_ref(&number)), id),
@@ -208,7 +216,9 @@ fn sequential() -> impl Strategy<Value = Sequential> {
         name().prop_map(Sequential::Delete),
         entries().prop_map(Sequential::Merge),
         (-9_i64..9).prop_map(Sequential::Append),
-        "-?[0-9]{1,3}\\.[0-9]{1,5}".prop_filter("a JSON number", |text| text.parse::<Decimal>().is_ok()).prop_map(Sequential::Add),
+        "-?[0-9]{1,3}\\.[0-9]{1,5}"
+            .prop_filter("a JSON number", |text| text.parse::<Decimal>().is_ok())
+            .prop_map(Sequential::Add),
         prop::collection::vec(-9_i64..9, 0..4).prop_map(Sequential::AddToSet),
         prop::collection::vec(-9_i64..9, 0..4).prop_map(Sequential::DeleteFromSet),
         entries().prop_map(Sequential::SetMap),
@@ -265,13 +275,17 @@ impl Model {
 }
 
 fn object(entries: &BTreeMap<String, i64>) -> Value {
-    Value::from(entries.iter().map(|(name, value)| (Arc::from(name.as_str()), Value::from(*value))).collect::<Map>())
+    Value::from(
+        entries.iter().map(|(name, value)| (Arc::from(name.as_str()), Value::from(*value))).collect::<Map>(),
+    )
 }
 
 fn compiled(step: &Sequential) -> Operation {
     let list = |items: &[i64]| Value::from(items.iter().copied().map(Value::from).collect::<Vec<_>>());
     match step {
-        Sequential::Put(name, value) => operation(Kind::PutEntry, "map", &[Value::from(name.as_str()), Value::from(*value)]),
+        Sequential::Put(name, value) => {
+            operation(Kind::PutEntry, "map", &[Value::from(name.as_str()), Value::from(*value)])
+        }
         Sequential::Delete(name) => operation(Kind::DeleteEntry, "map", &[Value::from(name.as_str())]),
         Sequential::Merge(entries) => operation(Kind::MergeMap, "map", &[object(entries)]),
         Sequential::Append(value) => operation(Kind::Append, "list", &[Value::from(*value)]),

@@ -55,7 +55,8 @@ impl Prepared {
             operation.evaluate(scope).map_or_else(Argued::Failed, Argued::Ready)
         };
         let arguments: Vec<Argued> = handler.operations().iter().map(argue).collect();
-        let later = matches!(when, When::Later) || arguments.iter().any(|argued| matches!(argued, Argued::Later));
+        let later =
+            matches!(when, When::Later) || arguments.iter().any(|argued| matches!(argued, Argued::Later));
         Some(Prepared {
             handler: Arc::clone(handler),
             when,
@@ -76,7 +77,8 @@ impl Prepared {
         }
         for (operation, argued) in self.handler.operations().iter().zip(&self.arguments) {
             self.operate(operation, argued, before, document).map_err(|fault| {
-                self.handler.poison(&format!("operation={} path={}", operation.kind.name(), operation.path), &fault)
+                self.handler
+                    .poison(&format!("operation={} path={}", operation.kind.name(), operation.path), &fault)
             })?;
         }
         Ok(())
