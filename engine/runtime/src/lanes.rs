@@ -12,7 +12,7 @@ mod fold;
 mod buffer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},

@@ -74,6 +74,12 @@ impl Merge {
         };
     }
 
+    /// The reading of a shard was given up: what it delivered and is not settled must be read again, so guards must not
+    /// say that it was read. Said before the lanes abandon the line. The merge waits until the shard begins again.
+    pub fn left(&mut self, shard: ShardNumber) {
+        self.begin(shard, Place::BEGINNING, None);
+    }
+
     /// A batch of the shard was read.
     pub fn read(&mut self, shard: ShardNumber, batch: MergeRead) {
         let stated = batch.low_watermark.filter(|_| batch.tip.is_some());

@@ -115,10 +115,10 @@ impl Rules {
         let failed = |applied| move |error| Failed { applied, error };
         let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref()).map_err(failed(0))?;
         for delivery in due {
+            if applied == at_most {
+                break;
+            }
             if judge.judge(&delivery.origin).map_err(failed(applied))? == Judgement::Apply {
-                if applied == at_most {
-                    break;
-                }
                 delivery.touch.change.apply(&mut document).map_err(failed(applied))?;
                 judge.advance(&delivery.origin);
                 applied += 1;

@@ -298,7 +298,7 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_500))]
 
     #[test]
     fn documents_of_one_stream_equal_a_sequential_fold_whatever_fails(seed: u64) {
