@@ -7,7 +7,7 @@ use super::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
     fn a_cut_and_those_it_adds_to_are_the_state_that_a_replay_has_at_its_place(inputs in inputs(), acts in acts()) {
         let (arrivals, ..) = arrivals(&inputs);

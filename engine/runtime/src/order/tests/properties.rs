@@ -90,7 +90,7 @@ pub enum Act {
     EndBatch,
     /// Saves a cut at one of the batches that are not forgotten; or fails to save it.
     Cut(prop::sample::Index, bool),
-    /// Forgets what lies before one of the saved cuts.
+    /// Cuts no more before one of its places.
     Forget(prop::sample::Index),
     /// Dies, and begins a new chain on one of the cuts.
     Crash(prop::sample::Index),
@@ -153,12 +153,9 @@ impl Reader {
     }
 
     pub fn forget(&mut self, at: &prop::sample::Index) {
-        let of_chain: Vec<_> = self.saved.iter().filter(|id| **id == self.log.id(&id.place)).collect();
-        if !of_chain.is_empty() {
-            let place = &at.get(&of_chain).place;
-            self.log.forget(place);
-            self.ends.retain(|end| end >= place);
-        }
+        let place = at.get(&self.ends).clone();
+        self.log.forget(&place);
+        self.ends.retain(|end| *end >= place);
     }
 
     /// The cuts that lead to this one, the whole one first.
