@@ -3,3 +3,4 @@
 pub mod repositories;
 pub mod projectors;
 pub mod bed;
+pub mod crashing;

@@ -36,7 +36,7 @@ use crate::{
     metrics,
     order::{CutLog, Order, Outcome, Placed},
     read::{Decoded, DecodedRecord},
-    report::{LineGauge, Stage},
+    report::{Busy, LineGauge, Stage},
     rows::Rows,
     settings::Settings,
     subscription::Subscription,
@@ -109,6 +109,7 @@ pub struct LineEvent {
     pub kind: LineKind,
     pub projection: ProjectionId,
     pub left: Left,
+    pub busy: Busy,
 }
 
 pub struct Line {
@@ -143,6 +144,8 @@ pub struct Line {
     position: Option<tokio::sync::watch::Sender<Place>>,
     saving: Option<saving::Saving>,
     gap_tried: Option<Instant>,
+    /// The event store was asked for what is missing since the last event came early.
+    gaps_are_open: bool,
     /// Duplicates whose payload is still to be compared with the event store's.
     suspects: Vec<gaps::Suspect>,
 }
@@ -212,9 +215,7 @@ impl Line {
         if self.delivered == before && self.kind == LineKind::Merge {
             self.tell_tip().await?;
         }
-        let gaps = self.order.gaps().len();
-        self.gauge.at(&self.at, batch.tip && self.backlog.is_empty(), batch.behind, gaps);
-        metrics::gaps(self.context.source.name.as_str(), self.context.shard.id.as_str(), gaps);
+        self.tell_where(batch.behind);
         Ok(())
     }
 
@@ -268,7 +269,10 @@ impl Line {
             };
             match outcome {
                 Ok(None | Some(Outcome::Released)) => {}
-                Ok(Some(Outcome::Early)) => early += 1,
+                Ok(Some(Outcome::Early)) => {
+                    early += 1;
+                    self.gaps_are_open = false;
+                }
                 Ok(Some(Outcome::Duplicate(event))) => {
                     duplicates += 1;
                     self.suspects.push(gaps::Suspect { place: place.clone(), event });

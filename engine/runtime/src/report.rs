@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,24 @@ pub struct LineGauge {
     projecting_micros: AtomicU64,
     sinking_micros: AtomicU64,
     events: AtomicU64,
+    busy: Arc<AtomicUsize>,
+}
+
+/// Something on its way between the owners of lines, shards and sources.
+#[derive(Debug)]
+pub struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::AcqRel);
+        Self(counter.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Clone, Default)]
@@ -49,6 +67,10 @@ impl LineGauge {
     /// Which projections the line serves from now on.
     pub fn serve(&self, subscriptions: Vec<Arc<Subscription>>) {
         self.lock().serves = subscriptions;
+    }
+
+    pub fn busy(&self) -> Busy {
+        Busy::new(&self.busy)
     }
 
     /// The line is no more.
@@ -199,8 +221,8 @@ impl Phase {
 pub struct Registry {
     lines: Mutex<BTreeMap<LineId, KnownLine>>,
     next: AtomicU64,
-    waiting: Mutex<BTreeMap<ShardId, usize>>,
-    idle: Mutex<BTreeMap<SourceName, bool>>,
+    /// How much is on its way between owners, so that nobody sees it.
+    busy: Arc<AtomicUsize>,
     stops: Mutex<Vec<StopReport>>,
     /// Since when a projection has been behind in a shard.
     behind: Mutex<BTreeMap<(ProjectionId, ShardId), Timestamp>>,
@@ -232,7 +254,7 @@ impl Registry {
     }
 
     pub fn line(&self, id: LineId, source: &SourceName, shard: &ShardId, kind: LineKind) -> Arc<LineGauge> {
-        let gauge = Arc::<LineGauge>::default();
+        let gauge = Arc::new(LineGauge { busy: self.busy.clone(), ..LineGauge::default() });
         let line = KnownLine { source: source.clone(), shard: shard.clone(), kind, gauge: gauge.clone() };
         let mut lines = lock(&self.lines);
         lines.retain(|_, line| !line.gauge.lock().closed);
@@ -240,14 +262,9 @@ impl Registry {
         gauge
     }
 
-    /// How many projections wait for a line in a shard.
-    pub fn waiting(&self, shard: &ShardId, projections: usize) {
-        lock(&self.waiting).insert(shard.clone(), projections);
-    }
-
-    /// Whether a source's owner has nothing left to do until something happens.
-    pub fn idle(&self, source: &SourceName, idle: bool) {
-        lock(&self.idle).insert(source.clone(), idle);
+    /// Marks something as on its way: nothing is caught up until the mark is dropped.
+    pub fn busy(&self) -> Busy {
+        Busy::new(&self.busy)
     }
 
     pub fn stopped(&self, projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: Stop) {
@@ -279,9 +296,7 @@ impl Registry {
 
     /// Every line has found its tip since `tips`, nothing waits, and everything delivered is settled.
     pub fn is_caught_up(&self, tips: &Tips) -> bool {
-        let idle = lock(&self.idle).values().all(|idle| *idle);
-        let waiting = lock(&self.waiting).values().sum::<usize>();
-        idle && waiting == 0
+        self.busy.load(Ordering::Acquire) == 0
             && lock(&self.lines).iter().filter(|(_, line)| !line.gauge.lock().closed).all(|(id, line)| {
                 let before = tips.0.get(id).copied().unwrap_or(0);
                 line.kind != LineKind::CatchUp && line.gauge.is_level(before)

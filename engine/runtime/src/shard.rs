@@ -12,7 +12,7 @@ use crate::{
     lanes::LineId,
     line::{Beginning, Left, Line, LineEvent, LineKind, Opening, ShardContext, SharedLine, Subscriber},
     merging::MergeInput,
-    report::Registry,
+    report::{Busy, Registry},
     subscription::{Active, Subscription},
     tasks::Tasks,
     write::Outlet,
@@ -35,11 +35,18 @@ pub struct ShardEvent {
     pub shard: ShardId,
     pub projection: ProjectionId,
     pub left: Left,
+    pub busy: Busy,
+}
+
+/// Projections that may read a shard now.
+pub struct Entrants {
+    pub entrants: Vec<Entrant>,
+    pub busy: Busy,
 }
 
 pub struct ShardTask {
     pub context: Arc<ShardContext>,
-    pub entrants: mpsc::Receiver<Vec<Entrant>>,
+    pub entrants: mpsc::Receiver<Entrants>,
     pub events: mpsc::Sender<ShardEvent>,
     pub registry: Arc<Registry>,
     pub drain: CancellationToken,
@@ -51,6 +58,8 @@ struct Running {
     line_events: (mpsc::Sender<LineEvent>, mpsc::Receiver<LineEvent>),
     known: BTreeMap<ProjectionId, Entrant>,
     waiting: Vec<Entrant>,
+    /// While somebody waits for a line.
+    kept_busy: Option<Busy>,
     shared: Option<SharedLine>,
     catching_up: bool,
 }
@@ -72,6 +81,7 @@ impl ShardTask {
             line_events: mpsc::channel(QUEUE),
             known: BTreeMap::new(),
             waiting: Vec::new(),
+            kept_busy: None,
             shared: None,
             catching_up: false,
         };
@@ -84,15 +94,15 @@ impl Running {
         let mut open = true;
         loop {
             self.plan().await?;
-            self.task.registry.waiting(&self.task.context.shard.id, self.waiting.len());
+            self.kept_busy = (!self.waiting.is_empty()).then(|| self.task.registry.busy());
             if !open && self.lines.is_empty() && self.line_events.1.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                Some(event) = self.line_events.1.recv() => self.line_event(event).await,
+                Some(event) = self.line_events.1.recv() => self.line_event(event).await?,
                 entrants = self.task.entrants.recv(), if open => match entrants {
-                    Some(entrants) => self.enter(entrants).await?,
+                    Some(Entrants { entrants, busy }) => self.enter(entrants, busy).await?,
                     None => open = false,
                 },
                 Some((name, ended)) = self.lines.next(), if !self.lines.is_empty() => {
@@ -103,7 +113,7 @@ impl Running {
         }
     }
 
-    async fn enter(&mut self, entrants: Vec<Entrant>) -> Result<()> {
+    async fn enter(&mut self, entrants: Vec<Entrant>, busy: Busy) -> Result<()> {
         for entrant in entrants {
             self.known.insert(entrant.projection.spec.id.clone(), entrant.clone());
             if entrant.projection.spec.ordering == Ordering::Global {
@@ -112,23 +122,28 @@ impl Running {
                 self.waiting.push(entrant);
             }
         }
+        self.plan().await?;
+        drop(busy);
         Ok(())
     }
 
-    async fn line_event(&mut self, event: LineEvent) {
+    async fn line_event(&mut self, event: LineEvent) -> Result<()> {
         match event.left {
             Left::Rejoined => {}
             Left::Behind => {
                 tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "is too slow for the others, and goes on by itself");
                 self.waiting.extend(self.known.get(&event.projection).cloned());
+                self.plan().await?;
+                drop(event.busy);
             }
             left => {
                 let shard = self.task.context.shard.id.clone();
-                let event = ShardEvent { shard, projection: event.projection, left };
+                let event = ShardEvent { shard, projection: event.projection, left, busy: event.busy };
                 // The owner of the source is gone only when the whole worker stops.
                 let _ = self.task.events.send(event).await;
             }
         }
+        Ok(())
     }
 
     fn line_ended(&mut self, name: &str) {

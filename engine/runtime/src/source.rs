@@ -20,10 +20,10 @@ use crate::{
     lineage::{self, Lineage},
     merging::MergeInput,
     metrics,
-    report::Registry,
+    report::{Busy, Registry},
     rows::{self, Rows},
     settings::Settings,
-    shard::{Entrant, ShardEvent, ShardTask},
+    shard::{Entrant, Entrants, ShardEvent, ShardTask},
     subscription::Active,
     tasks::Tasks,
     write::Outlet,
@@ -65,7 +65,7 @@ struct Running {
     initial: BTreeSet<ShardId>,
     listed: BTreeMap<ShardId, Shard>,
     places: BTreeMap<(ProjectionId, ShardId), Whereabouts>,
-    shards: BTreeMap<ShardId, mpsc::Sender<Vec<Entrant>>>,
+    shards: BTreeMap<ShardId, mpsc::Sender<Entrants>>,
     tasks: Tasks,
     events: (mpsc::Sender<ShardEvent>, mpsc::Receiver<ShardEvent>),
 }
@@ -82,7 +82,8 @@ struct Whereabouts {
 }
 
 impl SourceTask {
-    pub async fn run(self) -> Result<SourceEnd> {
+    /// `busy` is dropped once every shard that may be read has its lines.
+    pub async fn run(self, busy: Busy) -> Result<SourceEnd> {
         let rows = Rows::new(self.services.checkpoints.clone());
         let (lineage, listed, initial) = discover(&self, &rows).await?;
         let running = Running {
@@ -96,7 +97,7 @@ impl SourceTask {
             events: mpsc::channel(QUEUE),
             task: self,
         };
-        running.run().await
+        running.run(busy).await
     }
 }
 
@@ -127,17 +128,19 @@ async fn discover(
 }
 
 impl Running {
-    async fn run(mut self) -> Result<SourceEnd> {
+    async fn run(mut self, busy: Busy) -> Result<SourceEnd> {
+        let mut busy = Some(busy);
         loop {
             self.let_in().await?;
-            self.task.registry.idle(&self.task.spec.name, true);
+            drop(busy.take());
             tokio::select! {
                 biased;
                 Some(event) = self.events.1.recv() => {
-                    self.task.registry.idle(&self.task.spec.name, false);
-                    if let Some(end) = self.event(event).await? {
+                    let (end, on_its_way) = self.event(event).await?;
+                    if let Some(end) = end {
                         return Ok(end);
                     }
+                    busy = Some(on_its_way);
                 }
                 Some((name, ended)) = self.tasks.next(), if !self.tasks.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
@@ -155,9 +158,8 @@ impl Running {
             tokio::select! {
                 biased;
                 Some(event) = self.events.1.recv() => {
-                    if let Some(found) = self.event(event).await? {
-                        end = found;
-                    }
+                    let (found, _) = self.event(event).await?;
+                    end = found.unwrap_or(end);
                 }
                 ended = self.tasks.next() => match ended {
                     None => return Ok(end),
@@ -167,19 +169,19 @@ impl Running {
         }
     }
 
-    async fn event(&mut self, event: ShardEvent) -> Result<Option<SourceEnd>> {
-        let ShardEvent { shard, projection, left } = event;
+    async fn event(&mut self, event: ShardEvent) -> Result<(Option<SourceEnd>, Busy)> {
+        let ShardEvent { shard, projection, left, busy } = event;
         match left {
             Left::Ended => self.ended(&projection, &shard).await?,
             Left::Stopped(stop) => self.stopped(&projection, &shard, stop),
             Left::ReadToEnd { cut, children } => self.read_to_end(&projection, &shard, cut, children).await?,
             Left::Fenced(error) => {
                 tracing::warn!(%projection, %shard, %error, "another has taken over");
-                return Ok(Some(SourceEnd::Anew));
+                return Ok((Some(SourceEnd::Anew), busy));
             }
             Left::Behind | Left::Rejoined | Left::Drained => {}
         }
-        Ok(None)
+        Ok((None, busy))
     }
 
     async fn ended(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
@@ -332,11 +334,11 @@ impl Running {
         }
         let Some(sender) = self.shards.get(shard) else { return Ok(()) };
         // The shard's task ends only with an error, which comes through the tasks.
-        let _ = sender.send(entrants).await;
+        let _ = sender.send(Entrants { entrants, busy: self.task.registry.busy() }).await;
         Ok(())
     }
 
-    fn start(&mut self, shard: &ShardId) -> Result<mpsc::Sender<Vec<Entrant>>> {
+    fn start(&mut self, shard: &ShardId) -> Result<mpsc::Sender<Entrants>> {
         let number = self.number(shard)?;
         let Some(listed) = self.listed.get(shard).cloned() else {
             return Err(Error::internal(format!(

@@ -221,7 +221,6 @@ impl Worker {
             if projections.is_empty() {
                 continue;
             }
-            session.registry.idle(&spec.name, false);
             let specs: Vec<ProjectionSpec> =
                 projections.iter().map(|known| known.active.spec.clone()).collect();
             let task = SourceTask {
@@ -234,9 +233,9 @@ impl Worker {
                 registry: session.registry.clone(),
                 drain: session.drain.clone(),
             };
-            let ends = session.ends.clone();
+            let (ends, busy) = (session.ends.clone(), session.registry.busy());
             session.sources.start(format!("source {}", spec.name), async move {
-                let end = task.run().await?;
+                let end = task.run(busy).await?;
                 ends.lock().unwrap_or_else(PoisonError::into_inner).push(end);
                 Ok(())
             });

@@ -59,7 +59,7 @@ impl Line {
 
     pub(super) async fn deliver_to(&mut self, index: usize, released: &Arc<Released>) -> Result<()> {
         let subscriber = &mut self.subscribers[index];
-        if subscriber.is_gone() {
+        if subscriber.is_gone() || released.end <= subscriber.from {
             return Ok(());
         }
         if let Some(joining) = &mut subscriber.joining {

@@ -35,6 +35,7 @@ impl Line {
 
     /// Takes a projection out of this line; its lanes forget what is undone.
     pub(super) async fn leave(&mut self, index: usize, left: Left) -> Result<()> {
+        let busy = self.gauge.busy();
         let subscriber = self.subscribers.remove(index);
         let subscription = &subscriber.subscription;
         match &subscription.projection.outlet {
@@ -54,7 +55,7 @@ impl Line {
             }
         }
         self.tell_gauge();
-        self.tell(subscriber.id(), left).await;
+        self.tell(subscriber.id(), left, busy).await;
         Ok(())
     }
 
@@ -143,8 +144,8 @@ impl Line {
         let is_child = |shard: &&foldstream_model::Shard| shard.parents.contains(&self.context.shard.id);
         let children: Vec<_> = listed.iter().filter(is_child).map(|shard| shard.id.clone()).collect();
         for subscriber in &self.subscribers {
-            self.tell(subscriber.id(), Left::ReadToEnd { cut: cut.clone(), children: children.clone() })
-                .await;
+            let left = Left::ReadToEnd { cut: cut.clone(), children: children.clone() };
+            self.tell(subscriber.id(), left, self.gauge.busy()).await;
         }
         Ok(())
     }

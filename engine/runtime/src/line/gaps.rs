@@ -4,7 +4,7 @@ use foldstream_model::{Entry, Error, Event, Place, Result, StreamId, ports::Even
 use tokio::time::Instant;
 
 use super::Line;
-use crate::order::Gap;
+use crate::{metrics, order::Gap};
 
 /// Gaps that one attempt looks into, and events that one entry may carry: a journal stays one small row.
 const GAPS: usize = 16;
@@ -56,6 +56,7 @@ impl Line {
     /// Appends an entry for each gap that the event store can fill, and lets them take effect.
     pub(super) async fn fill_gaps(&mut self) -> Result<()> {
         let Some(store) = self.context.source.events.clone() else { return Ok(()) };
+        self.gaps_are_open = true;
         let mut gaps = self.order.gaps();
         gaps.truncate(GAPS);
         for gap in gaps {
@@ -66,7 +67,18 @@ impl Line {
             tracing::info!(stream = %gap.stream, first = %gap.first_missing, events = events.len(), "a gap is filled from the event store");
             self.append(Entry::Fill { stream: gap.stream, events }).await?;
         }
-        self.put_in_order(None).await
+        self.put_in_order(None).await?;
+        self.tell_where(None);
+        Ok(())
+    }
+
+    /// Where this line is, for reports. It is at the tip only when gaps that the event store can fill are filled.
+    pub(super) fn tell_where(&self, behind: Option<u64>) {
+        let gaps = self.order.gaps().len();
+        let is_open = gaps == 0 || self.gaps_are_open || self.context.source.events.is_none();
+        let at_tip = self.tip.is_some() && self.backlog.is_empty() && is_open;
+        self.gauge.at(&self.at, at_tip, behind, gaps);
+        metrics::gaps(self.context.source.name.as_str(), self.context.shard.id.as_str(), gaps);
     }
 
     /// Compares duplicates with what the event store has under their sequences. Another event there is a fork.

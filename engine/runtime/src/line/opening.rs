@@ -91,6 +91,7 @@ impl Line {
             position: opening.position,
             saving: None,
             gap_tried: None,
+            gaps_are_open: false,
             suspects: Vec::new(),
             context,
         };

@@ -14,6 +14,7 @@ use super::{Left, Line, LineEvent, Subscriber};
 use crate::{
     checkpoint::CheckpointHandle,
     dispatch::Released,
+    report::Busy,
     subscription::{Active, Subscription},
     write::Outlet,
 };
@@ -155,8 +156,8 @@ impl Line {
         Ok(answered.await.unwrap_or(false))
     }
 
-    pub(super) async fn tell(&self, projection: &ProjectionId, left: Left) {
-        let event = LineEvent { kind: self.kind, projection: projection.clone(), left };
+    pub(super) async fn tell(&self, projection: &ProjectionId, left: Left, busy: Busy) {
+        let event = LineEvent { kind: self.kind, projection: projection.clone(), left, busy };
         // The owner of the shard is gone only when the whole worker stops.
         let _ = self.events.send(event).await;
     }
