@@ -10,14 +10,13 @@ pub struct File {
     /// From the root of the repository, with slashes.
     pub path: String,
     pub text: String,
+    is_test: bool,
 }
 
 impl File {
     /// Tests, benches and what only they use: they may be long, and may fail as they like.
     pub fn is_test(&self) -> bool {
-        let path = self.path.trim_end_matches(".rs");
-        let folders = ["tests", "benches", "examples", "conformance"];
-        path.split('/').any(|part| folders.contains(&part))
+        self.is_test
     }
 
     /// The line, counted from 1, of a byte.
@@ -39,13 +38,18 @@ pub fn files(endings: &[&str]) -> Vec<File> {
 }
 
 pub fn rust_files() -> Vec<File> {
-    files(&[".rs"])
+    let mut files = files(&[".rs"]);
+    let of_tests: Vec<String> = files.iter().flat_map(modules_of_tests).collect();
+    for file in &mut files {
+        file.is_test |= of_tests.iter().any(|module| is_within(&file.path, module));
+    }
+    files
 }
 
 /// One file, which must be there.
 pub fn file(path: &str) -> File {
     let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    File { path: path.to_owned(), text }
+    File { path: path.to_owned(), text, is_test: false }
 }
 
 fn walk(folder: &Path, prefix: &str, endings: &[&str], files: &mut Vec<File>) {
@@ -61,7 +65,8 @@ fn walk(folder: &Path, prefix: &str, endings: &[&str], files: &mut Vec<File>) {
             && endings.iter().any(|ending| name.ends_with(ending))
             && let Ok(text) = fs::read_to_string(entry.path())
         {
-            files.push(File { path, text });
+            let is_test = is_of_tests(&path);
+            files.push(File { path, text, is_test });
         }
     }
 }
@@ -70,4 +75,25 @@ fn walk(folder: &Path, prefix: &str, endings: &[&str], files: &mut Vec<File>) {
 fn is_ours(folder: &str) -> bool {
     let others = folder.starts_with("target") || folder.starts_with("foldstream-data");
     folder == ".ci" || !(others || folder.starts_with('.'))
+}
+
+/// By the names of its folders.
+fn is_of_tests(path: &str) -> bool {
+    let folders = ["tests", "benches", "examples", "conformance"];
+    path.trim_end_matches(".rs").split('/').any(|part| folders.contains(&part))
+}
+
+/// The modules that a file declares for tests only, as paths without an ending.
+fn modules_of_tests(file: &File) -> Vec<String> {
+    let path = file.path.trim_end_matches(".rs");
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let below = if ["lib", "main", "mod"].contains(&name) { folder } else { path };
+    let declared = file.text.split("#[cfg(test)]\n").skip(1);
+    let names = declared.filter_map(|behind| behind.trim_start().split_once(';')?.0.rsplit_once("mod "));
+    names.filter(|(_, name)| !name.contains('\n')).map(|(_, name)| format!("{below}/{name}")).collect()
+}
+
+/// Whether a path is that of a module or of something in its folder.
+fn is_within(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
