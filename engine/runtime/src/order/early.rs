@@ -124,6 +124,8 @@ impl EarlyEvents {
             }
             last = Some(*stream);
         }
+        // What lacks nothing, as after a merge, goes with the next record of its stream.
+        gaps.retain(|gap| gap.first_missing <= gap.last_missing);
         gaps
     }
 }

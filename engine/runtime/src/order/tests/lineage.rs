@@ -26,8 +26,11 @@ fn by_stream<'a>(stages: impl IntoIterator<Item = &'a Stage>) -> BTreeMap<String
     by_stream
 }
 
+/// Streams and sequences in the order of their records, where each shard's records end, and what never comes.
+type History = (Vec<(&'static str, u64)>, [usize; 2], BTreeSet<(&'static str, u64)>);
+
 /// The events of four streams, a few of them late, doubled or lost, and where each shard's records end.
-fn records() -> impl Strategy<Value = (Vec<(&'static str, u64)>, [usize; 2], BTreeSet<(&'static str, u64)>)> {
+fn records() -> impl Strategy<Value = History> {
     let moves = prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, any::<bool>()), 0..8);
     let lost = prop::option::of(any::<prop::sample::Index>());
     let cuts = [any::<prop::sample::Index>(), any::<prop::sample::Index>()];
@@ -144,6 +147,7 @@ fn an_inherited_event_directly_behind_the_head_goes_with_the_next_record_of_its_
     one.record(1, event("a", 1));
     other.record(1, event("a", 2));
     let mut merged = Stage::of(child(&[&one.order, &other.order], None));
+    assert_eq!(merged.order.gaps(), []);
     merged.record(7, event("a", 1));
     assert_eq!(merged.shown(), "a2@7/0/0");
 }
