@@ -3,8 +3,8 @@
 use crate::{
     diagnostic::{Diagnostic, Place},
     settings::{
-        Config, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, SinkKind, Source,
-        SourceKind,
+        Config, Encoding, Gaps, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector,
+        SinkKind, Source, SourceKind,
     },
 };
 
@@ -57,8 +57,9 @@ fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Stri
         SourceKind::DynamodbStreams { .. } => Some("a source of kind dynamodb_streams"),
         SourceKind::Kafka { .. } => Some("a source of kind kafka"),
     };
-    if let Some(kind) = kind {
-        refuse(source.kind.place, format!("{path}.kind"), kind, "use `kind: local`");
+    match kind {
+        Some(kind) => refuse(source.kind.place, format!("{path}.kind"), kind, "use `kind: local`"),
+        None => check_local(path, source, refuse),
     }
     let modify = match source.on_modify.value {
         OnModify::Ignore => None,
@@ -77,6 +78,30 @@ fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Stri
     for (what, place, field, help) in choices {
         if let Some(what) = what {
             refuse(place, format!("{path}.{field}"), what, help);
+        }
+    }
+}
+
+/// What a source that is no table and holds its own envelopes has no use for.
+fn check_local(path: &str, source: &Source, refuse: &mut impl FnMut(Place, String, &str, &str)) {
+    if let Some(include) = &source.include {
+        let help = "leave the lines that are no events out of what is imported";
+        refuse(include.place, format!("{path}.include"), "`include` of a local source", help);
+    }
+    let event = &source.event;
+    if let Some(sequence) = event.sequence.as_ref().filter(|sequence| sequence.gaps == Gaps::Allow) {
+        let help = "leave `sequence` out: events are then numbered in the order in which they are imported";
+        refuse(
+            sequence.part.place,
+            format!("{path}.event.sequence.gaps"),
+            "`gaps: allow` of a local source",
+            help,
+        );
+    }
+    for (field, part) in [("payload", Some(&event.payload)), ("metadata", event.metadata.as_ref())] {
+        if let Some(part) = part.filter(|part| matches!(part.encoding, Encoding::Binary | Encoding::Gzip)) {
+            let help = "decode it before it is imported, and write `encoding: json` or nothing";
+            refuse(part.place, format!("{path}.event.{field}.encoding"), "bytes in a local source", help);
         }
     }
 }

@@ -25,7 +25,6 @@ pub(super) fn limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {
     let flush_interval = duration("flush_interval", defaults.flush_interval);
     let checkpoint_interval = duration("checkpoint_interval", defaults.checkpoint_interval);
     let poll_interval = duration("poll_interval", defaults.poll_interval);
-    let drain_timeout = duration("drain_timeout", defaults.drain_timeout);
     fields.finish(reader);
     Some(Limits {
         lanes: lanes?,
@@ -38,6 +37,5 @@ pub(super) fn limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {
         checkpoint_interval: checkpoint_interval?,
         cache_bytes: cache_bytes?,
         poll_interval: poll_interval?,
-        drain_timeout: drain_timeout?,
     })
 }

@@ -460,9 +460,6 @@ struct Limits {
     /// How long to wait before a source at its end is asked again.
     #[schemars(extend("default" = "100ms"))]
     poll_interval: Option<Duration>,
-    /// How long a stop may take to settle what was read.
-    #[schemars(extend("default" = "20s"))]
-    drain_timeout: Option<Duration>,
 }
 
 #[derive(JsonSchema)]

@@ -27,9 +27,6 @@ pub struct Limits {
     /// How long to wait before a source at its end is asked again. Longer costs less at rest, and shows
     /// events later.
     pub poll_interval: Duration,
-    /// How long a stop may take to settle what was read, before it gives up and leaves the rest for the next
-    /// start.
-    pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -45,7 +42,6 @@ impl Default for Limits {
             checkpoint_interval: Duration::from_secs(1),
             cache_bytes: 64 << 20,
             poll_interval: Duration::from_millis(100),
-            drain_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The files of `examples/`.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn example(name: &str) -> Config {
@@ -41,4 +43,29 @@ fn the_history_of_a_repository_comes_from_the_stream_git_with_four_shards() {
         matches!(&config.projections["churn"].projector, Projector::Native { name, .. } if name.value == "churn")
     );
     assert_eq!(config.projections["changes"].ordering.value, Ordering::Global);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused_with_places_inside_of_it(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[-=:#,{}\\[\\]\"' \n\t$&*!|>a0]{0,4}"), 1..4),
+    ) {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/orders.yaml");
+        let mut text: Vec<char> = std::fs::read_to_string(path).unwrap().chars().collect();
+        for (at, length, put) in cuts {
+            let start = at.index(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(found) = Config::read("orders.yaml", &text, &|_| None) {
+            prop_assert!(!found.is_empty());
+            for one in found {
+                let lines = u32::try_from(text.lines().count()).unwrap() + 1;
+                prop_assert!((1..=lines).contains(&one.place.line) && one.place.column >= 1, "{}", one);
+            }
+        }
+    }
 }

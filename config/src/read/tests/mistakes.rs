@@ -185,3 +185,20 @@ tests:
     );
     assert_eq!(brief(&found[0]).split(' ').take(2).collect::<Vec<_>>(), ["3:17", "sources.shop.kind:"]);
 }
+
+#[test]
+fn what_a_local_source_has_no_use_for_is_refused() {
+    let text = "\
+config_version: 1
+sources:
+  shop:
+    include: =item.a
+    event: { stream_id: s, type: t, sequence: { from: n, gaps: allow }, payload: { from: p, encoding: gzip } }
+";
+    let paths: Vec<_> = crate::unavailable(&read(text)).into_iter().map(|one| one.path).collect();
+    let event = "sources.shop.event";
+    assert_eq!(
+        paths,
+        ["sources.shop.include", &format!("{event}.sequence.gaps"), &format!("{event}.payload.encoding")]
+    );
+}
