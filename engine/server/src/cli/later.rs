@@ -1,0 +1,92 @@
+//! What the command line of later versions has: known by name, so that it is refused by name.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Commands, by the words that lead to them.
+const COMMANDS: [&[&str]; 11] = [
+    &["relay"],
+    &["top"],
+    &["tap"],
+    &["healthcheck"],
+    &["parked"],
+    &["leases"],
+    &["documents", "history"],
+    &["projections", "replay"],
+    &["projections", "diff"],
+    &["projections", "promote"],
+    &["projections", "rollback"],
+];
+
+/// Flags, each with the command that will have it.
+const FLAGS: [(&str, &str); 1] = [("validate", "online")];
+
+/// Makes the parser know them, without showing them.
+pub fn add_to(mut command: Command) -> Command {
+    for words in COMMANDS {
+        command = add_command(command, words);
+    }
+    for (parent, flag) in FLAGS {
+        let flag = Arg::new(flag).long(flag).action(ArgAction::SetTrue).hide(true);
+        command = command.mut_subcommand(parent, |parent| parent.arg(flag));
+    }
+    command
+}
+
+fn add_command(parent: Command, words: &[&'static str]) -> Command {
+    match words {
+        [] => parent,
+        [name] => {
+            let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+            parent.subcommand(Command::new(*name).hide(true).disable_help_flag(true).arg(rest))
+        }
+        [name, rest @ ..] => parent.mut_subcommand(*name, |parent| add_command(parent, rest)),
+    }
+}
+
+/// The command or flag of a later version that was asked for, as the user wrote it.
+pub fn asked_for(matches: &ArgMatches) -> Option<String> {
+    let words = words_of(matches);
+    if COMMANDS.iter().any(|later| *later == words) {
+        return Some(words.join(" "));
+    }
+    let (name, arguments) = matches.subcommand()?;
+    let mut flags = FLAGS.iter().filter(|(parent, flag)| *parent == name && arguments.get_flag(flag));
+    flags.next().map(|(parent, flag)| format!("{parent} --{flag}"))
+}
+
+fn words_of(matches: &ArgMatches) -> Vec<&str> {
+    let (mut words, mut matches) = (Vec::new(), matches);
+    while let Some((name, inner)) = matches.subcommand() {
+        words.push(name);
+        matches = inner;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+
+    fn asked(line: &str) -> Option<String> {
+        let words = std::iter::once("foldstream").chain(line.split(' '));
+        asked_for(&Cli::full_command().try_get_matches_from(words).unwrap())
+    }
+
+    #[test]
+    fn what_comes_later_is_recognised_whatever_follows_it() {
+        for line in
+            ["relay", "parked list orders --reason x", "projections replay orders --dry-run", "top -h"]
+        {
+            assert!(asked(line).is_some(), "{line}");
+        }
+        assert_eq!(asked("validate --online").unwrap(), "validate --online");
+        assert_eq!(asked("projections promote x").unwrap(), "projections promote");
+    }
+
+    #[test]
+    fn what_is_here_is_not_taken_for_later() {
+        assert_eq!(asked("validate"), None);
+        assert_eq!(asked("projections list"), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Commands about the line as a whole: build it, test it, run it, look at it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// A folder inside the repository, or a bare repository
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub git: PathBuf,
+    /// The last commit to take, instead of HEAD
+    #[arg(long, value_name = "COMMIT")]
+    pub until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// A sample of your events: one JSON object a line; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Where to write the configuration, instead of the file of `--config`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Settle a guess: a part of an event and the field that holds it, as in `stream_id=order.id`
+    #[arg(long = "map", value_name = "PART=FIELD")]
+    pub map: Vec<super::MapPart>,
+}
+
+#[derive(Debug, Args)]
+pub struct Validate {}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Only tests whose name contains one of these
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Write a test from the stored events of this stream, and what they come to now
+    #[arg(long, value_name = "STREAM", conflicts_with = "names")]
+    pub record: Option<String>,
+    /// Append the recorded test to the configuration file, instead of printing it
+    #[arg(long, requires = "record")]
+    pub write: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Stop when every projection is level with the end of its source
+    #[arg(long)]
+    pub until_caught_up: bool,
+    /// Rebuild embedded read models whose definition was changed, instead of refusing
+    #[arg(long)]
+    pub dev: bool,
+    /// Serve /metrics, /livez and /readyz here
+    #[arg(long, value_name = "ADDRESS", env = "FOLDSTREAM_LISTEN", hide_env = true)]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only the last so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}

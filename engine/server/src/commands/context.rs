@@ -1,0 +1,153 @@
+use std::{fs, io, sync::Arc};
+
+use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
+use foldstream_local::{LocalStore, OpenOptions};
+use foldstream_model::{
+    Clock, Ids, ProjectionId,
+    ports::{CheckpointStore, Table},
+};
+
+use crate::{
+    cli::{ByProjection, Global},
+    clock::{SystemClock, UniqueIds},
+    exit::{Failure, Outcome},
+    output::{Output, plural},
+};
+
+/// The partition of the rows of what is registered.
+const CONTROLS: &str = "projections";
+/// More versions of projections than any store holds.
+const MAX_PROJECTIONS: usize = 10_000;
+
+/// What every command has at hand.
+pub struct Context {
+    pub global: Global,
+    pub output: Output,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+impl Context {
+    pub fn new(global: Global) -> Self {
+        let output = Output::new(global.output);
+        Self { global, output, clock: Arc::new(SystemClock), ids: Arc::new(UniqueIds) }
+    }
+
+    /// The store of `--data`, to look into it.
+    pub fn store_to_read(&self) -> Outcome<LocalStore> {
+        self.open(OpenOptions { create: false, read_only: true })
+    }
+
+    /// The store of `--data`, to change what is in it.
+    pub fn store_to_change(&self) -> Outcome<LocalStore> {
+        self.open(OpenOptions::default())
+    }
+
+    /// The store of `--data`, made if it is not there.
+    pub fn store_or_new(&self) -> Outcome<LocalStore> {
+        self.open(OpenOptions { create: true, read_only: false })
+    }
+
+    fn open(&self, options: OpenOptions) -> Outcome<LocalStore> {
+        let opened = LocalStore::open(&self.global.data, self.clock.clone(), self.ids.clone(), options);
+        opened.map_err(|error| Failure::unusable(error.to_string()))
+    }
+
+    /// The configuration, if it has no mistake in it.
+    pub fn config(&self) -> Outcome<Config> {
+        match self.read_config()? {
+            Ok(config) => Ok(config),
+            Err(mistakes) => Err(mistaken(&mistakes)),
+        }
+    }
+
+    /// The configuration, for commands that can do without; none when there is no file or it has mistakes.
+    pub fn config_if_any(&self) -> Option<Config> {
+        if !self.global.config.exists() {
+            return None;
+        }
+        let config = self.read_config().ok()?.ok();
+        if config.is_none() {
+            tracing::warn!(file = %self.global.config.display(), "the configuration has mistakes and is left aside; `foldstream validate` shows them");
+        }
+        config
+    }
+
+    /// The configuration, or everything that is wrong with it. A failure: the file cannot be read at all.
+    pub fn read_config(&self) -> Outcome<Result<Config, Vec<Diagnostic>>> {
+        let path = &self.global.config;
+        let text = fs::read(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Failure::invalid(format!(
+                "there is no {}: name the file with --config, or write one with `foldstream init --from FILE`",
+                path.display()
+            )),
+            _ => Failure::file(path, &error),
+        })?;
+        let name = path.display().to_string();
+        match String::from_utf8(text) {
+            Ok(text) => Ok(Config::read(&name, &text, &|name| std::env::var(name).ok())),
+            Err(error) => {
+                let readable = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let line = readable.lines().take_while(|line| !line.contains('\u{fffd}')).count() + 1;
+                let place = foldstream_config::Place::new(u32::try_from(line).unwrap_or(u32::MAX), 1);
+                Ok(Err(vec![SourceFile::new(&name, &readable).error(place, "", "the file is not UTF-8")]))
+            }
+        }
+    }
+
+    /// The read model that is meant by a projection's name: the version asked for, else the configured one, else the
+    /// highest in the store.
+    pub async fn projection(&self, wanted: &ByProjection, store: &LocalStore) -> Outcome<ProjectionId> {
+        let stored = stored_projections(store).await?;
+        let config = self.config_if_any();
+        let configured = config.iter().flat_map(|config| &config.projections);
+        let configured: Vec<_> =
+            configured.map(|(name, projection)| ProjectionId::new(name, projection.version.value)).collect();
+        let mut candidates = configured.iter().chain(stored.iter().rev());
+        match candidates.find(|projection| wanted.includes(projection)) {
+            Some(projection) => Ok(projection.clone()),
+            None => Err(unknown(wanted, configured.iter().chain(&stored))),
+        }
+    }
+}
+
+/// Everything that is wrong with a file, as the reason why a command cannot go on.
+pub fn mistaken(mistakes: &[Diagnostic]) -> Failure {
+    let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    let count = plural(mistakes.len() as u64, "mistake");
+    Failure::invalid(format!("{count} in the configuration\n\n{}", shown.join("\n\n")))
+}
+
+/// Who does what is audited, as far as the environment tells.
+pub fn who() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    user.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The projections that the store knows, by name, then version.
+pub async fn stored_projections(store: &LocalStore) -> Outcome<Vec<ProjectionId>> {
+    let rows = store.checkpoints().list(Table::Controls, CONTROLS, None, MAX_PROJECTIONS).await?;
+    let mut projections: Vec<_> = rows.iter().filter_map(|row| projection_of(&row.key.sort)).collect();
+    projections.sort();
+    Ok(projections)
+}
+
+/// Reads what [`ProjectionId::row_name`] wrote.
+fn projection_of(row_name: &str) -> Option<ProjectionId> {
+    let (name, version) = row_name.rsplit_once('@')?;
+    Some(ProjectionId::new(name, version.parse().ok()?))
+}
+
+fn unknown<'a>(wanted: &ByProjection, known: impl Iterator<Item = &'a ProjectionId>) -> Failure {
+    let mut names: Vec<_> = known.map(ProjectionId::row_name).collect();
+    names.sort();
+    names.dedup();
+    let written = wanted.to_string();
+    let bare = names.iter().map(|name| name.split('@').next().unwrap_or(name));
+    let hint = match nearest(&written, bare.chain(names.iter().map(String::as_str))) {
+        Some(name) => format!("did you mean {name}?"),
+        None if names.is_empty() => "there are none yet: `foldstream run` makes them".to_owned(),
+        None => format!("there are {}", names.join(", ")),
+    };
+    Failure::failed(format!("there is no projection {written}; {hint}"))
+}

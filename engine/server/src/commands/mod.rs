@@ -1,0 +1,33 @@
+//! What the commands do: a file for each.
+
+mod completions;
+mod context;
+mod documents;
+mod events;
+mod init;
+mod run;
+mod schema;
+mod test;
+mod validate;
+
+pub use context::{Context, mistaken, who};
+
+use crate::{
+    cli::{Command, ConfigCommand},
+    exit::{Failure, Outcome},
+};
+
+/// Does what was asked for.
+pub async fn execute(command: Command, context: &mut Context) -> Outcome {
+    match command {
+        Command::Events(command) => events::execute(command, context).await,
+        Command::Documents(command) => documents::execute(command, context).await,
+        Command::Init(arguments) => init::execute(arguments, context),
+        Command::Test(arguments) => test::execute(arguments, context).await,
+        Command::Run(arguments) => run::execute(arguments, context).await,
+        Command::Validate(_) => validate::execute(context),
+        Command::Config(ConfigCommand::Schema) => schema::execute(context),
+        Command::Completions { shell } => completions::execute(shell, context),
+        _ => Err(Failure::invalid("this command is on its way")),
+    }
+}

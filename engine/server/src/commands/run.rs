@@ -1,0 +1,140 @@
+use foldstream_local::WorkerLock;
+use foldstream_runtime::{
+    control::{Actor, Controls},
+    rows::Rows,
+    tasks::Tasks,
+    worker::Outcome as Ended,
+};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::Run,
+    commands::{Context, mistaken, who},
+    compose::{self, Changed, Line},
+    exit::{Exit, Failure, Outcome},
+    output::{plural, printable},
+    running::{Running, Service, stop_on_signals},
+};
+
+pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
+    let config = context.config()?;
+    let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
+    let store = context.store_or_new()?;
+    let lock = WorkerLock::acquire(&context.global.data, context.clock.now());
+    let _lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
+    let line =
+        compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone()).await?;
+    settle_definitions(&line, arguments.dev, context).await?;
+    let service = match arguments.listen {
+        Some(address) => Some(Service::bind(address).await?),
+        None => None,
+    };
+    if let Some(service) = &service {
+        tracing::info!(address = %service.address()?, "serving /metrics, /livez and /readyz");
+    }
+    let stop = CancellationToken::new();
+    let mut signals = Tasks::new();
+    stop_on_signals(stop.clone(), &mut signals)?;
+    let (_complete, complete) = watch::channel(true);
+    let until_complete = arguments.until_caught_up.then_some(complete);
+    tracing::info!(data = %context.global.data.display(), projections = config.projections.len(), "running");
+    let ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
+    match arguments.until_caught_up {
+        true => report(&ended, context),
+        false => {
+            tracing::info!("stopped; everything that was read is settled");
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Refuses definitions that were changed under the same version; with `--dev` drops what they made, to make it anew.
+async fn settle_definitions(line: &Line, dev: bool, context: &Context) -> Outcome<()> {
+    let rows = Rows::new(line.assembly.services.checkpoints.clone());
+    let changed = compose::changed(&line.assembly.projections, &rows).await?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    if !dev {
+        return Err(refused(&changed));
+    }
+    let controls = Controls::new(rows);
+    for changed in &changed {
+        let specs = &line.assembly.projections;
+        let Some(spec) = specs.iter().find(|spec| spec.id == changed.projection) else { continue };
+        let reason = Some(format!("run --dev: {}", changed.differences.join("; ")));
+        let actor = Actor { who: who(), reason, at: context.clock.now() };
+        controls.delete(&changed.projection, &*spec.documents, &actor).await?;
+        tracing::warn!(projection = %changed.projection, "its definition was changed: its documents are made anew");
+    }
+    Ok(())
+}
+
+fn refused(changed: &[Changed]) -> Failure {
+    let mut message =
+        "definitions were changed under the same version; their documents would differ from a replay\n"
+            .to_owned();
+    for changed in changed {
+        message.push_str(&format!("\n  {}\n", changed.projection));
+        for difference in &changed.differences {
+            message.push_str(&format!("    {difference}\n"));
+        }
+    }
+    message.push_str(
+        "\nRaise `version:`, and a new read model is built beside the old one; or, while developing,\nrun with --dev, which drops \
+         these read models and makes them anew.",
+    );
+    Failure::invalid(message)
+}
+
+/// How `--until-caught-up` ended.
+fn report(ended: &Ended, context: &mut Context) -> Outcome {
+    let clean = ended.stops.is_empty() && ended.gaps.is_empty();
+    let output = &mut context.output;
+    if output.is_json() {
+        let stops: Vec<_> = ended
+            .stops
+            .iter()
+            .map(|stopped| {
+                json!({
+                    "projection": stopped.projection.row_name(),
+                    "shard": stopped.shard,
+                    "position": stopped.stop.place.position,
+                    "reason": stopped.stop.reason,
+                })
+            })
+            .collect();
+        output.object(&json!({
+            "caught_up": ended.caught_up,
+            "stopped": stops,
+            "gaps": ended.gaps,
+            "paused": ended.paused.iter().map(|paused| paused.row_name()).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let said = match (ended.caught_up, clean) {
+            (true, true) => "caught up",
+            (true, false) => "caught up, except for",
+            (false, true) => "stopped before everything was caught up",
+            (false, false) => "stopped before everything was caught up; besides",
+        };
+        output.line(said)?;
+        for stopped in &ended.stops {
+            let (place, reason) = (&stopped.stop.place.position, printable(&stopped.stop.reason));
+            output.line(format!(
+                "  {}, stopped in {} at {place}:\n    {reason}",
+                stopped.projection, stopped.shard
+            ))?;
+        }
+        for (shard, gaps) in &ended.gaps {
+            let streams = plural(*gaps as u64, "stream");
+            output.line(format!("  {streams} in {shard} that wait for a missing event"))?;
+        }
+        for paused in &ended.paused {
+            output
+                .line(format!("  {paused}, paused; `foldstream projections resume {}`", paused.row_name()))?;
+        }
+    }
+    Ok(if clean { Exit::Done } else { Exit::Stopped })
+}

@@ -1,0 +1,167 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldstream_config::{
+    Config,
+    settings::{self, Limits, Name, Projection, Projector as Declared, SourceKind},
+};
+use foldstream_declarative::{Compiled, Definition};
+use foldstream_local::{LocalLog, LocalStore, LogOptions};
+use foldstream_model::{
+    Clock, Error, Event, EventType, Ids, Ordering, ProjectionId, Record, Result, Sequence, SourceName,
+    ports::{Decoder, Projector, Reducer, Upcaster},
+};
+use foldstream_runtime::{
+    assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
+    order::Gaps,
+    settings::Settings,
+    worker::Assembly,
+};
+
+use crate::natives;
+
+/// What a worker runs, and the embedded logs that must be filled for it.
+pub struct Line {
+    pub assembly: Assembly,
+    /// By the names of the embedded streams.
+    pub logs: BTreeMap<String, LocalLog>,
+}
+
+/// Puts a worker together over an embedded store; makes the streams that are not there yet.
+pub async fn assemble(
+    config: &Config,
+    compiled: &Compiled,
+    store: &LocalStore,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+) -> Result<Line> {
+    let mut logs = BTreeMap::new();
+    let mut sources = Vec::new();
+    for (name, source) in &config.sources {
+        let SourceKind::Local { stream, shards, retention } = &source.kind.value else {
+            return Err(Error::invalid(format!("source={name}: its kind is not available in this version")));
+        };
+        let options = LogOptions { shards: *shards, retention: *retention, recorded_in_order: true };
+        let log = store.log(stream, options).await?;
+        sources.push(source_spec(name, source, compiled, store, &log));
+        logs.insert(stream.clone(), log);
+    }
+    let projections = config.projections.iter();
+    let projections =
+        projections.map(|(name, projection)| projection_spec(config, compiled, store, name, projection));
+    let assembly = Assembly {
+        services: Services { checkpoints: store.checkpoints(), clock, ids },
+        sources,
+        projections: projections.collect::<Result<_>>()?,
+        settings: settings(&config.limits),
+        process: std::process::id(),
+    };
+    Ok(Line { assembly, logs })
+}
+
+fn source_spec(
+    name: &Name,
+    source: &settings::Source,
+    compiled: &Compiled,
+    store: &LocalStore,
+    log: &LocalLog,
+) -> SourceSpec {
+    let upcasters = compiled.upcasters.get(name).into_iter().flatten();
+    let types = source.types.as_ref();
+    let sequence = source.event.sequence.as_ref();
+    SourceSpec {
+        name: SourceName::new(name.as_str()),
+        source: log.source(),
+        decoder: Arc::new(Envelopes),
+        upcasters: upcasters.map(|upcaster| Arc::clone(upcaster) as Arc<dyn Upcaster>).collect(),
+        events: Some(store.events()),
+        first: Sequence(sequence.map_or(1, |sequence| sequence.first)),
+        gaps: match sequence.map(|sequence| sequence.gaps) {
+            Some(settings::Gaps::Allow) => Gaps::Allow,
+            Some(settings::Gaps::Refuse) | None => Gaps::Refuse,
+        },
+        start: match source.start.value {
+            settings::Start::TrimHorizon => Start::TrimHorizon,
+            settings::Start::Latest => Start::Latest,
+            settings::Start::AtTimestamp(timestamp) => Start::AtTimestamp(timestamp),
+        },
+        types: types.map(|types| types.iter().map(|known| EventType::new(known.value.as_str())).collect()),
+    }
+}
+
+/// The records of an embedded stream are envelopes: a source's mapping is for what is imported.
+struct Envelopes;
+
+impl Decoder for Envelopes {
+    fn decode(&self, record: &Record) -> Result<Option<Event>> {
+        Event::from_envelope(&record.data).map(Some)
+    }
+}
+
+fn projection_spec(
+    config: &Config,
+    compiled: &Compiled,
+    store: &LocalStore,
+    name: &Name,
+    projection: &Projection,
+) -> Result<ProjectionSpec> {
+    let (projector, code_id) = projector(compiled, name, projection)?;
+    let definition = Definition::of(config, projection, code_id);
+    let reducer =
+        projection.reducer.as_ref().and_then(|reducer| compiled.reducers.get_key_value(&reducer.value));
+    Ok(ProjectionSpec {
+        id: ProjectionId::new(name, projection.version.value),
+        source: SourceName::new(projection.source.value.as_str()),
+        ordering: match projection.ordering.value {
+            settings::Ordering::PerStream => Ordering::PerStream,
+            settings::Ordering::Commutative => Ordering::Commutative,
+            settings::Ordering::Global => Ordering::Global,
+        },
+        projector,
+        reducer: reducer.map(|(name, reducer)| NamedReducer {
+            name: name.as_str().into(),
+            reducer: Arc::clone(reducer) as Arc<dyn Reducer>,
+        }),
+        documents: store.documents(),
+        fingerprint: definition.fingerprint(),
+        definition: definition.to_text(),
+        allowed_lateness: projection.allowed_lateness,
+    })
+}
+
+/// The code of a projection, and what stands for it in its definition where it is not declared.
+fn projector(
+    compiled: &Compiled,
+    name: &Name,
+    projection: &Projection,
+) -> Result<(Arc<dyn Projector>, Option<&'static str>)> {
+    let unavailable =
+        || Error::invalid(format!("projection={name}: its projector is not available in this version"));
+    match &projection.projector {
+        Declared::Declared(_) => match compiled.projectors.get(name) {
+            Some(projector) => Ok((Arc::clone(projector) as Arc<dyn Projector>, None)),
+            None => Err(unavailable()),
+        },
+        Declared::Native { name: native, .. } => match natives::find(&native.value) {
+            Some(native) => Ok((native.projector, Some(native.code_id))),
+            None => Err(unavailable()),
+        },
+        Declared::Wasm(_) => Err(unavailable()),
+    }
+}
+
+fn settings(limits: &Limits) -> Settings {
+    let bytes = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Settings {
+        lanes: limits.lanes as usize,
+        batch_records: limits.batch_records as usize,
+        bytes_in_flight: bytes(limits.bytes_in_flight),
+        read_ahead_bytes: bytes(limits.read_ahead_bytes),
+        early_bytes: bytes(limits.early_bytes),
+        flush_interval: limits.flush_interval,
+        flush_documents: limits.flush_documents as usize,
+        cache_bytes: bytes(limits.cache_bytes),
+        checkpoint_interval: limits.checkpoint_interval,
+        poll_interval: limits.poll_interval,
+        ..Settings::default()
+    }
+}

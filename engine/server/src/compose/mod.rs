@@ -1,0 +1,9 @@
+//! From a configuration to the parts that the runtime is put together from: the only place that knows both.
+
+mod check;
+mod assemble;
+mod definitions;
+
+pub use assemble::{Line, assemble};
+pub use check::{check, checked};
+pub use definitions::{Changed, changed};

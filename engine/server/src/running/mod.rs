@@ -1,0 +1,64 @@
+//! A line at work: the embedded logs are filled, the worker runs, and both end in order.
+
+mod relay;
+mod service;
+mod signals;
+
+use foldstream_local::LocalStore;
+use foldstream_model::Result;
+use foldstream_runtime::{
+    tasks::Tasks,
+    worker::{Outcome, Until, Worker},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use service::Service;
+pub use signals::stop_on_signals;
+
+use crate::compose::Line;
+use relay::Relays;
+
+/// What a line needs beside its parts.
+pub struct Running<'a> {
+    pub store: &'a LocalStore,
+    /// Return as soon as everything is level with the event store, once this says that the event store is complete;
+    /// none: never.
+    pub until_complete: Option<watch::Receiver<bool>>,
+    /// Drains, saves and returns when it is cancelled.
+    pub stop: CancellationToken,
+    pub service: Option<Service>,
+}
+
+impl Running<'_> {
+    /// Runs until it is stopped or caught up, or something fails.
+    pub async fn run(self, line: Line) -> Result<Outcome> {
+        let mut tasks = Tasks::new();
+        let relayed =
+            Relays { store: self.store, complete: self.until_complete.clone() }.start(&line.logs, &mut tasks);
+        let until = match self.until_complete {
+            Some(_) => Until::CaughtUp(relayed),
+            None => Until::Stopped,
+        };
+        let worker = Worker::new(line.assembly);
+        if let Some(service) = self.service {
+            service.start(worker.ready(), self.stop.clone(), &mut tasks);
+        }
+        let failed = CancellationToken::new();
+        let stopped = CancellationToken::new();
+        let mut work = std::pin::pin!(worker.run(until, stopped.clone()));
+        let mut failure = None;
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => return failure.map_or(outcome, Err),
+                () = self.stop.cancelled(), if !stopped.is_cancelled() => stopped.cancel(),
+                Some((name, Err(error))) = tasks.next(), if !failed.is_cancelled() && !tasks.is_empty() => {
+                    failure = Some(error.context(name));
+                    failed.cancel();
+                    stopped.cancel();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{Router, http::StatusCode, routing::get};
+use foldstream_model::{Error, Result};
+use foldstream_runtime::tasks::Tasks;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+/// Upper bounds of the buckets of durations, in seconds.
+const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What is served over HTTP: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever watches the process.
+pub struct Service {
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+}
+
+impl Service {
+    /// Listens from now on, and records metrics from now on. `Invalid`: the address cannot be listened on.
+    pub async fn bind(address: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Error::invalid(format!(
+                "cannot listen: address={address} reason={error}; choose another with --listen"
+            ))
+        })?;
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+        let metrics = builder
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(|error| Error::internal(format!("metrics cannot be recorded: {error}")))?;
+        Ok(Self { listener, metrics })
+    }
+
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// Ready is who reads its shards and was not told to stop.
+    pub(super) fn start(self, ready: watch::Receiver<bool>, stop: CancellationToken, tasks: &mut Tasks) {
+        let (rendered, kept) = (self.metrics.clone(), self.metrics);
+        let is_ready = move || async move {
+            match *ready.borrow() && !stop.is_cancelled() {
+                true => (StatusCode::OK, "ready\n"),
+                false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            }
+        };
+        let router = Router::new()
+            .route("/metrics", get(move || async move { rendered.render() }))
+            .route("/livez", get(|| async { "alive\n" }))
+            .route("/readyz", get(is_ready));
+        tasks.start("http", async move {
+            axum::serve(self.listener, router)
+                .await
+                .map_err(|error| Error::internal(format!("http: {error}")))
+        });
+        tasks.start("upkeep of metrics", async move {
+            let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
+            loop {
+                interval.tick().await;
+                kept.run_upkeep();
+            }
+        });
+    }
+}

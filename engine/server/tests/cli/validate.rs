@@ -1,0 +1,63 @@
+use super::Folder;
+
+const VALID: &str = "config_version: 1
+sources:
+  shop: { kind: local }
+projections:
+  totals:
+    version: 1
+    source: shop
+    ordering: commutative
+    handlers:
+      - { event: Placed, key: all, add: { placed: 1 } }
+";
+
+#[test]
+fn a_file_without_mistakes_is_said_to_be_valid() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", VALID);
+    assert_eq!(folder.run(&["validate"]).ok(), "foldstream.yaml: valid: 1 source, 1 projection, 0 tests\n");
+}
+
+#[test]
+fn every_mistake_is_shown_with_its_line_and_what_to_do() {
+    let folder = Folder::new();
+    let text = VALID
+        .replace("commutative", "comutative")
+        .replace("version: 1\n    source", "versoin: 1\n    source");
+    folder.write("other.yaml", text);
+    let ran = folder.run(&["validate", "-c", "other.yaml"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for said in ["other.yaml:8:", "did you mean `commutative`?", "other.yaml:6:", "version", "^"] {
+        assert!(ran.out.contains(said), "{said}: {}", ran.out);
+    }
+    let objects = folder.run(&["validate", "-c", "other.yaml", "-o", "json"]).out;
+    for line in objects.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(object["line"].is_u64() && object["message"].is_string(), "{line}");
+    }
+    assert!(objects.lines().count() >= 2, "{objects}");
+}
+
+#[test]
+fn what_this_version_has_not_is_said_so() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", VALID.replace("{ kind: local }", "{ kind: kinesis, stream: s }"));
+    let ran = folder.run(&["validate"]);
+    assert!(ran.code == 2 && ran.out.contains("not available in this version"), "{ran:?}");
+}
+
+#[test]
+fn a_native_projector_that_is_not_there_gets_the_nearest_name() {
+    let folder = Folder::new();
+    let handlers = "    handlers:\n      - { event: Placed, key: all, add: { placed: 1 } }\n";
+    folder.write("foldstream.yaml", VALID.replace(handlers, "    projector: { native: chrun }\n"));
+    let ran = folder.run(&["validate"]);
+    assert!(ran.code == 2 && ran.out.contains("did you mean `churn`?"), "{ran:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_answered_with_how_to_get_one() {
+    let error = Folder::new().run(&["validate"]).fails(2);
+    assert!(error.contains("foldstream init"), "{error}");
+}
