@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use foldstream_model::{Error, Result, Timestamp};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::errors::Failure;
 
@@ -126,6 +126,13 @@ fn write_schema(transaction: &Transaction<'_>, new: &NewFile) -> Result<(), Fail
 /// A write-ahead log, so that readers never wait; synced at every commit, to the medium also where that takes more than
 /// a sync (macOS).
 fn keep_durable(connection: &Connection) -> Result<(), Failure> {
+    // SQLite opens a file that is protected against writing all the same, to read it.
+    if connection.is_readonly("main")? {
+        return Err(Failure::Sqlite(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_READONLY),
+            None,
+        )));
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if mode != "wal" {
         return Err(Failure::Refused(Error::invalid(format!(

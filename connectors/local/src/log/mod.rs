@@ -19,7 +19,9 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use foldstream_model::{Clock, Error, HashKeyRange, Incarnation, Position, Result, ShardId, Timestamp};
+use foldstream_model::{
+    Clock, Error, HashKeyRange, Incarnation, Position, Result, ShardId, Timestamp, ports::Offset,
+};
 
 use crate::database::Database;
 pub(crate) use create::LogRow;
@@ -53,6 +55,8 @@ pub struct NewRecord {
 pub struct LogDescription {
     pub incarnation: Incarnation,
     pub retention: Option<Duration>,
+    /// The newest event of the event store that the relay has moved here.
+    pub relayed: Offset,
     /// The relay may state a low watermark.
     pub recorded_in_order: bool,
     /// All shards that the log still knows, in the order in which they were made.

@@ -116,6 +116,89 @@ async fn a_store_opened_to_be_read_only_reads_and_refuses_to_write() {
     assert_eq!(reading.events().last_offset().await.unwrap().0, 2, "it sees what others write later");
 }
 
+/// As the disk would be full when the file may not grow any more.
+async fn limit_pages(store: &LocalStore, pages: i64) {
+    let limit = move |transaction: &rusqlite::Connection| {
+        transaction.query_row(&format!("PRAGMA max_page_count = {pages}"), (), |row| row.get::<_, i64>(0))?;
+        Ok(())
+    };
+    store.database.write(limit).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_space() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    limit_pages(store, 1).await;
+    let mut taken = 0;
+    let error = loop {
+        match append(store, "a", taken).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert!(error.message().contains("the disk is full") && error.message().contains(FILE_NAME), "{error}");
+    assert!(append(store, "a", taken).await.is_err(), "it stays full");
+    limit_pages(store, i64::from(u32::MAX) - 1).await;
+    append(store, "a", taken).await.unwrap();
+    let last = store.events().last_sequences(&[StreamId::new("a")]).await.unwrap();
+    assert_eq!(last, [Some(Sequence(taken + 1))]);
+}
+
+#[tokio::test]
+async fn work_that_fails_does_not_undo_the_work_committed_with_it() {
+    let fixture = Fixture::new();
+    let database = &fixture.store.database;
+    let fails = || {
+        database.write(|transaction| {
+            transaction.execute("INSERT INTO read_models (name, version, view) VALUES ('x', 1, 'x')", ())?;
+            transaction.execute("INSERT INTO no_such_table VALUES (1)", ())?;
+            Ok(())
+        })
+    };
+    let (first, a, second, b) =
+        tokio::join!(fails(), append(&fixture.store, "a", 1), fails(), append(&fixture.store, "b", 1));
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Internal);
+    a.unwrap();
+    b.unwrap();
+    assert_eq!(fixture.store.events().last_offset().await.unwrap().0, 2);
+    let count = |name| format!("SELECT count(*) FROM {name}");
+    let models: i64 = fixture.tool().query_row(&count("read_models"), (), |row| row.get(0)).unwrap();
+    assert_eq!(models, 0, "nothing of what failed remains");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_or_file_that_cannot_be_written_is_refused_with_the_way_out() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let Fixture { store, folder, .. } = Fixture::new();
+    append(&store, "a", 1).await.unwrap();
+    drop(store);
+    let file = folder.path().join(FILE_NAME);
+    let protect = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    protect(&file, 0o444);
+    let probe = folder.path().join("probe");
+    protect(folder.path(), 0o555);
+    if fs::write(&probe, "").is_ok() {
+        eprintln!("not checked: the superuser may write everywhere");
+        return;
+    }
+    for options in [CREATE, OpenOptions::default()] {
+        let message = refusal(folder.path(), options);
+        assert!(message.contains("cannot be opened or written") && message.contains("--data"), "{message}");
+    }
+    protect(folder.path(), 0o755);
+    let message = refusal(folder.path(), OpenOptions::default());
+    assert!(message.contains("cannot be opened or written"), "{message}");
+    assert_eq!(open(folder.path(), READ_ONLY).unwrap().events().last_offset().await.unwrap().0, 1);
+    let empty = tempfile::tempdir().unwrap();
+    protect(empty.path(), 0o555);
+    let message = refusal(empty.path(), CREATE);
+    assert!(message.contains("cannot be opened or written"), "{message}");
+}
+
 #[test]
 fn many_may_make_the_same_database_at_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@
 
 pub mod source;
 pub mod event_store;
+pub mod projector;
 pub mod document_store;
 pub mod checkpoint_store;
 

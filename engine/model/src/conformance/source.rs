@@ -158,6 +158,15 @@ async fn records_of_one_key_share_a_shard(fixture: &dyn SourceFixture) {
         put.entry(shard).or_default().push(data);
     }
     assert!(put.len() > 1, "keys are spread over the shards");
+    for (key, home) in &homes {
+        let ranges =
+            shards(stream.source()).await.into_iter().filter_map(|shard| Some((shard.id, shard.range?)));
+        let falls_into = ranges.filter(|(_, range)| range.contains(stream.source().hash_key(key)));
+        assert!(
+            falls_into.map(|(shard, _)| shard).all(|shard| shard == *home),
+            "the hash key says which one"
+        );
+    }
     for (shard, data) in &put {
         assert_eq!(found(stream.source(), shard, From::TrimHorizon).await, *data);
     }
