@@ -1,6 +1,7 @@
 //! JSON to values and values to JSON.
 
 mod mask;
+mod masked;
 mod parse;
 mod serde;
 mod write;

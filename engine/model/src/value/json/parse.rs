@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiter::{Jiter, JiterError, Peek};
 
-use super::FieldMask;
+use super::{FieldMask, masked};
 use crate::value::{Decimal, Map, Value};
 
 /// How deep lists and objects may be nested: deeper values would exhaust the stack where they are walked.
@@ -33,24 +33,30 @@ impl Value {
     /// Reads the part of one JSON value that the mask keeps: what [`FieldMask::pruned`] would leave of the whole.
     /// What is skipped is checked for its syntax alone.
     pub fn parse_masked(json: &[u8], mask: &FieldMask) -> Result<Value, ParseError> {
-        if let Err(error) = std::str::from_utf8(json) {
-            return Err(error_at(json, error.valid_up_to(), "text that is not UTF-8"));
+        match std::str::from_utf8(json) {
+            Ok(text) => masked::parse(text, text, mask, 0),
+            Err(error) => Err(ParseError::at_index(json, error.valid_up_to(), "text that is not UTF-8")),
         }
-        let mut parser = Parser { json, input: Jiter::new(json) };
-        let peek = parser.input.peek().map_err(|error| parser.syntax(&error))?;
-        let value = parser.value(peek, mask, 0)?;
-        parser.input.finish().map_err(|error| parser.syntax(&error))?;
-        Ok(value)
     }
 }
 
+/// Parses the whole of `text`, a slice of `json`; `depth` lists and objects are around it.
+pub(super) fn parse_slice(json: &str, text: &str, depth: usize) -> Result<Value, ParseError> {
+    let mut parser = Parser { json, text, input: Jiter::new(text.as_bytes()) };
+    let peek = parser.input.peek().map_err(|error| parser.syntax(&error))?;
+    let value = parser.value(peek, depth)?;
+    parser.input.finish().map_err(|error| parser.syntax(&error))?;
+    Ok(value)
+}
+
 struct Parser<'j> {
-    json: &'j [u8],
+    json: &'j str,
+    text: &'j str,
     input: Jiter<'j>,
 }
 
 impl Parser<'_> {
-    fn value(&mut self, peek: Peek, mask: &FieldMask, depth: usize) -> Result<Value, ParseError> {
+    fn value(&mut self, peek: Peek, depth: usize) -> Result<Value, ParseError> {
         match peek {
             Peek::Null => self.input.known_null().map(|()| Value::Null).map_err(|error| self.syntax(&error)),
             Peek::True | Peek::False => {
@@ -61,8 +67,7 @@ impl Parser<'_> {
                 text.map(Value::Text).map_err(|error| self.syntax(&error))
             }
             Peek::Array => self.list(depth),
-            Peek::Object if mask.is_all() => self.object(depth),
-            Peek::Object => self.masked_object(mask, depth),
+            Peek::Object => self.object(depth),
             _ => self.number(peek),
         }
     }
@@ -81,7 +86,7 @@ impl Parser<'_> {
         let mut items = Vec::new();
         let mut next = self.input.known_array().map_err(|error| self.syntax(&error))?;
         while let Some(peek) = next {
-            items.push(self.value(peek, &FieldMask::ALL, depth + 1)?);
+            items.push(self.value(peek, depth + 1)?);
             next = self.input.array_step().map_err(|error| self.syntax(&error))?;
         }
         Ok(Value::List(Arc::new(items)))
@@ -92,39 +97,14 @@ impl Parser<'_> {
         let mut map = Map::new();
         let mut name = self.input.known_object().map(|name| name.map(Arc::<str>::from));
         while let Some(field) = name.map_err(|error| self.syntax(&error))? {
-            self.field(&mut map, &field, &FieldMask::ALL, depth)?;
+            let peek = self.input.peek().map_err(|error| self.syntax(&error))?;
+            let value = self.value(peek, depth + 1)?;
+            if map.insert(Arc::clone(&field), value).is_some() {
+                return Err(self.here(&format!("the name {field:?} twice in one object")));
+            }
             name = self.input.next_key().map(|name| name.map(Arc::from));
         }
         Ok(Value::Map(Arc::new(map)))
-    }
-
-    fn masked_object(&mut self, mask: &FieldMask, depth: usize) -> Result<Value, ParseError> {
-        self.check_depth(depth)?;
-        let mut map = Map::new();
-        let mut name = self.input.known_object().map(|name| name.map(|name| mask.field(name)));
-        while let Some(field) = name.map_err(|error| self.syntax(&error))? {
-            match field {
-                Some((field, mask)) => self.field(&mut map, field, mask, depth)?,
-                None => self.input.next_skip().map_err(|error| self.syntax(&error))?,
-            }
-            name = self.input.next_key().map(|name| name.map(|name| mask.field(name)));
-        }
-        Ok(Value::Map(Arc::new(map)))
-    }
-
-    fn field(
-        &mut self,
-        map: &mut Map,
-        name: &Arc<str>,
-        mask: &FieldMask,
-        depth: usize,
-    ) -> Result<(), ParseError> {
-        let peek = self.input.peek().map_err(|error| self.syntax(&error))?;
-        let value = self.value(peek, mask, depth + 1)?;
-        if map.insert(Arc::clone(name), value).is_some() {
-            return Err(self.here(&format!("the name {name:?} twice in one object")));
-        }
-        Ok(())
     }
 
     fn check_depth(&self, depth: usize) -> Result<(), ParseError> {
@@ -135,17 +115,33 @@ impl Parser<'_> {
     }
 
     fn here(&self, message: &str) -> ParseError {
-        error_at(self.json, self.input.current_index(), message)
+        ParseError::at(self.json, self.text, self.input.current_index(), message)
     }
 
     fn syntax(&self, error: &JiterError) -> ParseError {
-        error_at(self.json, error.index, &error.error_type.to_string())
+        ParseError::at(self.json, self.text, error.index, &error.error_type.to_string())
     }
 }
 
-fn error_at(json: &[u8], index: usize, message: &str) -> ParseError {
-    let before = json.get(..index).unwrap_or(json);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    ParseError { message: message.to_owned(), line, column }
+impl ParseError {
+    /// At a byte of `text`, which is a slice of `json`.
+    pub(super) fn at(json: &str, text: &str, index: usize, message: &str) -> ParseError {
+        let begin = (text.as_ptr() as usize).saturating_sub(json.as_ptr() as usize);
+        ParseError::at_index(json.as_bytes(), begin + index, message)
+    }
+
+    /// What `serde_json` says of `text`, without the place that it adds.
+    pub(super) fn of_serde(json: &str, text: &str, error: &serde_json::Error) -> ParseError {
+        let said = error.to_string();
+        let message = said.split(" at line ").next().unwrap_or_default();
+        let line = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+        ParseError::at(json, text, line + error.column().saturating_sub(1), message)
+    }
+
+    fn at_index(json: &[u8], index: usize, message: &str) -> ParseError {
+        let before = json.get(..index).unwrap_or(json);
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        ParseError { message: message.to_owned(), line, column }
+    }
 }
