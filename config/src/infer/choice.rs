@@ -27,7 +27,7 @@ pub(super) fn candidates<'c>(
     let mut found: Vec<Candidate<'c>> = columns
         .iter()
         .filter(|(path, _)| is_free(path))
-        .map(|(path, column)| Candidate { path, column, score: name::score(part, path) })
+        .map(|(path, column)| Candidate { path, column, score: name::score(part, path, columns.are_tagged) })
         .filter(|candidate| candidate.score > 0)
         .collect();
     sort(&mut found);
@@ -135,8 +135,10 @@ pub(super) fn maps<'c>(
 ) -> Vec<Candidate<'c>> {
     let mut found = candidates(columns, part, is_free);
     found.retain(|candidate| is_map(candidate.column) || is_json(candidate.column));
-    let paths: Vec<&Path> = found.iter().map(|candidate| candidate.path).collect();
-    found.retain(|candidate| !paths.iter().any(|inner| name::is_tagged(candidate.path, inner)));
+    if columns.are_tagged {
+        let paths: Vec<&Path> = found.iter().map(|candidate| candidate.path).collect();
+        found.retain(|candidate| !paths.iter().any(|inner| name::is_tagged(candidate.path, inner)));
+    }
     found
 }
 

@@ -13,6 +13,8 @@ const MOST_COLUMNS: usize = 2_000;
 /// What a sample holds at each path.
 pub(super) struct Columns {
     pub events: usize,
+    /// The sample is in DynamoDB's JSON, which wraps each value: `"pk": {"S": "ORDER#1"}`.
+    pub are_tagged: bool,
     all: BTreeMap<Path, Column>,
 }
 
@@ -24,12 +26,13 @@ pub(super) struct Column {
 
 impl Columns {
     pub fn of(sample: &[Value]) -> Self {
-        let mut columns = Self { events: sample.len(), all: BTreeMap::new() };
+        let mut columns = Self { events: sample.len(), are_tagged: false, all: BTreeMap::new() };
         for (index, event) in sample.iter().enumerate() {
             if let Some(map) = event.as_map() {
                 columns.walk(index, map, &mut Vec::new());
             }
         }
+        columns.are_tagged = columns.look_tagged();
         columns
     }
 
@@ -63,6 +66,20 @@ impl Columns {
 
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Column)> {
         self.all.iter()
+    }
+
+    fn look_tagged(&self) -> bool {
+        let is_wrapper = |path: &Path, column: &Column| {
+            let tags = ["S", "N"];
+            let is_tag = path.names().last().is_some_and(|name| tags.contains(&&**name));
+            let parent = Path::new(path.names().iter().rev().skip(1).rev().cloned());
+            let parent = parent.and_then(|parent| self.all.get(&parent));
+            let is_alone = |value: &Value| value.as_map().is_some_and(|map| map.len() == 1);
+            is_tag
+                && column.all(|value| value.as_text().is_some())
+                && parent.is_some_and(|parent| parent.all(is_alone))
+        };
+        self.all.iter().filter(|(path, column)| is_wrapper(path, column)).count() >= 2
     }
 
     /// Whether at least this percentage of the events has a value there.

@@ -138,9 +138,10 @@ fn well_known(part: Part) -> &'static [(i32, &'static [&'static str])] {
 }
 
 /// How much the name of this field speaks for this part; 0 if not at all. Deeper fields count a little less.
-pub(super) fn score(part: Part, path: &Path) -> i32 {
+/// `is_tagged`: the last name may be a type of DynamoDB's JSON.
+pub(super) fn score(part: Part, path: &Path, is_tagged: bool) -> i32 {
     let names: Vec<&str> = path.names().iter().map(|name| &**name).collect();
-    let names = without_type_tag(&names);
+    let names = if is_tagged { without_type_tag(&names) } else { names.as_slice() };
     let Some((last, parents)) = names.split_last() else { return 0 };
     let own = words(last);
     let with_parent = parents.last().map(|parent| [words(parent), own.clone()].concat());
@@ -159,7 +160,6 @@ pub(super) fn is_tagged(outer: &Path, inner: &Path) -> bool {
     matches!(behind, Some([tag]) if tags.contains(&&**tag))
 }
 
-/// DynamoDB's JSON wraps each value: `"pk": {"S": "ORDER#1"}`.
 fn without_type_tag<'a, 'b>(names: &'b [&'a str]) -> &'b [&'a str] {
     match names {
         [before @ .., "S" | "N" | "M"] if !before.is_empty() => before,

@@ -20,7 +20,7 @@ pub(super) fn write(model: &ReadModel, events: &[Sampled]) -> Option<String> {
     let document = model.fold(&events);
     let mut lines = format!(
         "tests:\n  - name: {}\n    given:\n",
-        yaml_text::text(&format!("the document of {stream_id}"))
+        yaml_text::data(&format!("the document of {stream_id}"))
     );
     for event in &events {
         lines.push_str(&format!("      - {}\n", given(event)));
