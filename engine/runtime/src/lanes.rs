@@ -49,7 +49,7 @@ pub fn lane_of(key: &DocumentKey, lanes: NonZeroUsize) -> usize {
 /// different documents may be under way at once.
 pub struct Lane {
     rules: Rules,
-    buffers: HashMap<DocumentKey, Buffer>,
+    buffers: HashMap<DocumentKey, Box<Buffer>>,
     cache: Cache,
     unread: VecDeque<DocumentKey>,
     ready: VecDeque<DocumentKey>,
@@ -95,7 +95,7 @@ impl Lane {
             return;
         }
         let key = delivery.touch.key.clone();
-        let mut buffer = Buffer::new(self.cache.take(&key));
+        let mut buffer = Box::new(Buffer::new(self.cache.take(&key)));
         let queue = if buffer.phase == Phase::Ready { &mut self.ready } else { &mut self.unread };
         queue.push_back(key.clone());
         buffer.pending.push(delivery);
@@ -213,7 +213,7 @@ impl Lane {
         if let Some(buffer) = self.buffers.get_mut(key)
             && buffer.phase == Phase::Recording
         {
-            self.out.settle(mem::take(&mut buffer.late));
+            self.out.settle(&mem::take(&mut buffer.late));
             enqueue(buffer, Phase::Ready, &mut self.ready, key);
         }
     }
@@ -311,7 +311,7 @@ impl Lane {
     /// The write is done: its events are settled, and what it has put is the base.
     fn finish(&mut self, key: &DocumentKey, flight: Flight) {
         self.writing -= 1;
-        self.out.settle(flight.deliveries);
+        self.out.settle(&flight.deliveries);
         let Some(buffer) = self.buffers.get_mut(key) else { return };
         buffer.at_most = buffer.at_most.saturating_mul(2);
         buffer.rebase(Some(flight.put));

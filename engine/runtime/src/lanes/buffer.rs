@@ -118,7 +118,7 @@ impl Buffer {
             Ok(sorted) => sorted,
             Err(error) => return self.fail(key, 0, error, rules.ordering, out),
         };
-        out.settle(sorted.duplicates);
+        out.settle(&sorted.duplicates);
         if !sorted.late.is_empty() {
             self.late = sorted.late;
             out.late.extend(sorted.late_events);

@@ -19,10 +19,12 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn settle(&mut self, deliveries: impl IntoIterator<Item = Delivery>) {
-        for delivery in deliveries {
-            self.forget(&delivery);
-            *self.settled.entry((delivery.line, delivery.batch)).or_default() += 1;
+    pub fn settle(&mut self, deliveries: &[Delivery]) {
+        for of_batch in deliveries.chunk_by(|a, b| (a.line, a.batch) == (b.line, b.batch)) {
+            of_batch.iter().for_each(|delivery| self.forget(delivery));
+            if let Some(Delivery { line, batch, .. }) = of_batch.first() {
+                *self.settled.entry((*line, *batch)).or_default() += of_batch.len();
+            }
         }
     }
 
