@@ -24,7 +24,8 @@ pub(crate) use rows::{EVENT_COLUMNS, event};
 /// The sequence of the first event of a stream that is appended to wherever it stands.
 const FIRST: Sequence = Sequence(1);
 
-/// Streams with contiguous sequences and one commit order, in the embedded database.
+/// Streams with contiguous sequences and one commit order, in the embedded database. A stream begun by an append that
+/// expects nothing begins at 1.
 pub struct LocalEventStore {
     database: Arc<Database>,
 }

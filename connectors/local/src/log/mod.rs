@@ -160,7 +160,7 @@ impl LocalLog {
     }
 
     /// Removes records, and closed shards, that are older than the retention time; how many records. Call it now and
-    /// then; a call removes at most some thousands, so that writers need not wait.
+    /// then; a call removes at most some thousands of each shard, so that writers need not wait.
     pub async fn trim(&self, now: Timestamp) -> Result<u64> {
         let id = self.id;
         self.database.write(move |transaction| trim::trim(transaction, id, now)).await
