@@ -1,6 +1,6 @@
 //! Events that cannot be taken: what stands before them is written, what waits behind them is not, the rest goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use foldstream_model::{Epoch, ErrorKind, Ordering, ShardNumber};
 use proptest::prelude::*;
@@ -159,11 +159,13 @@ fn poisoned(ordering: Ordering, seed: u64) {
             store.refused.push(name.clone());
         }
         let cell = (key.clone(), shard);
-        if expected.poison.contains_key(&cell) {
-        } else if refused || deed == Deed::Fail {
-            expected.poison.insert(cell, name);
-        } else {
-            expected.applied.entry(cell).or_default().push(name);
+        let is_poison = refused || deed == Deed::Fail;
+        match expected.poison.entry(cell.clone()) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(first) if is_poison => {
+                first.insert(name);
+            }
+            Entry::Vacant(_) => expected.applied.entry(cell).or_default().push(name),
         }
         events.push((origin, key, deed));
     }

@@ -70,8 +70,8 @@ struct Worker {
     merge: Merge,
     lanes: Vec<Lane>,
     readings: [Option<Reading>; SHARDS],
-    /// Shards whose reading was given up, to begin again at the next step.
-    left: BTreeSet<usize>,
+    /// Shards that may begin to be read, for the first time or again.
+    startable: BTreeSet<usize>,
     reads: Vec<(DocumentKey, Option<StoredDocument>)>,
     writes: Vec<(DocumentKey, Option<Written>)>,
     late: Vec<LateEvent>,
@@ -168,7 +168,7 @@ impl World {
             merge: Merge::new(Duration::from_secs(LATENESS as u64)),
             lanes: (0..LANES.get()).map(|_| Lane::new(options)).collect(),
             readings: Default::default(),
-            left: BTreeSet::new(),
+            startable: BTreeSet::new(),
             reads: Vec::new(),
             writes: Vec::new(),
             late: Vec::new(),
@@ -236,13 +236,13 @@ impl Worker {
             self.merge.left(ShardNumber(shard as u32));
             self.lanes.iter_mut().for_each(|lane| lane.abandon(reading.line));
             self.tell_bounds();
-            self.left.insert(shard);
+            self.startable.insert(shard);
         }
     }
 
-    /// Reads some records of a shard; at the end of the parent its children begin.
+    /// Reads some records of a shard; at the end of the parent its children may begin.
     fn step(&mut self, world: &mut World, shard: usize, chance: &mut Chance) {
-        if self.left.remove(&shard) {
+        if self.startable.remove(&shard) {
             self.begin(world, shard, chance);
         }
         let Some(reading) = &mut self.readings[shard] else { return };
@@ -274,11 +274,7 @@ impl Worker {
         }
         if is_at_end {
             self.merge.ended(number, &[ShardNumber(1), ShardNumber(2)]);
-            for child in [1, 2] {
-                if self.readings[child].is_none() && !self.left.contains(&child) {
-                    self.begin(world, child, chance);
-                }
-            }
+            self.startable.extend([1, 2].into_iter().filter(|child| self.readings[*child].is_none()));
             self.tell_bounds();
         }
     }
