@@ -34,6 +34,12 @@ pub(super) fn candidates<'c>(
     found
 }
 
+/// All fields that are free, with the least of scores: for what no name speaks for.
+pub(super) fn nameless<'c>(columns: &'c Columns, is_free: &dyn Fn(&Path) -> bool) -> Vec<Candidate<'c>> {
+    let free = columns.iter().filter(|(path, column)| is_free(path) && columns.covers(column, 80));
+    free.map(|(path, column)| Candidate { path, column, score: 1 }).collect()
+}
+
 pub(super) fn sort(candidates: &mut [Candidate<'_>]) {
     candidates.sort_by_key(|candidate| (-candidate.score, candidate.path.names().len()));
 }
@@ -81,6 +87,22 @@ pub(super) fn types<'c>(columns: &'c Columns, is_free: &dyn Fn(&Path) -> bool) -
         }
     }
     sort(&mut found);
+    found
+}
+
+/// Fields without a telling name that say what has happened: `OrderPlaced`, `parcel_sent`.
+pub(super) fn types_by_value<'c>(
+    columns: &'c Columns,
+    is_free: &dyn Fn(&Path) -> bool,
+) -> Vec<Candidate<'c>> {
+    let mut found = nameless(columns, is_free);
+    found.retain(|candidate| {
+        let texts: Option<Vec<&str>> =
+            candidate.column.values.iter().map(|(_, value)| value.as_text()).collect();
+        let Some(texts) = texts else { return false };
+        let past = texts.iter().filter(|text| name::is_in_past_tense(text)).count();
+        (2..=100).contains(&candidate.column.distinct()) && past * 2 > texts.len()
+    });
     found
 }
 

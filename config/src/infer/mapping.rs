@@ -218,6 +218,9 @@ impl<'c> Making<'c> {
         if found.is_empty() {
             found = choice::types(self.columns, &|path| self.is_free(path));
         }
+        if found.is_empty() {
+            found = choice::types_by_value(self.columns, &|path| self.is_outside(path));
+        }
         match self.settle(Part::Type, &found) {
             Some((path, column)) => {
                 let why = format!(

@@ -64,7 +64,7 @@ fn well_known(part: Part) -> &'static [(i32, &'static [&'static str])] {
             (95, &["eventname"]),
             (90, &["type", "messagetype", "detailtype", "typename"]),
             (80, &["event", "payloadtype", "datatype"]),
-            (75, &["name", "kind", "evt"]),
+            (75, &["name", "kind", "evt", "ev", "what"]),
             (70, &["action", "class", "manifest", "eventclass", "eventmanifest", "eventkind", "topic"]),
         ],
         Part::SchemaVersion => &[
@@ -222,6 +222,19 @@ fn resembles(part: Part, words: &[String]) -> bool {
         Part::Metadata => has(&["metadata", "meta", "headers"]),
         Part::Id | Part::SchemaVersion | Part::EffectiveAt => false,
     }
+}
+
+/// Whether a name of several words ends like that of something that has happened.
+pub(super) fn is_in_past_tense(name: &str) -> bool {
+    const IRREGULAR: [&str; 16] = [
+        "sent", "paid", "made", "set", "done", "lost", "won", "left", "begun", "taken", "given", "written",
+        "drawn", "sold", "bought", "built",
+    ];
+    let words = words(name);
+    let last = words.last().map(String::as_str).unwrap_or_default();
+    words.len() > 1
+        && !name.contains(char::is_whitespace)
+        && (last.ends_with("ed") || IRREGULAR.contains(&last))
 }
 
 /// The words of a name, in lower case: `aggregateId`, `aggregate_id`, `AggregateID` and `aggregate-id` are

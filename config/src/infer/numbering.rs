@@ -9,6 +9,8 @@ use super::column::{Column, text_of, whole_number};
 pub(super) struct Numbering {
     pub score: i32,
     pub kept: Kept,
+    /// How many pairs of neighbours speak for it.
+    pub steps: usize,
     /// Taken off the front of each text.
     pub prefix: Option<String>,
 }
@@ -63,7 +65,7 @@ pub(super) fn judge(stream: &Column, sequence: &Column) -> Option<Numbering> {
         (true, false) => (0, Kept::OnlyRises),
         _ => return None,
     };
-    Some(Numbering { score, kept, prefix })
+    Some(Numbering { score, kept, steps, prefix })
 }
 
 /// The numbers of each stream in the order of the sample; `None` if some value is no number.

@@ -17,6 +17,9 @@ use super::{
 /// The score of a field that needs no rival from inside the payload.
 const CONVINCING: i32 = 50;
 
+/// Fewer steps of one are found in any field by chance.
+const ENOUGH_STEPS: usize = 4;
+
 impl<'c> Making<'c> {
     pub fn stream_and_sequence(&mut self) {
         let columns = self.columns;
@@ -24,6 +27,9 @@ impl<'c> Making<'c> {
             let mut streams = self.streams(&|path| self.is_outside(path), 0);
             if streams.iter().all(|stream| stream.score < CONVINCING) {
                 streams.extend(self.streams(&|path| self.is_free(path) && self.is_in_payload(path), -10));
+            }
+            if streams.is_empty() {
+                streams = self.streams_by_numbers();
             }
             choice::sort(&mut streams);
             let Some((path, column)) = self.settle(Part::StreamId, &streams) else {
@@ -54,6 +60,16 @@ impl<'c> Making<'c> {
         for stream in &mut found {
             stream.score = self.stream_score(stream) + handicap;
         }
+        found
+    }
+
+    /// Fields without a telling name whose streams another field counts.
+    fn streams_by_numbers(&self) -> Vec<Candidate<'c>> {
+        let mut found = choice::nameless(self.columns, &|path| self.is_outside(path));
+        found.retain(|stream| {
+            let is_numbered = || !self.numberings(stream.path, stream.column).is_empty();
+            stream.column.texts().is_some() && is_numbered()
+        });
         found
     }
 
@@ -94,8 +110,25 @@ impl<'c> Making<'c> {
             })
             .map(|(numbering, candidate)| (candidate, numbering))
             .collect();
+        if found.is_empty() {
+            found = self.numberings_by_value(stream_path, stream);
+        }
         found.sort_by_key(|(candidate, numbering)| -(candidate.score + numbering.score));
         found
+    }
+
+    /// Fields without a telling name that count the events of these streams all the same. In a single stream
+    /// any number that counts everything would.
+    fn numberings_by_value(&self, stream_path: &Path, stream: &Column) -> Vec<(Candidate<'c>, Numbering)> {
+        if stream.distinct() < 2 {
+            return Vec::new();
+        }
+        let others = choice::nameless(self.columns, &|path| self.is_outside(path) && path != stream_path);
+        let judged = others.into_iter().filter_map(|other| {
+            let numbering = numbering::judge(stream, other.column)?;
+            (numbering.score >= 60 && numbering.steps >= ENOUGH_STEPS).then_some((other, numbering))
+        });
+        judged.collect()
     }
 
     fn sequence(&mut self, stream: &'c Column) {

@@ -175,3 +175,16 @@ fn the_json_of_a_table_export() {
         "stream_id=Item.aggregateId.S sequence=Item.sequenceNumber.N@1 type=Item.eventType.S recorded_at=Item.createdAt.S payload=Item.payload.S/Json",
     );
 }
+
+#[test]
+fn values_speak_where_names_say_nothing() {
+    assert_parts(
+        r#"{"acc":"x-1","n":1,"e":"AccountOpened","d":{"owner":"Ada"}}
+{"acc":"x-2","n":1,"e":"AccountOpened","d":{"owner":"Bo"}}
+{"acc":"x-1","n":2,"e":"MoneySent","d":{"amount":1}}
+{"acc":"x-1","n":3,"e":"MoneySent","d":{"amount":7}}
+{"acc":"x-2","n":2,"e":"MoneySent","d":{"amount":2}}
+{"acc":"x-1","n":4,"e":"AccountClosed","d":{}}"#,
+        "stream_id=acc sequence=n@1 type=e payload=d",
+    );
+}
