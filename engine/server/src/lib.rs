@@ -10,5 +10,6 @@ pub mod import;
 pub mod natives;
 pub mod compose;
 pub mod running;
+pub mod status;
 pub mod commands;
 pub mod demo;

@@ -1,4 +1,4 @@
-use std::{fs, io, sync::Arc};
+use std::{fs, io, os::unix::fs::MetadataExt, sync::Arc};
 
 use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
 use foldstream_local::{LocalStore, OpenOptions};
@@ -121,7 +121,8 @@ pub fn mistaken(mistakes: &[Diagnostic]) -> Failure {
 /// Who does what is audited, as far as the environment tells.
 pub fn who() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    user.unwrap_or_else(|| "unknown".to_owned())
+    user.or_else(|| Some(format!("uid {}", fs::metadata("/proc/self").ok()?.uid())))
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The projections that the store knows, by name, then version.

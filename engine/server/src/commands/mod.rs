@@ -1,12 +1,16 @@
 //! What the commands do: a file for each.
 
+mod audit;
 mod completions;
 mod context;
+mod demo;
 mod documents;
 mod events;
 mod init;
+mod projections;
 mod run;
 mod schema;
+mod status;
 mod test;
 mod validate;
 
@@ -14,20 +18,23 @@ pub use context::{Context, mistaken, who};
 
 use crate::{
     cli::{Command, ConfigCommand},
-    exit::{Failure, Outcome},
+    exit::Outcome,
 };
 
 /// Does what was asked for.
 pub async fn execute(command: Command, context: &mut Context) -> Outcome {
     match command {
+        Command::Demo(arguments) => demo::execute(arguments, context).await,
         Command::Events(command) => events::execute(command, context).await,
         Command::Documents(command) => documents::execute(command, context).await,
         Command::Init(arguments) => init::execute(arguments, context),
         Command::Test(arguments) => test::execute(arguments, context).await,
         Command::Run(arguments) => run::execute(arguments, context).await,
+        Command::Status(_) => status::execute(context).await,
+        Command::Projections(command) => projections::execute(command, context).await,
+        Command::Audit(arguments) => audit::execute(&arguments, context).await,
         Command::Validate(_) => validate::execute(context),
         Command::Config(ConfigCommand::Schema) => schema::execute(context),
         Command::Completions { shell } => completions::execute(shell, context),
-        _ => Err(Failure::invalid("this command is on its way")),
     }
 }

@@ -26,7 +26,7 @@ pub fn plural(number: u64, word: &str) -> String {
     }
 }
 
-/// `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+/// `0 s`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn duration(length: Duration) -> String {
     let seconds = length.as_secs();
     let pair = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
@@ -34,6 +34,7 @@ pub fn duration(length: Duration) -> String {
         _ => format!("{large} {large_unit} {small} {small_unit}"),
     };
     match seconds {
+        0 if length.subsec_millis() < 100 => "0 s".to_owned(),
         0..10 => format!("{}.{} s", seconds, length.subsec_millis() / 100),
         10..60 => format!("{seconds} s"),
         60..3_600 => pair(seconds / 60, "min", seconds % 60, "s"),
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn durations_show_their_two_largest_units() {
         let shown = [0, 9, 12, 60, 200, 7_500, 280_000].map(|s| duration(Duration::from_secs(s)));
-        assert_eq!(shown, ["0.0 s", "9.0 s", "12 s", "1 min", "3 min 20 s", "2 h 5 min", "3 d 5 h"]);
+        assert_eq!(shown, ["0 s", "9.0 s", "12 s", "1 min", "3 min 20 s", "2 h 5 min", "3 d 5 h"]);
         assert_eq!(duration(Duration::from_millis(470)), "0.4 s");
     }
 

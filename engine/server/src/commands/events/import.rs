@@ -66,7 +66,9 @@ fn mapping(arguments: &ImportEvents, context: &Context) -> Outcome<Mapping> {
             [source] => Some(source),
             [] => None,
             _ => {
-                return Err(Failure::invalid("the configuration has several sources; name one with --source"));
+                return Err(Failure::invalid(
+                    "the configuration has several sources; name one with --source",
+                ));
             }
         },
         (None, _) => None,

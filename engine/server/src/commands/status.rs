@@ -1,0 +1,195 @@
+use std::time::Duration;
+
+use foldstream_runtime::rows::Rows;
+use serde_json::json;
+
+use crate::{
+    commands::Context,
+    exit::{Exit, Outcome},
+    output::{Column, Table, count, duration, plural, printable, seconds},
+    status::{Facts, ProjectionStanding, Rates},
+};
+
+/// How long to wait for a second report to tell a rate: workers report every second.
+const SECOND_LOOK: Duration = Duration::from_millis(1_300);
+/// What is not known.
+const UNKNOWN: &str = "-";
+
+pub async fn execute(context: &mut Context) -> Outcome {
+    let store = context.store_to_read()?;
+    let config = context.config_if_any();
+    let mut facts = Facts::gather(&store, config.as_ref(), context.clock.now()).await?;
+    let earlier = facts.worker().cloned();
+    if earlier.is_some() {
+        tokio::time::sleep(SECOND_LOOK).await;
+        facts = Facts::gather(&store, config.as_ref(), context.clock.now()).await?;
+    }
+    let rates = earlier.zip(facts.worker()).and_then(|(earlier, later)| Rates::between(&earlier, later));
+    let rates = rates.unwrap_or_default();
+    let standings = ProjectionStanding::all(&facts);
+    let late = late(&Rows::new(store.checkpoints()), &standings).await?;
+    match context.output.is_json() {
+        true => for_programs(&facts, &standings, &rates, &late, context)?,
+        false => for_people(&facts, &standings, &rates, &late, context)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// How many events came too late for each `global` projection.
+async fn late(rows: &Rows, standings: &[ProjectionStanding]) -> Outcome<Vec<u64>> {
+    let mut late = Vec::with_capacity(standings.len());
+    for standing in standings {
+        let keys = rows.keys(foldstream_model::ports::Table::Late, &standing.projection.row_name()).await?;
+        late.push(keys.len() as u64);
+    }
+    Ok(late)
+}
+
+fn for_people(
+    facts: &Facts,
+    standings: &[ProjectionStanding],
+    rates: &Rates,
+    late: &[u64],
+    context: &mut Context,
+) -> Outcome<()> {
+    let output = &mut context.output;
+    output.line(worker(facts))?;
+    if facts.not_relayed > 0 {
+        output.line(format!("{} stored, and not in the stream yet", plural(facts.not_relayed, "event")))?;
+    }
+    if standings.is_empty() {
+        output.line("no projections yet: `foldstream run` makes them")?;
+        return Ok(());
+    }
+    output.line("")?;
+    output.table(&projections(facts, standings, rates))?;
+    let shards = shards(facts, rates);
+    if !shards.is_empty() {
+        output.line("")?;
+        output.table(&shards)?;
+    }
+    for problem in problems(facts, standings, late) {
+        output.line(format!("\n{problem}"))?;
+    }
+    Ok(())
+}
+
+fn worker(facts: &Facts) -> String {
+    match (facts.worker(), &facts.report) {
+        (Some(worker), _) => {
+            format!("running since {}, process {}", seconds(worker.started_at), worker.process)
+        }
+        (None, Some(last)) => format!("not running; last heard of {}", seconds(last.written_at)),
+        (None, None) => "not running".to_owned(),
+    }
+}
+
+fn projections(facts: &Facts, standings: &[ProjectionStanding], rates: &Rates) -> Table {
+    let mut table = Table::new([
+        Column::Name("PROJECTION"),
+        Column::Name("STATE"),
+        Column::Number("LAG"),
+        Column::Number("BEHIND"),
+        Column::Number("FOR"),
+        Column::Number("EVENTS/S"),
+        Column::Number("TIME LEFT"),
+    ]);
+    for standing in standings {
+        let shown = |micros: u64| duration(Duration::from_micros(micros));
+        let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+        let rate = rates.of(standing);
+        let left = standing.behind.filter(|behind| *behind > 0).zip(rate.filter(|rate| *rate > 0));
+        table.row([
+            standing.projection.row_name(),
+            standing.state.as_str().to_owned(),
+            or_unknown(standing.lag_micros.map(shown)),
+            or_unknown(standing.behind.map(count)),
+            or_unknown(standing.behind_since.map(|since| shown(facts.now.micros_since(since)))),
+            or_unknown(rate.map(count)),
+            or_unknown(left.map(|(behind, rate)| duration(Duration::from_secs(behind.div_ceil(rate))))),
+        ]);
+    }
+    table
+}
+
+/// What a running worker's readings are doing.
+fn shards(facts: &Facts, rates: &Rates) -> Table {
+    let mut table = Table::new([
+        Column::Text("SHARD"),
+        Column::Name("READER"),
+        Column::Number("POSITION"),
+        Column::Number("UNREAD"),
+        Column::Number("GAPS"),
+        Column::Number("EVENTS/S"),
+        Column::Name("WAITS FOR"),
+    ]);
+    for shard in facts.worker().iter().flat_map(|worker| &worker.shards) {
+        for line in &shard.lines {
+            let rate = rates.line(&shard.source, &shard.shard, &line.reader);
+            let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+            table.row([
+                format!("{}/{}", shard.source, shard.shard),
+                line.reader.replace('_', " "),
+                or_unknown(line.position.clone()),
+                or_unknown(line.behind.map(count)),
+                count(line.gaps as u64),
+                or_unknown(rate.map(|rate| count(rate.events_per_second))),
+                or_unknown(rate.and_then(|rate| rate.slowest).map(str::to_owned)),
+            ]);
+        }
+    }
+    table
+}
+
+fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (standing, late) in standings.iter().zip(late) {
+        let name = standing.projection.row_name();
+        for shard in &standing.shards {
+            if let Some(stop) = &shard.stop {
+                let (position, at) = (&stop.place.position, seconds(stop.at));
+                let reason = printable(&stop.reason);
+                problems.push(format!("{name} stopped in {} at {position}, {at}:\n  {reason}", shard.shard));
+            }
+        }
+        if *late > 0 {
+            let events = plural(*late, "event");
+            problems.push(format!("{name}: {events} came too late; a rebuild would put them in their order"));
+        }
+    }
+    for shard in facts.report.iter().flat_map(|report| &report.shards) {
+        let gaps = shard.lines.iter().map(|line| line.gaps as u64).max().unwrap_or(0);
+        if gaps > 0 {
+            let streams = plural(gaps, "stream");
+            problems
+                .push(format!("{streams} in {}/{} that wait for a missing event", shard.source, shard.shard));
+        }
+    }
+    problems
+}
+
+fn for_programs(
+    facts: &Facts,
+    standings: &[ProjectionStanding],
+    rates: &Rates,
+    late: &[u64],
+    context: &mut Context,
+) -> Outcome<()> {
+    let worker =
+        facts.worker().map(|worker| json!({"process": worker.process, "started_at": worker.started_at}));
+    let projections = standings.iter().zip(late).map(|(standing, late)| {
+        json!({"standing": standing, "events_per_second": rates.of(standing), "late_events": late})
+    });
+    let shards = facts.report.iter().flat_map(|report| &report.shards).flat_map(|shard| {
+        shard.lines.iter().map(|line| {
+            let rate = rates.line(&shard.source, &shard.shard, &line.reader);
+            json!({"source": shard.source, "shard": shard.shard, "line": line, "rate": rate})
+        })
+    });
+    Ok(context.output.object(&json!({
+        "worker": worker,
+        "events_not_relayed": facts.not_relayed,
+        "projections": projections.collect::<Vec<_>>(),
+        "shards": shards.collect::<Vec<_>>(),
+    }))?)
+}

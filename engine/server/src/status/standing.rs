@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+
+use foldstream_model::{Control, Position, ProjectionId, ShardId, SourceName, Stop, Timestamp};
+use foldstream_runtime::report::{Phase, ProjectionReport};
+use serde::Serialize;
+
+use super::Facts;
+
+/// What a projection is doing, the worst of its shards first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Stopped,
+    Paused,
+    /// No worker runs it.
+    Idle,
+    CatchingUp,
+    Live,
+    /// Configured, and never run.
+    New,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Idle => "not running",
+            Self::CatchingUp => "catching up",
+            Self::Live => "live",
+            Self::New => "not run yet",
+        }
+    }
+}
+
+/// How far a projection is.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProjectionStanding {
+    #[serde(serialize_with = "row_name")]
+    pub projection: ProjectionId,
+    pub state: State,
+    /// Microseconds from the recorded-at of the newest event in its documents until now, while there are newer ones.
+    pub lag_micros: Option<u64>,
+    /// Events that are not in its documents yet, where that is known.
+    pub behind: Option<u64>,
+    /// Since when it has not been level with the end, where a worker says so.
+    pub behind_since: Option<Timestamp>,
+    pub shards: Vec<ShardStanding>,
+}
+
+fn row_name<S: serde::Serializer>(projection: &ProjectionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&projection.row_name())
+}
+
+/// How far a projection is in one shard.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShardStanding {
+    pub source: SourceName,
+    pub shard: ShardId,
+    /// Up to here everything is in the documents, as far as was saved.
+    pub position: Position,
+    pub phase: Option<Phase>,
+    pub behind: Option<u64>,
+    pub settled_until: Option<Timestamp>,
+    pub behind_since: Option<Timestamp>,
+    pub stop: Option<Stop>,
+}
+
+impl ProjectionStanding {
+    /// All projections that are registered or configured, by name and version.
+    pub fn all(facts: &Facts) -> Vec<Self> {
+        let registered =
+            facts.controls.iter().map(|(projection, control)| Self::of(facts, projection, control));
+        let mut standings: BTreeMap<ProjectionId, Self> =
+            registered.map(|standing| (standing.projection.clone(), standing)).collect();
+        for projection in facts.configured.keys() {
+            standings.entry(projection.clone()).or_insert_with(|| Self {
+                projection: projection.clone(),
+                state: State::New,
+                lag_micros: None,
+                behind: None,
+                behind_since: None,
+                shards: Vec::new(),
+            });
+        }
+        standings.into_values().collect()
+    }
+
+    fn of(facts: &Facts, projection: &ProjectionId, control: &Control) -> Self {
+        let shards = shards(facts, projection);
+        let behind = shards.iter().map(|shard| shard.behind).sum::<Option<u64>>();
+        let behind = behind.filter(|_| facts.configured.contains_key(projection));
+        let lags = shards.iter().filter(|shard| shard.behind.is_none_or(|behind| behind > 0));
+        let lag_micros = match behind {
+            Some(0) => Some(0),
+            _ => {
+                lags.filter_map(|shard| shard.settled_until).map(|until| facts.now.micros_since(until)).max()
+            }
+        };
+        Self {
+            projection: projection.clone(),
+            state: state(facts, projection, control, &shards),
+            lag_micros,
+            behind,
+            behind_since: shards.iter().filter_map(|shard| shard.behind_since).min(),
+            shards,
+        }
+    }
+}
+
+fn state(facts: &Facts, projection: &ProjectionId, control: &Control, shards: &[ShardStanding]) -> State {
+    let runs = facts
+        .worker()
+        .is_some_and(|worker| worker.projections.iter().any(|known| known.projection == *projection));
+    if shards.iter().any(|shard| shard.stop.is_some()) {
+        State::Stopped
+    } else if control.paused {
+        State::Paused
+    } else if !runs {
+        State::Idle
+    } else if shards.iter().any(|shard| shard.phase == Some(Phase::CatchingUp)) {
+        State::CatchingUp
+    } else {
+        State::Live
+    }
+}
+
+fn shards(facts: &Facts, projection: &ProjectionId) -> Vec<ShardStanding> {
+    let checkpoints = facts.checkpoints.get(projection);
+    let mut shards: BTreeMap<(SourceName, ShardId), ShardStanding> = BTreeMap::new();
+    for ((source, shard), checkpoint) in checkpoints.into_iter().flatten() {
+        let standing = ShardStanding {
+            position: checkpoint.place().position,
+            settled_until: checkpoint.settled_until,
+            stop: checkpoint.stop.clone(),
+            ..beginning(source, shard)
+        };
+        shards.insert((source.clone(), shard.clone()), standing);
+    }
+    let log = facts.configured.get(projection).and_then(|source| Some((source, facts.logs.get(source)?)));
+    for (source, described) in
+        log.iter().flat_map(|(source, log)| log.shards.iter().map(move |shard| (*source, shard)))
+    {
+        let key = (source.clone(), described.id.clone());
+        let standing = shards.entry(key).or_insert_with(|| beginning(source, &described.id));
+        let done = standing.position.clone().max(described.trimmed.clone());
+        let numbers = described.last.as_u64().zip(done.as_u64());
+        standing.behind = numbers.map(|(last, done)| last.saturating_sub(done));
+    }
+    for said in facts.worker().iter().flat_map(|worker| &worker.projections) {
+        let key = (said.source.clone(), said.shard.clone());
+        if said.projection == *projection
+            && let Some(standing) = shards.get_mut(&key)
+        {
+            standing.hear(said);
+        }
+    }
+    shards.into_values().collect()
+}
+
+fn beginning(source: &SourceName, shard: &ShardId) -> ShardStanding {
+    ShardStanding {
+        source: source.clone(),
+        shard: shard.clone(),
+        position: Position::BEGINNING,
+        phase: None,
+        behind: None,
+        settled_until: None,
+        behind_since: None,
+        stop: None,
+    }
+}
+
+impl ShardStanding {
+    /// Takes what a running worker says, which is newer than what it has saved.
+    fn hear(&mut self, said: &ProjectionReport) {
+        self.phase = Some(said.phase);
+        self.settled_until = self.settled_until.max(said.settled_until);
+        self.behind_since = said.behind_since;
+        self.stop = self.stop.take().or_else(|| said.stop.clone());
+        if said.behind_since.is_none() && said.stop.is_none() {
+            self.behind = Some(0);
+        }
+    }
+}
