@@ -74,9 +74,10 @@ impl Merge {
         };
     }
 
-    /// The reading of a shard was given up: what it delivered and is not settled must be read again, so guards must not
-    /// say that it was read. Said before the lanes abandon the line. The merge waits until the shard begins again.
-    pub fn left(&mut self, shard: ShardNumber) {
+    /// A reading of the shard will begin: nothing is written before. Said of all shards that are there when the
+    /// projection starts, before any of them begins; and when a reading was given up, before the lanes abandon its line:
+    /// what it delivered and is not settled must be read again, so no guard may say that it was read.
+    pub fn expect(&mut self, shard: ShardNumber) {
         self.begin(shard, Place::BEGINNING, None);
     }
 

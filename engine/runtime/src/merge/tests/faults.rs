@@ -233,7 +233,7 @@ impl Worker {
     /// Gives the reading of a shard up.
     fn leave(&mut self, shard: usize) {
         if let Some(reading) = self.readings[shard].take() {
-            self.merge.left(ShardNumber(shard as u32));
+            self.merge.expect(ShardNumber(shard as u32));
             self.lanes.iter_mut().for_each(|lane| lane.abandon(reading.line));
             self.tell_bounds();
             self.startable.insert(shard);

@@ -168,12 +168,12 @@ fn after_a_reading_was_abandoned_nothing_is_written_until_there_are_new_bounds()
 }
 
 #[test]
-fn while_a_shard_is_left_no_guard_says_that_it_was_read() {
+fn while_a_shard_is_expected_again_no_guard_says_that_it_was_read() {
     let (mut lane, mut store) = global();
     let mut merge = merge_of(2);
     merge.read(ShardNumber(0), batch(1, Some(11), Some(90), None));
     lane.merged([event(0, 1, "a", 1, 11)], merge.bounds());
-    merge.left(ShardNumber(0));
+    merge.expect(ShardNumber(0));
     lane.abandon(LineId(0));
     merge.read(ShardNumber(1), batch(1, Some(12), Some(90), None));
     lane.merged([event(1, 1, "b", 1, 12)], merge.bounds());
@@ -258,6 +258,16 @@ fn a_stated_low_watermark_counts_at_the_tip_and_no_clock_does() {
     assert_eq!(merge.watermark(), Timestamp::MIN, "what it speaks of may not be read yet");
     merge.read(ShardNumber(0), batch(4, None, Some(9_000), Some(30)));
     assert_eq!(merge.watermark(), seconds(30), "there is no lateness in a promise");
+}
+
+#[test]
+fn a_shard_that_is_expected_holds_before_it_begins() {
+    let mut merge = merge_of(1);
+    merge.expect(ShardNumber(1));
+    merge.read(ShardNumber(0), batch(4, Some(100), Some(150), None));
+    assert_eq!((merge.watermark(), merge.held_by()), (Timestamp::MIN, Some(ShardNumber(1))));
+    merge.begin(ShardNumber(1), place(7), Some(seconds(120)));
+    assert_eq!(merge.watermark(), before(110));
 }
 
 #[test]
