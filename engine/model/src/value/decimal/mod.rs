@@ -244,6 +244,12 @@ impl From<i64> for Decimal {
     }
 }
 
+impl From<i32> for Decimal {
+    fn from(value: i32) -> Self {
+        Decimal::from(i64::from(value))
+    }
+}
+
 impl From<u64> for Decimal {
     fn from(value: u64) -> Self {
         Decimal::from(i128::from(value))
