@@ -4,10 +4,11 @@ use foldstream_model::{Path, Timestamp, Value};
 
 use super::{
     Unclear,
-    column::{Column, Columns, whole_number},
+    column::{Column, Columns},
     name::{self, RESEMBLES},
     part::Part,
 };
+use crate::settings;
 
 /// Scores this near to each other settle nothing by themselves.
 const NEAR: i32 = 4;
@@ -130,23 +131,11 @@ fn mostly_rises(column: &Column) -> bool {
     column.values.len() >= 3 && rising * 10 >= (column.values.len() - 1) * 9
 }
 
-/// As the import reads times: RFC 3339, the same without an offset, or a whole number since 1970, here
-/// between 2000 and 2100.
+/// An instant that an event can have been recorded at: numbers are taken for one between 2000 and 2100 only.
 fn instant(value: &Value) -> Option<Timestamp> {
-    match value {
-        Value::Text(text) => {
-            let with_offset = Timestamp::parse(text).ok();
-            with_offset.or_else(|| Timestamp::parse(&format!("{text}Z")).ok())
-        }
-        Value::Number(_) => {
-            let number = i64::try_from(whole_number(value)?).ok()?;
-            let seconds = [1, 1_000, 1_000_000].map(|unit| number / unit);
-            let plausible =
-                seconds.into_iter().find(|seconds| (946_684_800..4_102_444_800).contains(seconds))?;
-            Some(Timestamp::from_seconds(plausible))
-        }
-        _ => None,
-    }
+    let instant = settings::instant(value)?;
+    let plausible = Timestamp::from_seconds(946_684_800)..Timestamp::from_seconds(4_102_444_800);
+    (value.as_number().is_none() || plausible.contains(&instant)).then_some(instant)
 }
 
 /// Fields that hold a map, or a text that holds a JSON object.

@@ -6,6 +6,7 @@ mod argument;
 mod name;
 mod source;
 mod event;
+mod instant;
 mod sink;
 mod operation;
 mod projection;
@@ -18,6 +19,7 @@ use crate::diagnostic::{Place, SourceFile};
 
 pub use argument::{Argument, Expression};
 pub use event::{Encoding, EventMapping, Gaps, Part, PayloadPart, SequencePart};
+pub use instant::{INSTANT, instant};
 pub use limits::Limits;
 pub use name::{Name, Spanned};
 pub use operation::{Change, ChangeKind, Operation, Pick, PickKind, Step};

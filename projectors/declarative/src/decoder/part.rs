@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foldstream_config::settings::{EventMapping, Part};
+use foldstream_config::settings::{self, EventMapping, Part};
 use foldstream_model::{Result, Timestamp, Value};
 
 use super::poison;
@@ -77,19 +77,16 @@ impl Found<'_> {
         })
     }
 
-    /// A timestamp of RFC 3339, or a number of milliseconds since 1970.
+    /// A time as [`settings::instant`] reads it.
     pub(super) fn instant(&self, name: &str, part: &Part) -> Result<Timestamp> {
-        if let Value::Number(number) = self.value(part) {
-            let millis = number.to_i64();
-            return millis.map(Timestamp::from_millis).ok_or_else(|| {
-                poison(
-                    name,
-                    &format!("the field {} is {number}, not a whole number of milliseconds", part.from),
-                )
-            });
-        }
-        let text = self.text(name, part)?;
-        Timestamp::parse(&text).map_err(|error| poison(name, &format!("the field {}: {error}", part.from)))
+        let value = match self.value(part) {
+            number @ Value::Number(_) if part.strip_prefix.is_none() => number,
+            _ => Value::Text(self.text(name, part)?),
+        };
+        settings::instant(&value).ok_or_else(|| {
+            let shown = value.to_canonical_json();
+            poison(name, &format!("the field {} is {shown}, not {}", part.from, settings::INSTANT))
+        })
     }
 }
 

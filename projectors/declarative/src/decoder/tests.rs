@@ -90,10 +90,10 @@ fn a_payload_of_all_other_fields_leaves_out_what_is_mapped() {
     let decoder =
         decoder("    event: { stream_id: id, type: t, sequence: n, recorded_at: at, payload: \"*\" }\n");
     let event =
-        decode(&decoder, r#"{"t":"A","b":1.50,"id":5,"n":"3","at":1000,"a":{"x":[]}}"#).unwrap().unwrap();
+        decode(&decoder, r#"{"t":"A","b":1.50,"id":5,"n":"3","at":1767225600000,"a":{"x":[]}}"#).unwrap().unwrap();
     assert_eq!(&event.payload.raw[..], br#"{"a":{"x":[]},"b":1.50}"#);
     assert_eq!((event.stream_id.as_str(), event.sequence.0), ("5", 3));
-    assert_eq!(event.recorded_at, Timestamp::from_seconds(1));
+    assert_eq!(event.recorded_at, Timestamp::from_seconds(1_767_225_600));
 }
 
 #[test]
