@@ -3,8 +3,8 @@
 use crate::{
     diagnostic::{Diagnostic, Place},
     settings::{
-        Config, Encoding, Gaps, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector,
-        SinkKind, Source, SourceKind,
+        Config, Gaps, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, SinkKind,
+        Source, SourceKind,
     },
 };
 
@@ -82,12 +82,8 @@ fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Stri
     }
 }
 
-/// What a source that is no table and holds its own envelopes has no use for.
+/// What cannot be kept of lines that are imported into the embedded event store.
 fn check_local(path: &str, source: &Source, refuse: &mut impl FnMut(Place, String, &str, &str)) {
-    if let Some(include) = &source.include {
-        let help = "leave the lines that are no events out of what is imported";
-        refuse(include.place, format!("{path}.include"), "`include` of a local source", help);
-    }
     let event = &source.event;
     if let Some(sequence) = event.sequence.as_ref().filter(|sequence| sequence.gaps == Gaps::Allow) {
         let help = "leave `sequence` out: events are then numbered in the order in which they are imported";
@@ -97,11 +93,5 @@ fn check_local(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Strin
             "`gaps: allow` of a local source",
             help,
         );
-    }
-    for (field, part) in [("payload", Some(&event.payload)), ("metadata", event.metadata.as_ref())] {
-        if let Some(part) = part.filter(|part| matches!(part.encoding, Encoding::Binary | Encoding::Gzip)) {
-            let help = "decode it before it is imported, and write `encoding: json` or nothing";
-            refuse(part.place, format!("{path}.event.{field}.encoding"), "bytes in a local source", help);
-        }
     }
 }
