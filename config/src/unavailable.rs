@@ -67,12 +67,16 @@ fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Stri
         OnModify::Park => Some("`on_modify: park`"),
     };
     let remove = (source.on_remove.value == OnRemove::Park).then_some("`on_remove: park`");
-    let newer = (source.on_newer_schema.value == OnNewerSchema::Park).then_some("`on_newer_schema: park`");
+    let newer = match source.on_newer_schema.value {
+        OnNewerSchema::Wait => None,
+        OnNewerSchema::Park => Some("`on_newer_schema: park`"),
+        OnNewerSchema::Ignore => Some("`on_newer_schema: ignore`"),
+    };
     let unknown = (source.on_unknown_type.value == OnUnknownType::Park).then_some("`on_unknown_type: park`");
     let choices = [
         (modify, source.on_modify.place, "on_modify", "use `ignore`"),
         (remove, source.on_remove.place, "on_remove", "use `ignore`"),
-        (newer, source.on_newer_schema.place, "on_newer_schema", "use `wait` or `ignore`"),
+        (newer, source.on_newer_schema.place, "on_newer_schema", "use `wait`"),
         (unknown, source.on_unknown_type.place, "on_unknown_type", "use `ignore`"),
     ];
     for (what, place, field, help) in choices {
