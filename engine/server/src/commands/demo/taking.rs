@@ -104,8 +104,9 @@ fn read(
 fn send(store: &Arc<LocalEventStore>, appends: Vec<Append>) -> OnTheWay {
     let events = appends.iter().map(|append| append.events.len()).sum();
     let store = Arc::clone(store);
-    let mut appended = async move { store.append(appends).await }.boxed();
-    // The first look at it is what sends it; nothing is ready then.
+    // The first look at it is what sends it; nothing is ready then. A task that has done much since it last gave way is
+    // told to wait where it need not: this one must not be overtaken by the next.
+    let mut appended = tokio::task::unconstrained(async move { store.append(appends).await }).boxed();
     let appended = match (&mut appended).now_or_never() {
         Some(done) => futures::future::ready(done).boxed(),
         None => appended,
