@@ -5,6 +5,7 @@
 //! flag to settle it with.
 
 mod part;
+mod vocabulary;
 mod name;
 mod column;
 mod numbering;
