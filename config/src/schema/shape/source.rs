@@ -106,9 +106,10 @@ struct Event {
     event_type: Part,
     /// Left out: 1.
     schema_version: Option<Part>,
-    /// When it was stored. Left out: when it is imported.
+    /// When it was stored: RFC 3339, in UTC if it has no offset, or a number since 1970. Left out: when it is
+    /// imported.
     recorded_at: Option<Part>,
-    /// When it was true. Left out: as `recorded_at`.
+    /// When it was true, written as `recorded_at`. Left out: the same.
     effective_at: Option<Part>,
     /// What it says. `"*"` stands for all fields of which no other part takes anything.
     payload: PayloadPart,
