@@ -23,7 +23,7 @@ mod testing;
 
 pub use checkpoints::LocalCheckpoints;
 pub use documents::{LocalDocuments, MAX_DOCUMENT_BYTES};
-pub use events::{LocalEventStore, StreamSummary};
+pub use events::{LocalEventStore, QueuedAppend, StreamSummary};
 pub use lock::WorkerLock;
 pub use log::{LocalLog, LocalSource, LogDescription, LogOptions, NewRecord, ShardDescription};
 pub use null::NullDocuments;

@@ -77,7 +77,24 @@ impl Database {
         self.changes.subscribe()
     }
 
+    /// The same, returning as soon as the work is queued behind all work before it.
+    pub(crate) async fn queue_and_tell<T, W>(&self, work: W) -> Result<Answer<T>>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.queue(work, true).await
+    }
+
     async fn submit<T, W>(&self, work: W, tells: bool) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.queue(work, tells).await?.wait().await
+    }
+
+    async fn queue<T, W>(&self, work: W, tells: bool) -> Result<Answer<T>>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -87,7 +104,16 @@ impl Database {
         };
         let (reply, answer) = oneshot::channel();
         writer.submit(work, tells, reply).await?;
-        answer.await.unwrap_or_else(|_| Err(thread_ended()))
+        Ok(Answer(answer))
+    }
+}
+
+/// What comes of work that was queued.
+pub(crate) struct Answer<T>(oneshot::Receiver<Result<T>>);
+
+impl<T> Answer<T> {
+    pub(crate) async fn wait(self) -> Result<T> {
+        self.0.await.unwrap_or_else(|_| Err(thread_ended()))
     }
 }
 

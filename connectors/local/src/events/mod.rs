@@ -15,7 +15,7 @@ use foldstream_model::{
 use rusqlite::{Connection, params};
 
 use crate::{
-    database::{Database, first_behind, number, sql_integer},
+    database::{Answer, Database, first_behind, number, sql_integer},
     errors::Failure,
 };
 use append::Prepared;
@@ -28,6 +28,16 @@ const FIRST: Sequence = Sequence(1);
 /// expects nothing begins at 1.
 pub struct LocalEventStore {
     database: Arc<Database>,
+}
+
+/// An append on its way; dropped, it still happens.
+pub struct QueuedAppend(Answer<Appended>);
+
+impl QueuedAppend {
+    /// Waits until it is synced to disk; answers and fails as [`EventStore::append`] does.
+    pub async fn appended(self) -> Result<Appended> {
+        self.0.wait().await
+    }
 }
 
 /// A stream as it is listed.
@@ -53,6 +63,14 @@ impl LocalEventStore {
         self.database.read(last_offset).await
     }
 
+    /// Queues an append behind all that this caller has queued before it, without waiting for its sync to disk: those on
+    /// their way together share one. Each is all or nothing by itself.
+    pub async fn queue(&self, appends: Vec<Append>) -> Result<QueuedAppend> {
+        let prepared = Prepared::new(appends)?;
+        let answer = self.database.queue_and_tell(move |transaction| prepared.append(transaction)).await?;
+        Ok(QueuedAppend(answer))
+    }
+
     /// Waits until there are events behind an offset, appended by this process or by another.
     pub async fn wait_beyond(&self, offset: Offset) -> Result<()> {
         wait_beyond(&self.database, offset).await
@@ -62,8 +80,7 @@ impl LocalEventStore {
 #[async_trait]
 impl EventStore for LocalEventStore {
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
-        let prepared = Prepared::new(appends)?;
-        self.database.write_and_tell(move |transaction| prepared.append(transaction)).await
+        self.queue(appends).await?.appended().await
     }
 
     async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {

@@ -4,14 +4,32 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+/// Where the demo keeps its data, apart from that of the user's own events.
+const DEMO_DATA: &str = "foldstream-demo";
+const DEMO_EXIT_CODES: &str = "\
+Exit codes:
+  0    git finds its own tree in the documents; or interrupted, with all saved
+  1    the documents differ from git's tree
+  2    no git repository, no such commit, a history that does not follow what
+       was taken before (use another folder with --data)
+  3    the data folder cannot be used
+  4    a read model was stopped or is paused, so that git cannot judge";
+
 #[derive(Debug, Args)]
+#[command(after_help = DEMO_EXIT_CODES)]
 pub struct Demo {
     /// A folder inside the repository, or a bare repository
     #[arg(long, value_name = "PATH", default_value = ".")]
     pub git: PathBuf,
-    /// The last commit to take, instead of HEAD
+    /// The last commit to take, instead of HEAD: a hash, a tag or a branch on HEAD's first-parent line
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<String>,
+}
+
+/// Gives `demo` another default of `--data`.
+pub fn with_data_of_its_own(command: clap::Command) -> clap::Command {
+    let data = command.get_arguments().find(|argument| argument.get_id() == "data").cloned();
+    command.mut_subcommand("demo", |demo| demo.args(data.map(|data| data.default_value(DEMO_DATA))))
 }
 
 #[derive(Debug, Args)]

@@ -83,7 +83,7 @@ impl Cli {
 
     /// All commands, those of later versions among them.
     pub fn full_command() -> clap::Command {
-        later::add_to(Self::command())
+        later::add_to(line::with_data_of_its_own(Self::command()))
     }
 }
 

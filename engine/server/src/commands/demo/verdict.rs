@@ -1,19 +1,18 @@
 use foldstream_local::LocalStore;
-use foldstream_model::{
-    Document, DocumentKey, ProjectionId, Result, Timestamp, Value,
-    ports::{DocumentStore, EventStore},
-};
+use foldstream_model::{Document, DocumentKey, ProjectionId, Result, Timestamp, Value, ports::DocumentStore};
+use foldstream_runtime::worker::Outcome as Ended;
 use serde_json::json;
 
+use super::{folder, taking::Tally};
 use crate::{
     commands::Context,
     demo::{
         git::{ObjectId, Repository, TreeEntry},
         oracle::{self, Comparison},
-        stream_id,
         summary::Summary,
     },
     exit::{Exit, Outcome},
+    output::{count, plural, printable},
 };
 
 const PAGE: usize = 1_000;
@@ -25,54 +24,109 @@ pub struct Told<'a> {
     pub name: String,
     /// The commit that was pinned at the start.
     pub to: ObjectId,
-    pub events: u64,
+    /// How many commits were to be taken, and how many were.
+    pub commits: u64,
+    pub tally: Tally,
     pub began: Timestamp,
 }
 
-/// Compares the documents with git's own tree, and shows what there is to see.
-pub async fn tell(store: &LocalStore, told: &Told<'_>, context: &mut Context) -> Outcome {
-    let took = context.clock.now().micros_since(told.began);
-    let mut summary = Summary::default();
-    summary.repository.clone_from(&told.name);
-    summary.commit = told.to.to_string();
-    summary.commits = commits(store).await?;
-    summary.events = told.events;
-    summary.milliseconds = took / 1_000;
-    summary.commands = commands(context);
-    let files = files(store, &mut summary).await?;
-    let equal = Comparison::of(told.repository.tree(told.to)?, files)?;
-    let exit = if equal.is_equal() { Exit::Done } else { Exit::Failed };
+/// A repository without commits.
+pub fn nothing_to_take(context: &mut Context) -> Outcome {
+    match context.output.is_json() {
+        true => context.output.object(&json!({ "outcome": "no_commits" }))?,
+        false => context.output.line("the repository has no commits yet: there is nothing to take")?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Lets git judge, and shows what there is to see; or says why git cannot judge yet.
+pub async fn tell(store: &LocalStore, told: &Told<'_>, ended: &Ended, context: &mut Context) -> Outcome {
+    if !ended.stops.is_empty() || !ended.gaps.is_empty() || !ended.paused.is_empty() {
+        return stopped(ended, context);
+    }
+    if !ended.caught_up {
+        return interrupted(told, context);
+    }
+    let took = context.clock.now().micros_since(told.began) / 1_000;
+    let mut summary = Summary::new(told.name.clone(), told.to.to_string(), told.tally.events, took);
+    let files = fill(store, &mut summary).await?;
+    let comparison = Comparison::of(told.repository.tree(told.to)?, files)?;
+    summary.commands = commands(&summary, context);
     if context.output.is_json() {
-        context.output.object(&json!({
-            "commit": told.to.to_string(),
-            "commits": summary.commits,
-            "events": told.events,
-            "milliseconds": took / 1_000,
-            "files": equal.equal,
-            "equal": equal.is_equal(),
-            "missing": equal.missing.count,
-            "extra": equal.extra.count,
-            "blobs": equal.blobs.count,
-            "modes": equal.modes.count,
-        }))?;
-        return Ok(exit);
+        context.output.object(&judged(told, took, &comparison))?;
+    } else {
+        context.output.line(&comparison)?;
+        if comparison.is_equal() {
+            context.output.line(format!("\n{summary}"))?;
+        }
     }
-    if exit == Exit::Done {
-        fill(store, &mut summary).await?;
-        context.output.line(&summary)?;
-    }
-    context.output.line(&equal)?;
-    Ok(exit)
+    Ok(if comparison.is_equal() { Exit::Done } else { Exit::Failed })
 }
 
-async fn commits(store: &LocalStore) -> Result<u64> {
-    let history = foldstream_model::StreamId::new(stream_id::HISTORY);
-    let last = store.events().last_sequences(std::slice::from_ref(&history)).await?;
-    Ok(last.into_iter().flatten().next().map_or(0, |last| last.0))
+/// Poison and gaps, which the events of a history do not hold, and what an operator paused.
+fn stopped(ended: &Ended, context: &mut Context) -> Outcome {
+    let paused: Vec<_> = ended.paused.iter().map(ProjectionId::row_name).collect();
+    let stops = ended.stops.iter();
+    if context.output.is_json() {
+        let stops = stops.map(|stopped| {
+            let (projection, shard) = (stopped.projection.row_name(), &stopped.shard);
+            json!({ "projection": projection, "shard": shard, "reason": stopped.stop.reason })
+        });
+        let stops: Vec<_> = stops.collect();
+        let gaps = &ended.gaps;
+        let object = json!({ "outcome": "stopped", "stopped": stops, "gaps": gaps, "paused": paused });
+        context.output.object(&object)?;
+        return Ok(Exit::Stopped);
+    }
+    context.output.line("git cannot judge:")?;
+    for stopped in stops {
+        let reason = printable(&stopped.stop.reason);
+        let line = format!("  {} stopped in {}:\n    {reason}", stopped.projection, stopped.shard);
+        context.output.line(line)?;
+    }
+    for (shard, gaps) in &ended.gaps {
+        let streams = plural(*gaps as u64, "stream");
+        context.output.line(format!("  {streams} in {shard} that wait for a missing event"))?;
+    }
+    for name in paused {
+        context.output.line(format!("  {name} is paused; `foldstream projections resume {name}`"))?;
+    }
+    Ok(Exit::Stopped)
 }
 
-/// The documents of `files` as git would list them.
-async fn files(store: &LocalStore, summary: &mut Summary) -> Result<Vec<Result<TreeEntry>>> {
+fn interrupted(told: &Told<'_>, context: &mut Context) -> Outcome {
+    let left = told.commits.saturating_sub(told.tally.commits);
+    if context.output.is_json() {
+        context.output.object(&json!({ "outcome": "interrupted", "commits_left": left }))?;
+        return Ok(Exit::Done);
+    }
+    let left = match left {
+        0 => "all commits are taken, and not all of their events are in the read models yet".to_owned(),
+        left => format!("{} of {} are left to take", count(left), plural(told.commits, "commit")),
+    };
+    context.output.line(format!("interrupted: {left}; run it again, and it goes on from here"))?;
+    Ok(Exit::Done)
+}
+
+fn judged(told: &Told<'_>, milliseconds: u64, comparison: &Comparison) -> serde_json::Value {
+    json!({
+        "outcome": if comparison.is_equal() { "equal" } else { "different" },
+        "commit": told.to.to_string(),
+        "commits_taken": told.tally.commits,
+        "events_taken": told.tally.events,
+        "milliseconds": milliseconds,
+        "files": {
+            "equal": comparison.equal,
+            "missing": comparison.missing.count,
+            "extra": comparison.extra.count,
+            "other_blob": comparison.blobs.count,
+            "other_mode": comparison.modes.count,
+        },
+    })
+}
+
+/// Goes through the documents once; those of `files` as git would list them.
+async fn fill(store: &LocalStore, summary: &mut Summary) -> Result<Vec<Result<TreeEntry>>> {
     let mut files = Vec::new();
     each(store, "files", |_, document| {
         let text = |field| text(document, field);
@@ -80,18 +134,20 @@ async fn files(store: &LocalStore, summary: &mut Summary) -> Result<Vec<Result<T
         files.push(oracle::entry(text("path"), text("mode"), text("blob")));
     })
     .await?;
-    Ok(files)
-}
-
-async fn fill(store: &LocalStore, summary: &mut Summary) -> Result<()> {
-    each(store, "authors", |key, document| summary.person(key.as_str(), number(document, "commits"))).await?;
+    each(store, "authors", |key, document| {
+        let commits = number(document, "commits");
+        summary.commits += commits;
+        summary.person(key.as_str(), commits);
+    })
+    .await?;
     each(store, "activity", |key, document| summary.day(key.as_str(), number(document, "commits"))).await?;
     each(store, "churn", |key, document| {
         if key.as_str() != "/" {
             summary.folder(key.as_str(), number(document, "changes"));
         }
     })
-    .await
+    .await?;
+    Ok(files)
 }
 
 /// All documents of a projection.
@@ -120,19 +176,34 @@ fn number(document: &Document, field: &str) -> u64 {
     document.fields.get(field).and_then(Value::as_number).and_then(|number| number.to_u64()).unwrap_or(0)
 }
 
-fn commands(context: &Context) -> Vec<(String, String)> {
-    let data = match context.global.data == std::path::Path::new("foldstream-data") {
-        true => String::new(),
-        false => format!(" --data {}", context.global.data.display()),
-    };
-    let database = context.global.data.join(foldstream_local::FILE_NAME);
-    [
-        (format!("foldstream documents list authors{data}"), "who did what"),
-        (format!("foldstream documents list churn{data}"), "how much each folder changed"),
-        (format!("foldstream events read history{data}"), "the commits as events"),
-        (format!("foldstream projections list{data}"), "the read models"),
-        (format!("sqlite3 {} 'SELECT * FROM files_v1 LIMIT 5'", database.display()), "the same as tables"),
-    ]
-    .map(|(command, shows)| (command, shows.to_owned()))
-    .to_vec()
+/// Commands that can be copied as they are into the shell that this one was started from.
+fn commands(summary: &Summary, context: &Context) -> Vec<(String, String)> {
+    let program = std::env::args().next().unwrap_or_else(|| "foldstream".to_owned());
+    let (program, data) = (quoted(&program), &context.global.data);
+    let config = quoted(&data.join(folder::CONFIG_NAME).to_string_lossy());
+    let database = quoted(&data.join(foldstream_local::FILE_NAME).to_string_lossy());
+    let data = quoted(&data.to_string_lossy());
+    let busiest = quoted(summary.busiest_folder().filter(|folder| !folder.starts_with('-')).unwrap_or("/"));
+    let command = |rest: &str| format!("{program} {rest} --data {data}");
+    let shown = [
+        (command("documents list authors"), "who did what"),
+        (command(&format!("documents get churn {busiest}")), "how much a folder changed"),
+        (command("documents get changes page-000001"), "the first hundred commits, in order"),
+        (command("events read history"), "the commits as events"),
+        (command(&format!("status -c {config}")), "how far each read model is"),
+        (
+            format!("sqlite3 {database} 'SELECT key, fields FROM files_v1 LIMIT 5'"),
+            "the same with any SQLite tool",
+        ),
+    ];
+    shown.map(|(command, shows)| (command, shows.to_owned())).to_vec()
+}
+
+/// As a word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
