@@ -153,10 +153,7 @@ impl Lane {
             return;
         }
         match buffer.flight.take() {
-            Some(flight) if stored.as_ref().is_some_and(|stored| stored.guard == flight.put.guard) => {
-                self.finish(key, flight);
-            }
-            Some(flight) => self.conflict(key, flight, stored),
+            Some(flight) => self.land(key, flight, stored),
             None => {
                 buffer.rebase(stored);
                 self.ready.push_back(key.clone());
@@ -186,7 +183,7 @@ impl Lane {
         let Some(flight) = buffer.flight.take() else { return };
         match written {
             Written::Done => self.finish(key, flight),
-            Written::Conflict(stored) => self.conflict(key, flight, stored),
+            Written::Conflict(stored) => self.land(key, flight, stored),
             Written::Rejected(error) => {
                 self.writing -= 1;
                 let at_most = flight.applied / 2;
@@ -318,7 +315,9 @@ impl Lane {
         if buffer.pending.is_empty() { self.rest(key) } else { self.ready.push_back(key.clone()) }
     }
 
-    fn conflict(&mut self, key: &DocumentKey, flight: Flight, stored: Option<StoredDocument>) {
+    /// The write was not done, or nobody knows. Its events are judged anew by what is stored: if it was done, they are
+    /// covered. Its guard proves nothing: another writer, on another base, may have put the same.
+    fn land(&mut self, key: &DocumentKey, flight: Flight, stored: Option<StoredDocument>) {
         self.writing -= 1;
         let Some(buffer) = self.buffers.get_mut(key) else { return };
         buffer.land(flight);

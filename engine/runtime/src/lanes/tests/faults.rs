@@ -55,7 +55,7 @@ struct Worker {
 fn world(ordering: Ordering, chance: &mut Chance) -> World {
     let mut shards: [Vec<Record>; SHARDS] = Default::default();
     let mut sequences = BTreeMap::<&str, u64>::new();
-    let (length, split) = (2 + chance.below(12), chance.below(14));
+    let (length, split) = (2 + chance.below(20), chance.below(22));
     for number in 0..length {
         let stream = ["a", "b", "c"][chance.below(3)];
         let sequence = sequences.entry(stream).and_modify(|sequence| *sequence += 1).or_insert(1);
@@ -96,7 +96,7 @@ impl World {
     }
 
     fn worker(&mut self, chance: &mut Chance) -> Worker {
-        let cache_bytes = [0, 900, 1_000_000][chance.below(3)];
+        let cache_bytes = [0, 900, 1_000_000, 1_000_000][chance.below(4)];
         let mut lane = Lane::new(LaneOptions { ordering: self.ordering, epoch: Epoch(1), cache_bytes });
         (0..SHARDS)
             .filter(|shard| self.ended(*shard))
@@ -229,13 +229,13 @@ impl Worker {
     }
 
     fn act(&mut self, world: &mut World, chance: &mut Chance) {
-        match chance.below(20) {
-            0..=6 => self.step(world, chance.below(SHARDS)),
-            7..=9 => self.read(world, chance),
-            10..=12 => self.write(world, chance),
-            13..=15 => self.answer(chance),
-            16..=17 => self.checkpoint(world),
-            18 => self.lane.clear_cache(),
+        match chance.below(24) {
+            0..=8 => self.step(world, chance.below(SHARDS)),
+            9..=11 => self.read(world, chance),
+            12..=14 => self.write(world, chance),
+            15..=17 => self.answer(chance),
+            18..=20 => self.checkpoint(world),
+            21 => self.lane.clear_cache(),
             _ => self.abandon(chance.below(SHARDS)),
         }
     }
@@ -254,7 +254,7 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
     let chance = &mut Chance::new(seed);
     let world = &mut world(ordering, chance);
     let mut workers = [world.worker(chance), world.worker(chance)];
-    for _ in 0..chance.below(250) {
+    for _ in 0..chance.below(600) {
         let which = chance.below(2);
         match chance.below(100) {
             0..=92 => workers[which].act(world, chance),
@@ -298,7 +298,7 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_500))]
+    #![proptest_config(ProptestConfig::with_cases(6_000))]
 
     #[test]
     fn documents_of_one_stream_equal_a_sequential_fold_whatever_fails(seed: u64) {
@@ -316,7 +316,8 @@ fn the_faults_happen() {
     for ordering in [Ordering::PerStream, Ordering::Commutative] {
         let met: Vec<_> = (0..200).map(|seed| simulate(ordering, seed)).collect();
         for fault in ["conflict", "a write arrives after the end"] {
-            assert!(met.iter().filter(|met| met.contains(fault)).count() > 20, "{fault}");
+            let times = met.iter().filter(|met| met.contains(fault)).count();
+            assert!(times > 5, "{fault} {times}");
         }
     }
 }

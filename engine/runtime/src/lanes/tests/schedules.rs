@@ -112,9 +112,32 @@ fn a_lost_response_is_read_back_and_the_write_not_repeated() {
     let keys = lane.to_read(10);
     assert_eq!(keys, [DocumentKey::new("k")]);
     lane.loaded(&keys[0], store.read(&keys[0]));
-    assert_eq!(lane.take_settled(), [(LineId(1), BatchId(1), 1)]);
     assert_eq!(run(&mut lane, &mut store), 0);
+    assert_eq!(lane.take_settled(), [(LineId(1), BatchId(1), 1)]);
     assert!(lane.is_idle());
+}
+
+#[test]
+fn a_guard_equal_to_that_of_a_lost_write_does_not_prove_that_the_write_was_done() {
+    let mut store = Store::default();
+    let (mut sleeper, mut other) = (lane(Ordering::PerStream), lane(Ordering::PerStream));
+    sleeper.deliver(delivery(1, at(1, "a", 1), "k", Deed::Name));
+    run(&mut sleeper, &mut store);
+    (2..=3).for_each(|number| other.deliver(delivery(2, at(number, "a", number), "k", Deed::Name)));
+    run(&mut other, &mut store);
+    sleeper.abandon(LineId(1));
+    sleeper.deliver(delivery(3, at(3, "a", 3), "k", Deed::Name));
+    let lost = one_write(&mut sleeper, &store);
+    assert_eq!(
+        lost.put.guard,
+        guard_of(&store, "k"),
+        "it knows nothing of a/2, and its guard does not show it"
+    );
+    sleeper.unknown([&lost.key]);
+    run(&mut sleeper, &mut store);
+    sleeper.deliver(delivery(3, at(4, "a", 4), "k", Deed::Name));
+    run(&mut sleeper, &mut store);
+    assert_eq!(store.names("k"), names(&["a/1", "a/2", "a/3", "a/4"]));
 }
 
 #[test]

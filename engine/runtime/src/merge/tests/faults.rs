@@ -378,7 +378,7 @@ fn simulate(punctuality: Punctuality, seed: u64) -> bool {
     let chance = &mut Chance::new(seed);
     let world = &mut world(punctuality, chance);
     let mut workers = [world.worker(chance), world.worker(chance)];
-    for _ in 0..chance.below(250) {
+    for _ in 0..chance.below(700) {
         let which = chance.below(2);
         match chance.below(100) {
             0..=80 => workers[which].act(world, chance),
@@ -423,12 +423,16 @@ fn simulate(punctuality: Punctuality, seed: u64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
     fn each_event_is_applied_in_order_or_recorded_as_late_whatever_fails(seed: u64) {
         simulate(Punctuality::None, seed);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
     fn nothing_is_late_where_no_record_comes_later_than_allowed(seed: u64) {
