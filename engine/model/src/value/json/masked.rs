@@ -1,108 +1,181 @@
-//! Parsing under a mask: what is skipped is scanned once by `serde_json`, what is kept is a slice that is parsed alone.
+//! Parsing under a mask: kept values are cut out and parsed alone, everything between them is passed over.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::FieldMask;
-use super::parse::{ParseError, parse_slice};
+use super::parse::{MAX_DEPTH, ParseError, parse_slice};
 use crate::value::{Decimal, Map, Value};
 
-/// Parses the part of `text`, a slice of `json`, that the mask keeps; `depth` lists and objects are around it.
-pub(super) fn parse(json: &str, text: &str, mask: &FieldMask, depth: usize) -> Result<Value, ParseError> {
-    if mask.is_all() || !text.trim_ascii_start().starts_with('{') {
-        return parse_leaf(json, text, depth);
+/// Parses the part of the text that the mask keeps.
+pub(super) fn parse(json: &str, mask: &FieldMask) -> Result<Value, ParseError> {
+    let mut scanner = Scanner { json, at: 0 };
+    scanner.pass_blanks();
+    if mask.is_all() || scanner.next() != Some(b'{') {
+        return parse_slice(json, json, 0);
     }
-    let mut input = serde_json::Deserializer::from_str(text);
-    let mut fields = Fields { json, mask, depth, map: Map::new(), error: None };
-    let parsed = input.deserialize_map(&mut fields).and_then(|()| input.end());
-    if let Some(error) = fields.error {
-        return Err(error);
-    }
-    match parsed {
-        Ok(()) => Ok(Value::Map(Arc::new(fields.map))),
-        Err(error) => Err(ParseError::of_serde(json, text, &error)),
+    let value = scanner.object(mask, 0)?;
+    scanner.pass_blanks();
+    match scanner.next() {
+        None => Ok(value),
+        Some(_) => Err(scanner.error("text behind the value")),
     }
 }
 
-/// Numbers and texts without escapes need no parser.
-fn parse_leaf(json: &str, text: &str, depth: usize) -> Result<Value, ParseError> {
-    match text.as_bytes() {
-        [b'"', inner @ .., b'"'] if depth > 0 && !inner.contains(&b'\\') => {
-            Ok(Value::from(text.get(1..text.len() - 1).unwrap_or_default()))
+struct Scanner<'j> {
+    json: &'j str,
+    at: usize,
+}
+
+impl<'j> Scanner<'j> {
+    /// The kept fields of the object that begins here.
+    fn object(&mut self, mask: &FieldMask, depth: usize) -> Result<Value, ParseError> {
+        if depth >= MAX_DEPTH {
+            return Err(self.error(&format!("lists and objects nested more than {MAX_DEPTH} deep")));
         }
-        [b'0'..=b'9' | b'-', ..] if depth > 0 => match Decimal::parse(text.as_bytes()) {
-            Ok(number) => Ok(Value::Number(number)),
-            Err(error) => Err(ParseError::at(json, text, 0, &error.to_string())),
-        },
-        _ => parse_slice(json, text, depth),
-    }
-}
-
-/// The kept fields of one object. An error of ours is put aside, since it knows its place better than serde's.
-struct Fields<'m> {
-    json: &'m str,
-    mask: &'m FieldMask,
-    depth: usize,
-    map: Map,
-    error: Option<ParseError>,
-}
-
-impl<'de> Visitor<'de> for &mut Fields<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        let mut map = Map::new();
+        self.at += 1;
+        self.pass_blanks();
+        if self.next() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Map(Arc::new(map)));
+        }
+        loop {
+            self.field(mask, depth, &mut map)?;
+            self.pass_blanks();
+            match self.next() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return Err(self.error("expected `,` or `}`")),
+            }
+            self.pass_blanks();
+        }
+        self.at += 1;
+        Ok(Value::Map(Arc::new(map)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<(), A::Error> {
-        while let Some(kept) = input.next_key_seed(Name(self.mask))? {
-            let Some((name, mask)) = kept else {
-                input.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let raw: &'de RawValue = input.next_value()?;
-            let value = match parse(self.json, raw.get(), mask, self.depth + 1) {
-                Ok(value) => value,
-                Err(error) => return Err(self.fail(error)),
-            };
-            if self.map.insert(Arc::clone(name), value).is_some() {
-                let message = format!("the name {name:?} twice in one object");
-                return Err(self.fail(ParseError::at(self.json, raw.get(), 0, &message)));
+    fn field(&mut self, mask: &FieldMask, depth: usize, map: &mut Map) -> Result<(), ParseError> {
+        let begin = self.at;
+        let kept = match self.name()? {
+            Cow::Borrowed(name) => mask.field(name),
+            Cow::Owned(name) => mask.field(&name),
+        };
+        self.pass_blanks();
+        if self.next() != Some(b':') {
+            return Err(self.error("expected `:`"));
+        }
+        self.at += 1;
+        self.pass_blanks();
+        let Some((name, mask)) = kept else { return self.pass().map(|_| ()) };
+        let value = match self.next() {
+            Some(b'{') if !mask.is_all() => self.object(mask, depth + 1)?,
+            _ => {
+                let text = self.pass()?;
+                leaf(self.json, text, depth + 1)?
+            }
+        };
+        match map.insert(Arc::clone(name), value) {
+            None => Ok(()),
+            Some(_) => {
+                self.at = begin;
+                Err(self.error(&format!("the name {name:?} twice in one object")))
             }
         }
-        Ok(())
+    }
+
+    fn name(&mut self) -> Result<Cow<'j, str>, ParseError> {
+        if self.next() != Some(b'"') {
+            return Err(self.error("expected a name in quotes"));
+        }
+        let quoted = self.pass()?;
+        if !quoted.contains('\\') {
+            return Ok(Cow::Borrowed(inside_quotes(quoted)));
+        }
+        serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| self.error("a name with a bad escape"))
+    }
+
+    fn next(&self) -> Option<u8> {
+        self.json.as_bytes().get(self.at).copied()
+    }
+
+    fn pass_blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.next() {
+            self.at += 1;
+        }
+    }
+
+    /// Passes over the value that begins here; returns its text.
+    fn pass(&mut self) -> Result<&'j str, ParseError> {
+        let begin = self.at;
+        match self.next() {
+            Some(b'"') => self.pass_string()?,
+            Some(b'{' | b'[') => self.pass_nested()?,
+            _ => self.pass_word(),
+        }
+        match self.json.get(begin..self.at) {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err(self.error("expected a value")),
+        }
+    }
+
+    fn pass_string(&mut self) -> Result<(), ParseError> {
+        self.at += 1;
+        loop {
+            let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                return Err(self.error("a string without an end"));
+            };
+            self.at += found + 1;
+            if rest.get(found) == Some(&b'"') {
+                return Ok(());
+            }
+            self.at += 1;
+        }
+    }
+
+    fn pass_nested(&mut self) -> Result<(), ParseError> {
+        let mut open = 0_usize;
+        loop {
+            match self.next() {
+                Some(b'"') => {
+                    self.pass_string()?;
+                    continue;
+                }
+                Some(b'{' | b'[') => open += 1,
+                Some(b'}' | b']') => open -= 1,
+                Some(_) => {}
+                None => return Err(self.error("a list or an object without an end")),
+            }
+            self.at += 1;
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A number, true, false or null.
+    fn pass_word(&mut self) {
+        while let Some(b'0'..=b'9' | b'a'..=b'z' | b'-' | b'+' | b'.' | b'E') = self.next() {
+            self.at += 1;
+        }
+    }
+
+    fn error(&self, message: &str) -> ParseError {
+        ParseError::at(self.json, self.json, self.at, message)
     }
 }
 
-impl Fields<'_> {
-    fn fail<E: serde::de::Error>(&mut self, error: ParseError) -> E {
-        self.error = Some(error);
-        E::custom("")
-    }
+fn inside_quotes(quoted: &str) -> &str {
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default()
 }
 
-/// A field's name, as the mask knows it.
-struct Name<'m>(&'m FieldMask);
-
-impl<'de, 'm> DeserializeSeed<'de> for Name<'m> {
-    type Value = Option<(&'m Arc<str>, &'m FieldMask)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
-        input.deserialize_str(self)
+/// A kept value. Numbers need no parser.
+fn leaf(json: &str, text: &str, depth: usize) -> Result<Value, ParseError> {
+    if let [b'0'..=b'9' | b'-', ..] = text.as_bytes() {
+        return match Decimal::parse(text.as_bytes()) {
+            Ok(number) => Ok(Value::Number(number)),
+            Err(error) => Err(ParseError::at(json, text, 0, &error.to_string())),
+        };
     }
-}
-
-impl<'m> Visitor<'_> for Name<'m> {
-    type Value = Option<(&'m Arc<str>, &'m FieldMask)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.field(name))
-    }
+    parse_slice(json, text, depth)
 }

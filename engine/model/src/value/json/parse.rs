@@ -31,10 +31,12 @@ impl Value {
     }
 
     /// Reads the part of one JSON value that the mask keeps: what [`FieldMask::pruned`] would leave of the whole.
-    /// What is skipped is checked for its syntax alone.
+    ///
+    /// What is passed over is not checked: whoever takes JSON in has done that once, as [`crate::Event::from_envelope`]
+    /// does. Text that is no JSON gives an error or some value, but no harm.
     pub fn parse_masked(json: &[u8], mask: &FieldMask) -> Result<Value, ParseError> {
         match std::str::from_utf8(json) {
-            Ok(text) => masked::parse(text, text, mask, 0),
+            Ok(text) => masked::parse(text, mask),
             Err(error) => Err(ParseError::at_index(json, error.valid_up_to(), "text that is not UTF-8")),
         }
     }
@@ -128,14 +130,6 @@ impl ParseError {
     pub(super) fn at(json: &str, text: &str, index: usize, message: &str) -> ParseError {
         let begin = (text.as_ptr() as usize).saturating_sub(json.as_ptr() as usize);
         ParseError::at_index(json.as_bytes(), begin + index, message)
-    }
-
-    /// What `serde_json` says of `text`, without the place that it adds.
-    pub(super) fn of_serde(json: &str, text: &str, error: &serde_json::Error) -> ParseError {
-        let said = error.to_string();
-        let message = said.split(" at line ").next().unwrap_or_default();
-        let line = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
-        ParseError::at(json, text, line + error.column().saturating_sub(1), message)
     }
 
     fn at_index(json: &[u8], index: usize, message: &str) -> ParseError {

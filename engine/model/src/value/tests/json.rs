@@ -76,11 +76,22 @@ fn bad_text_is_refused_with_its_place() {
     {
         assert!(Value::parse(text.as_bytes()).is_err(), "{text}");
     }
-    for skipped in
-        ["{\"a\":}", "{\"a\":[1,]}", "{\"a\":01}", "{\"a\":\"\\x\"}", "{\"a\":1}}", "{\"a\":\"\u{1}\"}"]
-    {
-        assert!(Value::parse_masked(skipped.as_bytes(), &FieldMask::NONE).is_err(), "{skipped}");
+}
+
+#[test]
+fn escaped_names_meet_the_mask_and_broken_objects_are_refused() {
+    let mut mask = FieldMask::NONE;
+    mask.insert(&"a.b".parse().unwrap());
+    let parsed = |text: &str| Value::parse_masked(text.as_bytes(), &mask);
+    let text = r#" { "x\"}" : ["]\\", {}] , "\u0061" : {"c":{"d":1e5},"b":"\n"} } "#;
+    assert_eq!(parsed(text).unwrap().to_canonical_json(), r#"{"a":{"b":"\n"}}"#);
+    let broken =
+        ["{", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a\":1", "{\"a\":1,}", "{a:1}", "{} {}", "{\"a\":\"x"];
+    for text in broken.into_iter().chain(["{\"a\":{\"b\":01}}", "{\"a\":{\"b\":1]}", "{\"a\":[1,]}"]) {
+        assert!(parsed(text).is_err(), "{text}");
     }
+    let twice = parsed("{\"a\":1,\n \"a\":2}").unwrap_err();
+    assert_eq!(twice.to_string(), "the name \"a\" twice in one object at line 2, column 2");
 }
 
 #[test]
@@ -92,8 +103,12 @@ fn depth_is_bounded() {
     assert!(
         error("{\"a\":".repeat(200).as_bytes()).starts_with("lists and objects nested more than 128 deep")
     );
-    let skipped = format!("{{\"a\":{}}}", "[".repeat(1_000_000));
-    assert!(Value::parse_masked(skipped.as_bytes(), &FieldMask::NONE).is_err());
+    let endless = format!("{{\"a\":{}}}", "[".repeat(1_000_000));
+    assert!(Value::parse_masked(endless.as_bytes(), &FieldMask::NONE).is_err());
+    let mut mask = FieldMask::NONE;
+    mask.insert(&"a".parse().unwrap());
+    let kept = |depth: usize| Value::parse_masked(format!("{{\"a\":{}}}", nested(depth)).as_bytes(), &mask);
+    assert!(kept(127).is_ok() && kept(128).is_err());
 }
 
 #[test]
