@@ -1,6 +1,6 @@
 //! What the process says on standard error beside its messages.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -16,7 +16,7 @@ pub fn start(cli: &Cli) {
         EnvFilter::builder().with_env_var("FOLDSTREAM_LOG").with_default_directive(level(cli).into());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
-        .with_writer(io::stderr)
+        .with_writer(|| StandardError)
         .with_ansi(io::stderr().is_terminal());
     match cli.global.output {
         Format::Text => lines.with_target(false).init(),
@@ -35,5 +35,18 @@ fn level(cli: &Cli) -> LevelFilter {
         (false, 0) => usual,
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
+    }
+}
+
+/// Standard error whose reader may be gone: nothing ends because nobody listens any more.
+struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(io::stderr().write(bytes).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use foldstream::{
     commands::{self, Context},
     exit::{Exit, Failure},
     logging,
+    output::say,
 };
 
 fn main() -> ExitCode {
@@ -30,7 +31,7 @@ fn end(outcome: Result<Exit, Failure>) -> ExitCode {
         Ok(exit) => exit,
         Err(Failure::PipeClosed) => Exit::Done,
         Err(Failure::Because(exit, message)) => {
-            eprintln!("foldstream: {message}");
+            say(format!("foldstream: {message}"));
             exit
         }
     };

@@ -18,6 +18,11 @@ pub enum Format {
     Json,
 }
 
+/// Says something on standard error; whether anybody listens does not matter.
+pub fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Standard output, buffered: flushed by [`Output::flush`] and at the end.
 pub struct Output {
     pub format: Format,

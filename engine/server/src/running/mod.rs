@@ -34,8 +34,9 @@ impl Running<'_> {
     /// Runs until it is stopped or caught up, or something fails.
     pub async fn run(self, line: Line) -> Result<Outcome> {
         let mut tasks = Tasks::new();
-        let relayed =
-            Relays { store: self.store, complete: self.until_complete.clone() }.start(&line.logs, &mut tasks);
+        let clock = line.assembly.services.clock.clone();
+        let relays = Relays { store: self.store, clock, complete: self.until_complete.clone() };
+        let relayed = relays.start(&line.logs, &mut tasks);
         let until = match self.until_complete {
             Some(_) => Until::CaughtUp(relayed),
             None => Until::Stopped,
@@ -44,19 +45,23 @@ impl Running<'_> {
         if let Some(service) = self.service {
             service.start(worker.ready(), self.stop.clone(), &mut tasks);
         }
-        let failed = CancellationToken::new();
         let stopped = CancellationToken::new();
         let mut work = std::pin::pin!(worker.run(until, stopped.clone()));
         let mut failure = None;
         loop {
             tokio::select! {
                 biased;
-                outcome = &mut work => return failure.map_or(outcome, Err),
+                outcome = &mut work => {
+                    // Whoever fills the event store need not go on.
+                    self.stop.cancel();
+                    return failure.map_or(outcome, Err);
+                }
                 () = self.stop.cancelled(), if !stopped.is_cancelled() => stopped.cancel(),
-                Some((name, Err(error))) = tasks.next(), if !failed.is_cancelled() && !tasks.is_empty() => {
-                    failure = Some(error.context(name));
-                    failed.cancel();
-                    stopped.cancel();
+                Some((name, ended)) = tasks.next(), if failure.is_none() && !tasks.is_empty() => {
+                    if let Err(error) = ended {
+                        failure = Some(error.context(name));
+                        stopped.cancel();
+                    }
                 }
             }
         }

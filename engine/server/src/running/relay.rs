@@ -1,7 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use foldstream_local::{LocalLog, LocalStore};
-use foldstream_model::Result;
+use foldstream_local::{LocalLog, LocalStore, Relay};
+use foldstream_model::{Clock, Result};
 use foldstream_runtime::tasks::Tasks;
 use tokio::sync::watch;
 
@@ -13,61 +13,73 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 /// What moves the events of the event store into the logs.
 pub struct Relays<'a> {
     pub store: &'a LocalStore,
-    /// Says when no more events come that are waited for.
+    pub clock: Arc<dyn Clock>,
+    /// Says when no more events come that are waited for; none: that is never asked.
     pub complete: Option<watch::Receiver<bool>>,
 }
 
 impl Relays<'_> {
     /// Starts a relay for each log; the answer turns true once the logs hold all that was waited for.
     pub fn start(self, logs: &BTreeMap<String, LocalLog>, tasks: &mut Tasks) -> watch::Receiver<bool> {
-        let (relayed, all_relayed) = watch::channel(logs.is_empty());
-        let (waiting, _) = watch::channel(logs.len());
+        let (all_relayed, answer) = watch::channel(logs.is_empty());
+        let left = watch::Sender::new(logs.len());
         for (name, log) in logs {
             let relay = self.store.relay(log);
-            let (complete, relayed, waiting) = (self.complete.clone(), relayed.clone(), waiting.clone());
+            let (complete, left, all_relayed) = (self.complete.clone(), left.clone(), all_relayed.clone());
             tasks.start(format!("relay into {name}"), async move {
-                if let Some(mut complete) = complete {
-                    loop {
-                        let is_complete = *complete.borrow_and_update();
-                        if relay.run_once(BATCH).await? > 0 {
-                            continue;
-                        }
-                        if is_complete {
-                            break;
-                        }
-                        tokio::select! {
-                            biased;
-                            changed = complete.changed() => {
-                                // Whoever fills the event store has given up, and says so itself.
-                                if changed.is_err() { return Ok(()) }
-                            }
-                            waited = relay.wait_for_events() => waited?,
-                        }
-                    }
+                if let Some(complete) = complete {
+                    move_until_complete(&relay, complete).await?;
+                    left.send_modify(|left| *left -= 1);
+                    all_relayed.send_if_modified(|all| {
+                        *all = *left.borrow() == 0;
+                        *all
+                    });
                 }
-                waiting.send_modify(|logs| *logs -= 1);
-                if *waiting.borrow() == 0 {
-                    relayed.send_replace(true);
-                }
-                loop {
-                    if relay.run_once(BATCH).await? == 0 {
-                        relay.wait_for_events().await?;
-                    }
-                }
+                move_for_ever(&relay).await
             });
-            tasks.start(format!("retention of {name}"), trim(log.clone()));
+            tasks.start(format!("retention of {name}"), trim(log.clone(), self.clock.clone()));
         }
-        all_relayed
+        answer
     }
 }
 
-async fn trim(log: LocalLog) -> Result<()> {
-    let clock = crate::clock::SystemClock;
+/// Returns when everything has been moved that was there when the event store was said to be complete. Whoever fills it
+/// and gives up says so itself.
+async fn move_until_complete(relay: &Relay, mut complete: watch::Receiver<bool>) -> Result<()> {
+    loop {
+        let is_complete = *complete.borrow_and_update();
+        if relay.run_once(BATCH).await? > 0 {
+            continue;
+        }
+        if is_complete {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            changed = complete.changed() => {
+                if changed.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+            waited = relay.wait_for_events() => waited?,
+        }
+    }
+}
+
+async fn move_for_ever(relay: &Relay) -> Result<()> {
+    loop {
+        if relay.run_once(BATCH).await? == 0 {
+            relay.wait_for_events().await?;
+        }
+    }
+}
+
+async fn trim(log: LocalLog, clock: Arc<dyn Clock>) -> Result<()> {
     let mut interval = tokio::time::interval(TRIM_INTERVAL);
     loop {
         interval.tick().await;
         if log.describe().await?.retention.is_some() {
-            while log.trim(foldstream_model::Clock::now(&clock)).await? > 0 {}
+            while log.trim(clock.now()).await? > 0 {}
         }
     }
 }

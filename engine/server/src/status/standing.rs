@@ -90,11 +90,14 @@ impl ProjectionStanding {
         let shards = shards(facts, projection);
         let behind = shards.iter().map(|shard| shard.behind).sum::<Option<u64>>();
         let behind = behind.filter(|_| facts.configured.contains_key(projection));
-        let lags = shards.iter().filter(|shard| shard.behind.is_none_or(|behind| behind > 0));
+        let behind_here = |shard: &&ShardStanding| {
+            shard.behind_since.is_some() || shard.behind.is_some_and(|behind| behind > 0)
+        };
         let lag_micros = match behind {
             Some(0) => Some(0),
             _ => {
-                lags.filter_map(|shard| shard.settled_until).map(|until| facts.now.micros_since(until)).max()
+                let until = shards.iter().filter(behind_here).filter_map(|shard| shard.settled_until);
+                until.map(|until| facts.now.micros_since(until)).max()
             }
         };
         Self {

@@ -1,8 +1,12 @@
 //! The binary as a user meets it: started with arguments in a folder of its own.
 
 mod command_line;
+mod configuration;
+mod demo;
 mod events;
 mod import;
+mod projections;
+mod run;
 mod validate;
 
 use std::{
@@ -40,7 +44,6 @@ impl Folder {
         path
     }
 
-    #[expect(dead_code, reason = "read by tests to come")]
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).unwrap()
     }

@@ -19,7 +19,7 @@ use crate::{
         resume::Plan,
     },
     exit::{Failure, Outcome},
-    output::{count, plural},
+    output::{count, plural, say},
     running::{Running, stop_on_signals},
 };
 use folder::Folder;
@@ -36,7 +36,7 @@ pub async fn execute(arguments: Demo, context: &mut Context) -> Outcome {
         Plan::Unborn => return verdict::nothing_to_take(context),
         Plan::UpToDate { at } => (at, None),
         Plan::Take { after, to, commits, notes } => {
-            notes.iter().for_each(|note| eprintln!("note: {note}"));
+            notes.iter().for_each(|note| say(format!("note: {note}")));
             (to, Some((repository.walk(after, to)?, commits)))
         }
     };
@@ -59,10 +59,13 @@ fn say_what_comes(folder: &Folder, to: ObjectId, commits: u64, context: &Context
     let (data, to) = (context.global.data.display(), to.short());
     let before = folder.taken.as_ref().map(|taken| plural(taken.number, "commit"));
     match (before, commits) {
-        (_, 0) => eprintln!("everything up to {to} was taken before; the data is in {data}"),
-        (None, _) => eprintln!("taking {} up to {to} into {data}", plural(commits, "commit")),
+        (_, 0) => say(format!("everything up to {to} was taken before; the data is in {data}")),
+        (None, _) => say(format!("taking {} up to {to} into {data}", plural(commits, "commit"))),
         (Some(before), _) => {
-            eprintln!("{before} were taken before into {data}; going on with {} up to {to}", count(commits));
+            say(format!(
+                "{before} were taken before into {data}; going on with {} up to {to}",
+                count(commits)
+            ));
         }
     }
 }

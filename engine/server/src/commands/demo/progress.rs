@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::taking::Tally;
 use crate::{
-    output::{count, plural},
+    output::{count, plural, say},
     status::{Facts, ProjectionStanding},
 };
 
@@ -88,7 +88,7 @@ impl Shown {
                 bar.set_position(step.done);
             }
             Self::Lines { last } if u128::from(now.micros_since(*last)) >= SAY_EVERY.as_micros() => {
-                eprintln!("{} of {} {}, {}", count(step.done), count(step.of), step.what, step.besides);
+                say(format!("{} of {} {}, {}", count(step.done), count(step.of), step.what, step.besides));
                 *last = now;
             }
             Self::Lines { .. } | Self::Nothing => {}

@@ -14,7 +14,7 @@ use crate::{
     commands::{Context, mistaken},
     exit::{Exit, Failure, Outcome},
     import::{Import, Mapping, Tally, Unusable},
-    output::{count, plural, printable},
+    output::{count, plural, printable, say},
 };
 
 /// How many refusals people are shown.
@@ -161,7 +161,7 @@ impl Shown {
                 bar.set_message(lines());
             }
             Self::Lines { last } if u128::from(now.micros_since(*last)) >= SAY_EVERY.as_micros() => {
-                eprintln!("{}, {} refused", lines(), count(tally.refused));
+                say(format!("{}, {} refused", lines(), count(tally.refused)));
                 *last = now;
             }
             Self::Lines { .. } | Self::Nothing => {}

@@ -6,7 +6,7 @@ mod list;
 mod pause;
 mod rewind;
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 
 use foldstream_runtime::control::Actor;
 
@@ -14,6 +14,7 @@ use crate::{
     cli::{Permission, ProjectionsCommand},
     commands::{Context, who},
     exit::{Failure, Outcome},
+    output::say,
 };
 
 pub async fn execute(command: ProjectionsCommand, context: &mut Context) -> Outcome {
@@ -47,8 +48,7 @@ fn may_go_on(plan: &str, permission: &Permission, ask: bool, context: &mut Conte
     if !io::stdin().is_terminal() {
         return Err(Failure::invalid(format!("this would {plan}; say --yes to do it")));
     }
-    eprint!("This will {plan}. Go on? [y/N] ");
-    io::stderr().flush()?;
+    say(format!("This will {plan}. Go on? [y/N]"));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     let yes = matches!(answer.trim(), "y" | "Y" | "yes");

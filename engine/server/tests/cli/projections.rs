@@ -1,0 +1,71 @@
+use super::Folder;
+
+const CONFIG: &str = "config_version: 1
+sources:
+  shop: { kind: local, shards: 2 }
+projections:
+  counts:
+    version: 1
+    source: shop
+    ordering: commutative
+    handlers:
+      - { event: Made, key: all, add: { made: 1 } }
+";
+
+fn made(folder: &Folder, times: usize) {
+    for _ in 0..times {
+        folder.run(&["events", "append", "s", "Made"]).ok();
+    }
+    folder.run(&["run", "--until-caught-up"]).ok();
+}
+
+fn counted(folder: &Folder) -> String {
+    folder.run(&["documents", "get", "counts", "all", "-o", "json"]).out
+}
+
+fn begun() -> Folder {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    made(&folder, 2);
+    folder
+}
+
+#[test]
+fn a_paused_projection_waits_until_it_is_resumed() {
+    let folder = begun();
+    folder.run(&["projections", "pause", "counts", "--reason", "to look"]).ok();
+    made(&folder, 1);
+    assert!(counted(&folder).contains("\"made\":2"));
+    assert!(folder.run(&["projections", "list"]).ok().contains("paused"));
+    folder.run(&["projections", "resume", "counts"]).ok();
+    made(&folder, 0);
+    assert!(counted(&folder).contains("\"made\":3"));
+    let audit = folder.run(&["audit", "-o", "json"]).ok();
+    assert!(audit.contains("\"reason\":\"to look\"") && audit.lines().count() == 2, "{audit}");
+}
+
+#[test]
+fn a_rewind_delivers_again_and_counts_nothing_twice() {
+    let folder = begun();
+    folder.run(&["projections", "rewind", "counts"]).fails(2);
+    let dry = folder.run(&["projections", "rewind", "counts", "--dry-run"]).ok();
+    assert!(dry.contains("would rewind counts v1 to the beginning"), "{dry}");
+    for rebuild in [&[][..], &["--rebuild"], &["--to", "2020-01-01T00:00:00Z"]] {
+        let rebuild = if rebuild.is_empty() { vec![] } else { rebuild.to_vec() };
+        folder.run(&[&["projections", "rewind", "counts", "--yes"], &rebuild[..]].concat()).ok();
+        made(&folder, 0);
+        assert!(counted(&folder).contains("\"made\":2"), "{rebuild:?}: {}", counted(&folder));
+    }
+    assert!(folder.run(&["projections", "describe", "counts"]).ok().contains("rewound     3 times"));
+}
+
+#[test]
+fn a_deleted_projection_leaves_nothing_and_begins_anew() {
+    let folder = begun();
+    assert!(folder.run(&["projections", "delete", "counts", "--yes"]).fails(2).contains("counts@1"));
+    folder.run(&["projections", "delete", "counts@1", "--yes"]).ok();
+    folder.run(&["documents", "get", "counts", "all"]).fails(1);
+    assert!(folder.run(&["projections", "list"]).ok().contains("not run yet"));
+    made(&folder, 0);
+    assert!(counted(&folder).contains("\"made\":2"));
+}

@@ -1,0 +1,179 @@
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::Folder;
+
+const CONFIG: &str = "config_version: 1
+sources:
+  shop: { kind: local, shards: 2 }
+projections:
+  totals:
+    version: 1
+    source: shop
+    ordering: commutative
+    handlers:
+      - { event: Sold, key: =payload.sku, add: { sold: =payload.quantity } }
+  orders:
+    version: 2
+    source: shop
+    ordering: per_stream
+    handlers:
+      - { event: Sold, key: =event.stream_id, set: { sku: =payload.sku } }
+";
+
+const EVENTS: &str = r#"{"stream_id":"o-1","sequence":1,"type":"Sold","payload":{"sku":"tea","quantity":2}}
+{"stream_id":"o-2","sequence":1,"type":"Sold","payload":{"sku":"tea","quantity":3}}
+{"stream_id":"o-3","sequence":1,"type":"Sold","payload":{"sku":"mug","quantity":1}}
+"#;
+
+fn shop() -> Folder {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    folder.run_with(&["events", "import", "-"], EVENTS).ok();
+    folder
+}
+
+fn caught_up() -> Folder {
+    let folder = shop();
+    assert_eq!(folder.run(&["run", "--until-caught-up"]).ok(), "caught up\n");
+    folder
+}
+
+/// A `run` in the background, killed when the test ends.
+struct Running(Child);
+
+impl Running {
+    fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        let mut command = folder.command(&[&["run"], arguments].concat());
+        Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// The first line of standard error that holds this.
+    fn says(&mut self, words: &str) -> String {
+        let lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
+        lines.find(|line| line.contains(words)).unwrap_or_else(|| panic!("it never said {words:?}"))
+    }
+
+    fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn documents_are_made_and_read_and_listed() {
+    let folder = caught_up();
+    let tea = folder.run(&["documents", "get", "totals", "tea", "-o", "json"]).ok();
+    assert_eq!(tea, "{\"key\":\"tea\",\"document\":{\"sold\":5}}\n");
+    let all = folder.run(&["documents", "list", "orders@2"]).ok();
+    assert_eq!(all.lines().count(), 3, "{all}");
+    let some = folder.run(&["documents", "list", "orders", "--after", "o-1", "--limit", "1"]).ok();
+    assert_eq!(some, "{\"key\":\"o-2\",\"document\":{\"sku\":\"tea\"}}\n");
+    assert_eq!(folder.run(&["documents", "list", "orders", "--prefix", "o-3"]).ok().lines().count(), 1);
+    let missing = folder.run(&["documents", "get", "totals", "tae"]).fails(1);
+    assert!(missing.contains("did you mean tea?"), "{missing}");
+    let unknown = folder.run(&["documents", "list", "totasl"]).fails(1);
+    assert!(unknown.contains("did you mean totals?"), "{unknown}");
+}
+
+#[test]
+fn a_second_run_is_refused_and_names_the_first() {
+    let folder = shop();
+    let mut first = Running::start(&folder, &[]);
+    first.says("running");
+    let error = folder.run(&["run"]).fails(3);
+    assert!(error.contains(&format!("pid={}", first.0.id())), "{error}");
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_settles_what_it_read_and_exits_with_0() {
+    let folder = shop();
+    for signal in ["TERM", "INT"] {
+        let mut run = Running::start(&folder, &[]);
+        run.says("running");
+        eventually("the documents are there", || {
+            folder.run(&["documents", "get", "totals", "tea"]).code == 0
+        });
+        run.signal(signal);
+        assert_eq!(run.0.wait().unwrap().code(), Some(0), "{signal}");
+    }
+    let status = folder.run(&["status", "-o", "json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["projections"][0]["standing"]["behind"], 0, "{status}");
+}
+
+#[test]
+fn metrics_and_health_are_served() {
+    let folder = shop();
+    let mut run = Running::start(&folder, &["--listen", "127.0.0.1:0"]);
+    let said = run.says("serving");
+    let address = said.split("address=").nth(1).unwrap().trim();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(get("/livez").starts_with("HTTP/1.1 200"));
+    eventually("it is ready", || get("/readyz").starts_with("HTTP/1.1 200"));
+    eventually("it counts", || get("/metrics").contains("foldstream_documents_written_total"));
+}
+
+#[test]
+fn poison_stops_one_projection_and_is_told() {
+    let folder = shop();
+    let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
+    folder.run_with(&["events", "append", "o-4"], bad).ok();
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("totals v1, stopped in"), "{}", ran.out);
+    assert_eq!(folder.run(&["documents", "list", "orders"]).ok().lines().count(), 4);
+    let status = folder.run(&["status"]).ok();
+    assert!(status.contains("totals@1 stopped in"), "{status}");
+}
+
+#[test]
+fn a_changed_definition_is_refused_with_what_changed_and_dropped_only_with_dev() {
+    let folder = caught_up();
+    folder.write("foldstream.yaml", CONFIG.replace("add: { sold: =payload.quantity }", "add: { sold: 1 }"));
+    let error = folder.run(&["run", "--until-caught-up"]).fails(2);
+    assert!(error.contains("totals v1") && error.contains("Sold: its handlers were changed"), "{error}");
+    folder.run(&["run", "--until-caught-up", "--dev"]).ok();
+    assert!(folder.run(&["documents", "get", "totals", "tea", "-o", "json"]).ok().contains("\"sold\":2"));
+    assert!(folder.run(&["audit"]).ok().contains("delete"));
+}
+
+#[test]
+fn a_raised_version_is_built_beside_the_old_one() {
+    let folder = caught_up();
+    let raised =
+        CONFIG.replace("version: 1\n    source", "version: 2\n    source").replace("=payload.quantity", "1");
+    folder.write("foldstream.yaml", raised);
+    folder.run(&["run", "--until-caught-up"]).ok();
+    let sold = |name: &str| folder.run(&["documents", "get", name, "tea", "-o", "json"]).ok();
+    assert!(sold("totals@1").contains("5") && sold("totals@2").contains("2"));
+    assert_eq!(sold("totals"), sold("totals@2"));
+    let list = folder.run(&["projections", "list"]).ok();
+    assert!(list.contains("totals@1") && list.contains("totals@2"), "{list}");
+}
