@@ -62,18 +62,18 @@ impl Projector for DeclaredProjector {
             let scope = scope(event, &steps);
             let Some(prepared) = Prepared::new(handler, event, &scope) else { continue };
             let prepared = Arc::new(prepared);
-            let keys = handler.keys(&scope).map_err(|fault| handler.poison("key", &fault))?;
-            touched.extend(keys.into_iter().map(|key| (DocumentKey::new(key), Arc::clone(&prepared))));
+            let touch = |key| touched.push((DocumentKey::new(key), Arc::clone(&prepared)));
+            handler.keys(&scope, touch).map_err(|fault| handler.poison("key", &fault))?;
         }
         // Stable: what several handlers do to one document stays in the order of the file.
         touched.sort_by(|(left, _), (right, _)| left.cmp(right));
         let mut touched = touched.into_iter().peekable();
         while let Some((key, first)) = touched.next() {
-            let mut handlers = vec![first];
+            let mut application = Application::new(first);
             while let Some((_, next)) = touched.next_if(|(next, _)| *next == key) {
-                handlers.push(next);
+                application.add(next);
             }
-            touches.push(Touch { key, change: Box::new(Application::new(handlers)) });
+            touches.push(Touch { key, change: Box::new(application) });
         }
         Ok(())
     }

@@ -30,7 +30,10 @@ pub(super) fn read(
     }
     match item.as_map().and_then(|fields| from.get(fields)) {
         None | Some(Value::Null) => Ok(Bytes::new()),
-        Some(Value::Text(text)) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        Some(Value::Text(text)) => match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+            Err(error) => Err(poison(name, &format!("the field {from} holds no JSON: {error}"))),
+        },
         Some(other) => {
             let message =
                 format!("the field {from} is {}, not a string; is its encoding `map`?", other.kind());

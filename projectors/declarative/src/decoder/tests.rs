@@ -89,8 +89,9 @@ fn an_item_that_should_be_an_event_and_is_none_is_poison_that_says_why() {
 fn a_payload_of_all_other_fields_leaves_out_what_is_mapped() {
     let decoder =
         decoder("    event: { stream_id: id, type: t, sequence: n, recorded_at: at, payload: \"*\" }\n");
-    let event =
-        decode(&decoder, r#"{"t":"A","b":1.50,"id":5,"n":"3","at":1767225600000,"a":{"x":[]}}"#).unwrap().unwrap();
+    let event = decode(&decoder, r#"{"t":"A","b":1.50,"id":5,"n":"3","at":1767225600000,"a":{"x":[]}}"#)
+        .unwrap()
+        .unwrap();
     assert_eq!(&event.payload.raw[..], br#"{"a":{"x":[]},"b":1.50}"#);
     assert_eq!((event.stream_id.as_str(), event.sequence.0), ("5", 3));
     assert_eq!(event.recorded_at, Timestamp::from_seconds(1_767_225_600));

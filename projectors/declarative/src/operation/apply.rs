@@ -26,19 +26,20 @@ pub(super) fn apply(
         return Ok(());
     }
     let (path, kind) = (&operation.path, operation.kind);
-    match (kind, arguments.as_slice()) {
-        (Kind::Set, [value]) => {
+    let [first, second] = arguments;
+    match kind {
+        Kind::Set => {
             forget_picks(path, target);
-            path.set(Arc::make_mut(target.fields), value.clone())?;
+            path.set(Arc::make_mut(target.fields), first.clone())?;
         }
-        (Kind::SetLatest | Kind::SetEarliest, [value, by]) => pick(operation, value, by, event_id, target)?,
-        (Kind::Unset, []) => {
+        Kind::SetLatest | Kind::SetEarliest => pick(operation, first, second, event_id, target)?,
+        Kind::Unset => {
             forget_picks(path, target);
             path.remove(Arc::make_mut(target.fields))?;
         }
-        (kind, arguments) => {
+        _ => {
             let place = path.place(Arc::make_mut(target.fields))?;
-            change(kind, arguments, place)
+            change(kind, first, second, place)
                 .map_err(|fault| Fault::new(format!("{} {path}: {fault}", kind.name())))?;
         }
     }
@@ -46,40 +47,47 @@ pub(super) fn apply(
 }
 
 /// The operations that look at what is at the place; null where there was nothing.
-fn change(kind: Kind, arguments: &[Value], place: &mut Value) -> Result<(), Fault> {
-    match (kind, arguments) {
-        (Kind::Add, [value]) => *place = Value::Number(sum(place, value)?),
-        (Kind::Min, [value]) => keep(place, value, Ordering::Less)?,
-        (Kind::Max, [value]) => keep(place, value, Ordering::Greater)?,
-        (Kind::Append, [value]) => list(place)?.push(value.clone()),
-        (Kind::MergeMap, [Value::Null]) => {}
-        (Kind::MergeMap, [Value::Map(entries)]) => {
-            map(place)?.extend(entries.iter().map(|(name, value)| (Arc::clone(name), value.clone())));
+fn change(kind: Kind, first: &Value, second: &Value, place: &mut Value) -> Result<(), Fault> {
+    match kind {
+        Kind::Add => *place = Value::Number(sum(place, first)?),
+        Kind::Min => keep(place, first, Ordering::Less)?,
+        Kind::Max => keep(place, first, Ordering::Greater)?,
+        Kind::Append => list(place)?.push(first.clone()),
+        Kind::MergeMap => merge(place, first)?,
+        Kind::PutEntry => {
+            map(place)?.insert(key(first)?, second.clone());
         }
-        (Kind::MergeMap, [other]) => {
-            return Err(Fault::new(format!("it takes an object, not {}", other.kind())));
+        Kind::DeleteEntry => {
+            map(place)?.remove(&key(first)?);
         }
-        (Kind::PutEntry, [name, value]) => {
-            map(place)?.insert(key(name)?, value.clone());
-        }
-        (Kind::DeleteEntry, [name]) => {
-            map(place)?.remove(&key(name)?);
-        }
-        (Kind::AddToSet, [value]) => {
+        Kind::AddToSet => {
             let set = sorted(list(place)?);
-            for element in elements(value) {
+            for element in elements(first) {
                 if let Err(index) = set.binary_search(element) {
                     set.insert(index, element.clone());
                 }
             }
         }
-        (Kind::DeleteFromSet, [value]) => {
-            let gone = elements(value);
+        Kind::DeleteFromSet => {
+            let gone = elements(first);
             list(place)?.retain(|element| !gone.contains(&element));
         }
-        _ => return Err(Fault::new("it got arguments of another operation")),
+        Kind::Set | Kind::SetLatest | Kind::SetEarliest | Kind::Unset => {
+            return Err(Fault::new("it does not look at what is there"));
+        }
     }
     Ok(())
+}
+
+fn merge(place: &mut Value, entries: &Value) -> Result<(), Fault> {
+    match entries {
+        Value::Null => Ok(()),
+        Value::Map(entries) => {
+            map(place)?.extend(entries.iter().map(|(name, value)| (Arc::clone(name), value.clone())));
+            Ok(())
+        }
+        other => Err(Fault::new(format!("it takes an object, not {}", other.kind()))),
+    }
 }
 
 fn sum(present: &Value, value: &Value) -> Result<Decimal, Fault> {

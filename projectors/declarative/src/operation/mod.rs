@@ -81,8 +81,8 @@ pub(crate) fn check_storable(literal: &Value) -> Result<(), Fault> {
     storable::check(literal, 1)
 }
 
-/// The values of an operation's arguments, checked to be storable.
-pub(crate) type Arguments = Vec<Value>;
+/// The values of an operation's arguments, checked to be storable; null where the kind takes fewer than two.
+pub(crate) type Arguments = [Value; 2];
 
 /// What operations change: the fields that readers see, and what must be remembered beside them.
 pub(crate) struct Target<'t> {
@@ -106,11 +106,9 @@ impl Operation {
 
     /// The values of the arguments in this scope.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Arguments, Fault> {
-        let mut values = Vec::with_capacity(self.arguments.len());
-        for argument in &self.arguments {
-            values.push(argument.evaluate(scope)?.into_owned());
-        }
-        for value in &values {
+        let mut values = Arguments::default();
+        for (value, argument) in values.iter_mut().zip(&self.arguments) {
+            *value = argument.evaluate(scope)?.into_owned();
             storable::check(value, self.path.names().len() + 1)?;
         }
         Ok(values)
@@ -118,10 +116,11 @@ impl Operation {
 
     /// Whether it leaves something where nothing was before.
     pub(crate) fn makes_something(&self, arguments: &Arguments) -> bool {
-        match (self.kind, arguments.as_slice()) {
+        let [first, _] = arguments;
+        match (self.kind, first) {
             (Kind::Unset | Kind::DeleteEntry | Kind::DeleteFromSet, _) => false,
-            (Kind::Min | Kind::Max | Kind::MergeMap | Kind::AddToSet, [Value::Null]) => false,
-            (Kind::AddToSet, [Value::List(items)]) => items.iter().any(|item| !item.is_null()),
+            (Kind::Min | Kind::Max | Kind::MergeMap | Kind::AddToSet, Value::Null) => false,
+            (Kind::AddToSet, Value::List(items)) => items.iter().any(|item| !item.is_null()),
             _ => true,
         }
     }

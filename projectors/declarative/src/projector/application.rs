@@ -131,22 +131,31 @@ impl Prepared {
 
 /// All handlers that an event meets on one document: one application, in the order of the file.
 pub(super) struct Application {
-    handlers: Vec<Arc<Prepared>>,
+    first: Arc<Prepared>,
+    others: Vec<Arc<Prepared>>,
 }
 
 impl Application {
-    pub(super) fn new(handlers: Vec<Arc<Prepared>>) -> Application {
-        Application { handlers }
+    pub(super) fn new(first: Arc<Prepared>) -> Application {
+        Application { first, others: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, next: Arc<Prepared>) {
+        self.others.push(next);
+    }
+
+    fn handlers(&self) -> impl Iterator<Item = &Arc<Prepared>> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }
 
 impl Change for Application {
     fn apply(&self, document: &mut Option<Document>) -> Result<()> {
-        let reads_document = self.handlers.iter().any(|prepared| prepared.event.is_some());
+        let reads_document = self.handlers().any(|prepared| prepared.event.is_some());
         let before = match document {
             Some(document) if reads_document => Value::Map(Arc::clone(&document.fields)),
             _ => Value::Null,
         };
-        self.handlers.iter().try_for_each(|prepared| prepared.apply(&before, document))
+        self.handlers().try_for_each(|prepared| prepared.apply(&before, document))
     }
 }

@@ -1,6 +1,5 @@
 //! Which documents an event touches, and what is done to them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldstream_model::Error;
@@ -42,11 +41,13 @@ impl Effect {
 }
 
 impl Handler {
-    pub(super) fn keys(&self, scope: &Scope<'_>) -> Result<BTreeSet<Arc<str>>, Fault> {
+    /// Hands out the key of each document that is touched, each once.
+    pub(super) fn keys(&self, scope: &Scope<'_>, mut touched: impl FnMut(Arc<str>)) -> Result<(), Fault> {
         match &self.keys {
-            Keys::One(key) => Ok(BTreeSet::from([operation::key(&*key.evaluate(scope)?)?])),
-            Keys::Many(keys) => operation::keys(&*keys.evaluate(scope)?),
+            Keys::One(key) => touched(operation::key(&*key.evaluate(scope)?)?),
+            Keys::Many(keys) => operation::keys(&*keys.evaluate(scope)?)?.into_iter().for_each(touched),
         }
+        Ok(())
     }
 
     pub(super) fn operations(&self) -> &[Operation] {
