@@ -73,7 +73,7 @@ fn walk(folder: &Path, prefix: &str, endings: &[&str], files: &mut Vec<File>) {
 
 /// Not what cargo builds, git keeps, or a run of the engine has left.
 fn is_ours(folder: &str) -> bool {
-    let others = folder.starts_with("target") || folder.starts_with("foldstream-data");
+    let others = folder.starts_with("target") || folder.starts_with("foldstream-");
     folder == ".ci" || !(others || folder.starts_with('.'))
 }
 
