@@ -1,7 +1,13 @@
 //! Run again, the demo goes on; what it prints leads further.
 
-use std::process::Command;
+use std::{path::Path, process::Command, sync::Arc};
 
+use foldstream::clock::{SystemClock, UniqueIds};
+use foldstream_local::{LocalStore, OpenOptions};
+use foldstream_model::{
+    ProjectionId, Value,
+    ports::{Condition, DocumentStore, DocumentWrite, StoredDocument},
+};
 use foldstream_tests::repositories::{Kind, long, unborn};
 
 use super::Bed;
@@ -40,29 +46,35 @@ fn with_nothing_new_git_judges_again() {
     assert!(ran.ok().starts_with("all "));
 }
 
+/// Changes the mode of the first file, and deletes the second.
+#[tokio::main(flavor = "current_thread")]
+async fn damage(data: &Path) {
+    let options = OpenOptions { create: false, read_only: false };
+    let store = LocalStore::open(data, Arc::new(SystemClock), Arc::new(UniqueIds), options).unwrap();
+    let (documents, files) = (store.documents(), ProjectionId::new("files", 1));
+    let mut writes = Vec::new();
+    for (number, (key, stored)) in documents.list(&files, None, 2).await.unwrap().into_iter().enumerate() {
+        let document = stored.document.filter(|_| number == 0).map(|mut document| {
+            let mode = Value::Text("100000".into());
+            Arc::make_mut(&mut document.fields).insert("mode".into(), mode);
+            document
+        });
+        let condition = Condition::GuardIs(stored.guard.clone());
+        writes.push(DocumentWrite { key, condition, put: StoredDocument { guard: stored.guard, document } });
+    }
+    documents.write(&files, writes).await.unwrap();
+}
+
 #[test]
 fn documents_that_are_not_gits_tree_are_shown_and_fail() {
     let bed = bed(10);
     bed.demo("data", &[]).ok();
-    let database = rusqlite::Connection::open(bed.data("data").join("foldstream.db")).unwrap();
-    let model: i64 = database
-        .query_row("SELECT model FROM read_models WHERE name = 'files'", (), |row| row.get(0))
-        .unwrap();
-    database
-        .execute_batch(&format!(
-            "DELETE FROM documents_{model} WHERE key = (SELECT min(key) FROM files_v1);
-             UPDATE documents_{model} SET fields = replace(fields, '100644', '100755')
-             WHERE key = (SELECT max(key) FROM files_v1 WHERE fields LIKE '%100644%');"
-        ))
-        .unwrap();
+    damage(&bed.data("data"));
     let ran = bed.demo("data", &[]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    for said in [
-        "differ",
-        "1 in git but not among the documents",
-        "1 with another mode",
-        "document 100755, git 100644",
-    ] {
+    for said in
+        ["differ", "1 in git but not among the documents", "1 with another mode", "document 100000, git 1"]
+    {
         assert!(ran.out.contains(said), "{said}: {}", ran.out);
     }
 }

@@ -1,5 +1,6 @@
 //! The demo as a user meets it, on repositories that hold everything git permits; git itself is the oracle.
 
+mod facts;
 mod repositories;
 mod going_on;
 mod refusals;

@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 
 use foldstream_tests::repositories::{Kind, long, unborn};
 
-use super::{Bed, kills::Facts, ran};
+use super::{Bed, facts::Facts, ran};
 
 fn signal(child: &Child, name: &str) {
     let ended = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();

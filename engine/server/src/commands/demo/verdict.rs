@@ -57,7 +57,7 @@ pub async fn tell(store: &LocalStore, told: &Told<'_>, ended: &Ended, context: &
     } else {
         context.output.line(&comparison)?;
         if comparison.is_equal() {
-            context.output.line(format!("\n{summary}"))?;
+            context.output.bytes(format!("\n{summary}").as_bytes())?;
         }
     }
     Ok(if comparison.is_equal() { Exit::Done } else { Exit::Failed })
@@ -188,12 +188,12 @@ fn commands(summary: &Summary, context: &Context) -> Vec<(String, String)> {
     let shown = [
         (command("documents list authors"), "who did what"),
         (command(&format!("documents get churn {busiest}")), "how much a folder changed"),
-        (command("documents get changes page-000001"), "the first hundred commits, in order"),
-        (command("events read history"), "the commits as events"),
+        (command("documents list activity --limit 10"), "what happened on the first days"),
+        (command("events read history --limit 5"), "the first commits as events"),
         (command(&format!("status -c {config}")), "how far each read model is"),
         (
             format!("sqlite3 {database} 'SELECT key, fields FROM files_v1 LIMIT 5'"),
-            "the same with any SQLite tool",
+            "files as they are now, with any tool for SQLite",
         ),
     ];
     shown.map(|(command, shows)| (command, shows.to_owned())).to_vec()
