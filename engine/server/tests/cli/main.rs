@@ -1,5 +1,8 @@
 //! The binary as a user meets it: started with arguments in a folder of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![expect(clippy::disallowed_methods, reason = "other processes are waited for by the clock on the wall")]
+
 mod command_line;
 mod configuration;
 mod demo;

@@ -37,7 +37,7 @@ fn lines(failure: &Failure) -> Vec<String> {
         }
         Failure::Document { document, expected: None, actual, .. } => {
             let mut lines = vec![format!("{document}: it was expected not to be there, and is")];
-            lines.extend(actual.iter().flat_map(|actual| pretty(actual)).map(|line| format!("+ {line}")));
+            lines.extend(actual.iter().flat_map(pretty).map(|line| format!("+ {line}")));
             lines
         }
         Failure::Document { document, expected: Some(expected), actual: Some(actual), .. } => {
