@@ -17,8 +17,8 @@ use foldstream_model::{
     Clock, Event, EventId, EventType, Fingerprint, Ids, Ordering, Position, ProjectionId, Record, Result,
     SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
     ports::{
-        Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, NewEvent, ReadLimit, ShardReader,
-        Source, SourceDescription,
+        Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, NewEvent,
+        ReadLimit, ShardReader, Source, SourceDescription,
     },
 };
 use foldstream_runtime::{
@@ -137,8 +137,11 @@ impl Bed {
     }
 
     pub async fn put_raw(&self, key: &str, data: &[u8]) {
-        let record =
-            NewRecord { partition_key: key.into(), explicit_hash_key: None, data: Bytes::copy_from_slice(data) };
+        let record = NewRecord {
+            partition_key: key.into(),
+            explicit_hash_key: None,
+            data: Bytes::copy_from_slice(data),
+        };
         self.log.put(vec![record]).await.expect("a put");
     }
 
@@ -173,8 +176,11 @@ impl Bed {
     }
 
     pub fn worker(&self, sources: Vec<SourceSpec>, projections: Vec<ProjectionSpec>) -> Worker {
-        let services =
-            Services { checkpoints: self.store.checkpoints(), clock: self.clock.clone(), ids: self.ids.clone() };
+        let services = Services {
+            checkpoints: self.store.checkpoints(),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+        };
         let settings = self.settings.clone();
         Worker::new(Assembly { services, sources, projections, settings, process: 0 })
     }
@@ -183,7 +189,11 @@ impl Bed {
         self.catch_up_from(self.source(), projections).await
     }
 
-    pub async fn catch_up_from(&self, source: SourceSpec, projections: Vec<ProjectionSpec>) -> Result<Outcome> {
+    pub async fn catch_up_from(
+        &self,
+        source: SourceSpec,
+        projections: Vec<ProjectionSpec>,
+    ) -> Result<Outcome> {
         let (_complete, complete) = watch::channel(true);
         let worker = self.worker(vec![source], projections);
         let run = worker.run(Until::CaughtUp(complete), CancellationToken::new());

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use foldstream_model::{
     DocumentKey, ReadModel, Result,
     ports::{
-        CheckpointStore, DocumentStore, DocumentWrite, Put, Revision, Row, RowKey, StoredDocument, Table, Written,
+        CheckpointStore, DocumentStore, DocumentWrite, Put, Revision, Row, RowKey, StoredDocument, Table,
+        Written,
     },
 };
 use tokio::sync::Notify;
@@ -43,7 +44,8 @@ impl Crash {
         if self.crashed.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }
-        let crashes = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+        let crashes =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
         if !crashes || self.crashed.swap(true, Ordering::SeqCst) {
             return call.await;
         }
@@ -88,6 +90,42 @@ impl DocumentStore for CrashingDocuments {
     }
 }
 
+/// Documents whose writes wait until a gate is opened.
+pub struct GatedDocuments {
+    pub inner: Arc<dyn DocumentStore>,
+    pub gate: tokio::sync::watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl DocumentStore for GatedDocuments {
+    async fn identity(&self) -> Result<String> {
+        self.inner.identity().await
+    }
+
+    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        self.inner.read(model, keys).await
+    }
+
+    async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        // A gate that is gone stays open.
+        let _ = self.gate.clone().wait_for(|open| *open).await;
+        self.inner.write(model, writes).await
+    }
+
+    async fn list(
+        &self,
+        model: &ReadModel,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
+        self.inner.list(model, after, limit).await
+    }
+
+    async fn remove(&self, model: &ReadModel) -> Result<()> {
+        self.inner.remove(model).await
+    }
+}
+
 pub struct CrashingCheckpoints {
     pub inner: Arc<dyn CheckpointStore>,
     pub crash: Arc<Crash>,
@@ -99,7 +137,13 @@ impl CheckpointStore for CrashingCheckpoints {
         self.inner.get(key).await
     }
 
-    async fn list(&self, table: Table, partition: &str, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
+    async fn list(
+        &self,
+        table: Table,
+        partition: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
         self.inner.list(table, partition, after, limit).await
     }
 

@@ -4,3 +4,4 @@ pub mod repositories;
 pub mod projectors;
 pub mod bed;
 pub mod crashing;
+pub mod memory;

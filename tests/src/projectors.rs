@@ -58,7 +58,9 @@ impl Projector for Toy {
             Kind::Sum | Kind::SumOfStates => format!("group-{}", stream.hash().words()[1] % 7),
         };
         let delta = match kind {
-            Kind::SumOfStates => total(&carried.state)?.checked_sub(&total(&carried.before)?).map_err(poison)?,
+            Kind::SumOfStates => {
+                total(&carried.state)?.checked_sub(&total(&carried.before)?).map_err(poison)?
+            }
             _ => n.clone(),
         };
         let change = move |document: &mut Option<Document>| {

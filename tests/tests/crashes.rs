@@ -48,7 +48,8 @@ async fn run(bed: &Bed, source: SourceSpec, specs: Vec<ProjectionSpec>, crash: &
     let checkpoints = Arc::new(CrashingCheckpoints { inner: bed.store.checkpoints(), crash: crash.clone() });
     let services = Services { checkpoints, clock: bed.clock.clone(), ids: bed.ids.clone() };
     let settings = bed.settings.clone();
-    let worker = Worker::new(Assembly { services, sources: vec![source], projections: specs, settings, process: 0 });
+    let worker =
+        Worker::new(Assembly { services, sources: vec![source], projections: specs, settings, process: 0 });
     let (_complete, complete) = watch::channel(true);
     let run = worker.run(Until::CaughtUp(complete), CancellationToken::new());
     tokio::time::timeout(Duration::from_secs(120), async {
@@ -72,12 +73,14 @@ async fn fill(bed: &Bed) {
     for stream in ["a", "b", "c", "d"] {
         bed.append(stream, &[3, 5, -2, 8, 1, 1]).await;
     }
-    for (stream, sequence) in [("a", 1), ("a", 3), ("b", 2), ("b", 1), ("c", 1), ("a", 3), ("c", 2), ("d", 2)] {
+    for (stream, sequence) in [("a", 1), ("a", 3), ("b", 2), ("b", 1), ("c", 1), ("a", 3), ("c", 2), ("d", 2)]
+    {
         bed.put(stream, sequence, [3, 5, -2, 8, 1, 1][usize::try_from(sequence - 1).unwrap()]).await;
     }
     let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
     bed.log.split(&shard, u128::MAX / 2).await.unwrap();
-    for (stream, sequence) in [("a", 2), ("b", 3), ("c", 4), ("c", 3), ("d", 1), ("a", 4), ("b", 4), ("d", 3)] {
+    for (stream, sequence) in [("a", 2), ("b", 3), ("c", 4), ("c", 3), ("d", 1), ("a", 4), ("b", 4), ("d", 3)]
+    {
         bed.put(stream, sequence, [3, 5, -2, 8, 1, 1][usize::try_from(sequence - 1).unwrap()]).await;
     }
     for (stream, sequence) in [("d", 6), ("a", 5), ("c", 6), ("b", 6), ("b", 5), ("a", 6), ("c", 5)] {

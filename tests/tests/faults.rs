@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use foldstream_model::Ordering;
-use foldstream_tests::{bed::Bed, projectors::Kind};
+use foldstream_model::{Ordering, ProjectionId, Timestamp};
+use foldstream_runtime::{
+    control::{Actor, Controls},
+    rows::Rows,
+};
+use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_stops_one_projection_in_one_shard_and_no_other() {
@@ -63,7 +67,8 @@ async fn a_gap_is_filled_from_the_event_store_and_the_late_record_is_a_duplicate
     let until = foldstream_runtime::worker::Until::Stopped;
     let run = worker.run(until, stop.clone());
     let see = async {
-        while bed.documents("collect").await.get("a").map(String::as_str) != Some(r#"{"sequences":[1,2,3]}"#) {
+        while bed.documents("collect").await.get("a").map(String::as_str) != Some(r#"{"sequences":[1,2,3]}"#)
+        {
             tokio::task::yield_now().await;
         }
         stop.cancel();
@@ -156,15 +161,143 @@ async fn splits_and_merges_while_reading_keep_every_stream_in_order() {
         }
         complete.send_replace(true);
     };
-    let (outcome, ()) = tokio::time::timeout(std::time::Duration::from_secs(120), async { tokio::join!(run, fill) })
-        .await
-        .expect("caught up");
+    let (outcome, ()) =
+        tokio::time::timeout(std::time::Duration::from_secs(120), async { tokio::join!(run, fill) })
+            .await
+            .expect("caught up");
     let outcome = outcome.unwrap();
     assert!(outcome.stops.is_empty(), "{:?}", outcome.stops);
-    let expected = format!("{{\"sequences\":[{}]}}", (1..=12).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let expected =
+        format!("{{\"sequences\":[{}]}}", (1..=12).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
     let documents = bed.documents("collect").await;
     assert_eq!(documents.len(), 15);
     assert!(documents.values().all(|document| *document == expected), "{documents:?}");
     assert_eq!(bed.documents("feed").await["feed"].matches('#').count(), 180);
-    let _ = Arc::new(bed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_hangs_does_not_hold_up_the_other_projections() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.patience = std::time::Duration::from_millis(50);
+    bed.settings.read_ahead_bytes = 20_000;
+    bed.settings.batch_records = 20;
+    for stream in 0..10 {
+        bed.append(&format!("s-{stream}"), &[1; 50]).await;
+    }
+    bed.relay().await;
+    let (gate, gated) = tokio::sync::watch::channel(false);
+    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
+    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
+    let (_complete, complete) = tokio::sync::watch::channel(true);
+    let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
+    let until = foldstream_runtime::worker::Until::CaughtUp(complete);
+    let run = worker.run(until, tokio_util::sync::CancellationToken::new());
+    let watch = async {
+        loop {
+            let documents = bed.documents("quick").await;
+            if documents.len() == 10 && documents.values().all(|document| document.ends_with(",50]}")) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(bed.documents("slow").await.is_empty());
+        gate.send_replace(true);
+    };
+    let both = async { tokio::join!(run, watch) };
+    let (outcome, ()) =
+        tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("in time");
+    outcome.unwrap();
+    assert_eq!(bed.documents("slow").await, bed.documents("quick").await);
+    assert!(bed.counted.most().0 <= 2, "{:?}", bed.counted.most());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_has_ended_waits_for_a_projection_that_was_paused_or_did_not_exist() {
+    let bed = Bed::new(1).await;
+    let collect = |name: &str| bed.projection(name, Ordering::PerStream, Kind::Collect);
+    bed.append("a", &[1, 1]).await;
+    bed.relay().await;
+    bed.catch_up(vec![collect("live"), collect("paused")]).await.unwrap();
+    let controls = Controls::new(Rows::new(bed.store.checkpoints()));
+    let actor = Actor { who: "tester".into(), reason: None, at: Timestamp::EPOCH };
+    controls.set_paused(&ProjectionId::new("paused", 1), true, &actor).await.unwrap();
+    bed.append("a", &[1, 1]).await;
+    bed.relay().await;
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+    bed.append("a", &[1, 1]).await;
+    bed.relay().await;
+    bed.catch_up(vec![collect("live"), collect("paused")]).await.unwrap();
+    assert_eq!(bed.documents("paused").await["a"], r#"{"sequences":[1,2]}"#);
+    controls.set_paused(&ProjectionId::new("paused", 1), false, &actor).await.unwrap();
+    bed.catch_up(vec![collect("live"), collect("paused"), collect("new")]).await.unwrap();
+    for name in ["live", "paused", "new"] {
+        assert_eq!(bed.documents(name).await["a"], r#"{"sequences":[1,2,3,4,5,6]}"#, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_and_odd_input_that_is_valid_comes_through_exactly() {
+    let bed = Bed::new(2).await;
+    let hostile =
+        ["a/b", "\u{0}nul", "quote\"'", "\u{202e}rtl", "new\nline", "", " ", "日本", "%00", "a\u{1f}b"];
+    for stream in hostile.iter().filter(|stream| !stream.is_empty()) {
+        bed.append(stream, &[1]).await;
+    }
+    bed.relay().await;
+    let digits = "9".repeat(38);
+    let record = |stream: &str, payload: &str| {
+        format!(
+            r#"{{"stream_id":"{stream}","sequence":1,"id":"{stream}","type":"Added","recorded_at":"2026-01-01T00:00:00Z","payload":{payload}}}"#
+        )
+    };
+    let large = format!(r#"{{"n":1,"text":"{}"}}"#, "x".repeat(1 << 20));
+    bed.put_raw("large", record("large", &large).as_bytes()).await;
+    bed.put_raw("digits", record("digits", &format!(r#"{{"n":{digits}}}"#)).as_bytes()).await;
+    let projections = vec![
+        bed.projection("collect", Ordering::PerStream, Kind::Collect),
+        bed.projection("sum", Ordering::Commutative, Kind::Sum),
+    ];
+    let outcome = bed.catch_up(projections).await.unwrap();
+    assert!(outcome.stops.is_empty(), "{:?}", outcome.stops);
+    let documents = bed.documents("collect").await;
+    for stream in hostile.iter().filter(|stream| !stream.is_empty()).chain(&["large", "digits"]) {
+        assert_eq!(documents.get(*stream).map(String::as_str), Some(r#"{"sequences":[1]}"#), "{stream:?}");
+    }
+    let sums = bed.documents("sum").await;
+    assert!(
+        sums.values().any(|sum| sum.contains(&digits[..36]) || sum.contains("1000000000000000000")),
+        "{sums:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_that_is_too_deep_and_numbers_that_are_too_long_are_poison() {
+    let deep = format!(r#"{{"n":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    let long = format!(r#"{{"n":{}}}"#, "9".repeat(400));
+    for payload in [deep, long] {
+        let bed = Bed::new(1).await;
+        let record = format!(
+            r#"{{"stream_id":"s","sequence":1,"id":"s","type":"Added","recorded_at":"2026-01-01T00:00:00Z","payload":{payload}}}"#
+        );
+        bed.put_raw("s", record.as_bytes()).await;
+        bed.put("t", 1, 1).await;
+        let outcome =
+            bed.catch_up(vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+        assert_eq!(outcome.stops.len(), 1, "{}", &payload[..40]);
+        assert!(bed.documents("collect").await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_that_nobody_handles_are_left_out_and_do_not_break_a_stream() {
+    let bed = Bed::new(1).await;
+    bed.put("s", 1, 1).await;
+    bed.put_raw("s", br#"{"stream_id":"s","sequence":2,"id":"x","type":"Unheard","recorded_at":"2026-01-01T00:00:00Z","payload":"not even an object"}"#).await;
+    bed.put("s", 3, 1).await;
+    let outcome =
+        bed.catch_up(vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+    assert!(outcome.stops.is_empty() && outcome.gaps.is_empty());
+    assert_eq!(bed.documents("collect").await["s"], r#"{"sequences":[1,3]}"#);
 }

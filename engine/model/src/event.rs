@@ -131,7 +131,9 @@ impl Event {
             }
             match serde_json::from_slice(&payload.raw) {
                 Ok(raw) => Ok(Some(raw)),
-                Err(error) => Err(Error::invalid(format!("payload is not JSON: event={} ({error})", self.id))),
+                Err(error) => {
+                    Err(Error::invalid(format!("payload is not JSON: event={} ({error})", self.id)))
+                }
             }
         };
         let (payload, metadata) = (raw(&self.payload)?, raw(&self.metadata)?);
@@ -151,8 +153,8 @@ impl Event {
 
     /// Reads an envelope; payload and metadata stay slices of `bytes`. Poison when it is no envelope.
     pub fn from_envelope(bytes: &Bytes) -> Result<Self> {
-        let envelope: Envelope<'_> = serde_json::from_slice(bytes)
-            .map_err(|error| Error::poison(format!("not an event: {error}")))?;
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(bytes).map_err(|error| Error::poison(format!("not an event: {error}")))?;
         let slice = |raw: Option<&RawValue>| {
             Payload::new(raw.map(|raw| bytes.slice_ref(raw.get().as_bytes())).unwrap_or_default())
         };

@@ -68,11 +68,13 @@ pub struct OrderKey {
 impl Guard {
     /// The form in which stores keep and compare a guard.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::internal(format!("a guard cannot be written: {error}")))
+        serde_json::to_string(self)
+            .map_err(|error| Error::internal(format!("a guard cannot be written: {error}")))
     }
 
     pub fn from_json(text: &str) -> Result<Self> {
-        serde_json::from_str(text)
-            .map_err(|error| Error::internal(format!("a stored guard cannot be read: guard={text:?} ({error})")))
+        serde_json::from_str(text).map_err(|error| {
+            Error::internal(format!("a stored guard cannot be read: guard={text:?} ({error})"))
+        })
     }
 }

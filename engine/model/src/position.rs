@@ -100,7 +100,9 @@ impl FromStr for Position {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = || Error::invalid(format!("not a position: value={text:?} expected=a number such as 123 or 123.4"));
+        let refuse = || {
+            Error::invalid(format!("not a position: value={text:?} expected=a number such as 123 or 123.4"))
+        };
         let (number, index) = match text.split_once('.') {
             Some((number, index)) => (number, index.parse().map_err(|_| refuse())?),
             None => (text, 0),
@@ -166,7 +168,8 @@ impl FromStr for Place {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = || Error::invalid(format!("not a place: value={text:?} expected=position/entry/ordinal"));
+        let refuse =
+            || Error::invalid(format!("not a place: value={text:?} expected=position/entry/ordinal"));
         let mut parts = text.split('/');
         let (Some(position), Some(entry), Some(ordinal), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())

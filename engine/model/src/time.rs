@@ -86,8 +86,21 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        struct Text;
+
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Timestamp;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a timestamp in RFC 3339")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                Timestamp::parse(text).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -101,9 +114,9 @@ fn parse_canonical(text: &[u8]) -> Option<Timestamp> {
         return None;
     }
     let number = |from: usize, to: usize| {
-        text[from..to].iter().try_fold(0i64, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-        })
+        text[from..to]
+            .iter()
+            .try_fold(0i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second, micros) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 26)?);
@@ -152,7 +165,9 @@ mod tests {
 
     #[test]
     fn the_canonical_form_is_read_as_the_calendar_library_reads_it() {
-        for text in ["1970-01-01T00:00:00.000000Z", "2024-02-29T23:59:59.999999Z", "0001-03-01T12:00:00.000001Z"] {
+        for text in
+            ["1970-01-01T00:00:00.000000Z", "2024-02-29T23:59:59.999999Z", "0001-03-01T12:00:00.000001Z"]
+        {
             let library: jiff::Timestamp = text.parse().unwrap();
             assert_eq!(parse_canonical(text.as_bytes()).unwrap().micros(), library.as_microsecond());
         }

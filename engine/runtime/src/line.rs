@@ -173,6 +173,7 @@ impl Line {
             tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.put_in_order(None).await?;
+        let patience = self.context.settings.patience;
         loop {
             self.drop_left().await?;
             if self.subscribers.is_empty() && self.commands.is_closed() {
@@ -188,11 +189,12 @@ impl Line {
                 Some(command) = self.commands.recv() => self.command(command).await.map(|()| Turn::Again)?,
                 _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; Turn::Again },
                 saved = saving::poll(&mut self.saving) => { self.saved(saved)?; Turn::Again },
-                batch = next(&self.share, &mut batches) => {
+                batch = next(&self.share, &mut batches, patience) => {
                     self.gauge.spent(Stage::Source, waited.elapsed());
                     match batch {
-                        Some(batch) => self.batch(batch?).await.map(|()| Turn::Again)?,
-                        None => Turn::Done,
+                        Next::Batch(batch) => self.batch(batch?).await.map(|()| Turn::Again)?,
+                        Next::NoRoom => self.shed().await.map(|()| Turn::Again)?,
+                        Next::Cancelled => Turn::Done,
                     }
                 }
             };
@@ -290,8 +292,21 @@ impl Line {
     }
 }
 
+enum Next {
+    Batch(Result<Decoded>),
+    /// What is held was not settled in time.
+    NoRoom,
+    /// The reading was cancelled.
+    Cancelled,
+}
+
 /// The next batch, once there is room for it.
-async fn next(share: &Share, batches: &mut mpsc::Receiver<Result<Decoded>>) -> Option<Result<Decoded>> {
-    share.room().await;
-    batches.recv().await
+async fn next(share: &Share, batches: &mut mpsc::Receiver<Result<Decoded>>, patience: Duration) -> Next {
+    if tokio::time::timeout(patience, share.room()).await.is_err() {
+        return Next::NoRoom;
+    }
+    match batches.recv().await {
+        Some(batch) => Next::Batch(batch),
+        None => Next::Cancelled,
+    }
 }

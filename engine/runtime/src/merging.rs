@@ -19,6 +19,8 @@ use crate::{
 pub const MERGE_QUEUE: usize = 4;
 
 pub enum MergeInput {
+    /// Readings of these shards will begin: nothing is written before.
+    Expect { shards: Vec<ShardNumber> },
     /// A reading of a shard begins behind a place; nothing of it is written before.
     Begin {
         shard: ShardNumber,
@@ -33,8 +35,10 @@ pub enum MergeInput {
     Tip { shard: ShardNumber, read: MergeRead },
     /// A shard was read to its end.
     Ended { shard: ShardNumber, children: Vec<ShardNumber> },
-    /// A reading has ended; the shard is closed if its number is given.
-    Leave { line: LineId, closed: Option<ShardNumber>, done: oneshot::Sender<()> },
+    /// This shard was settled to its end before.
+    Closed { shard: ShardNumber },
+    /// A reading has ended; `closed`: its shard is settled to its end.
+    Leave { line: LineId, shard: ShardNumber, closed: bool, done: oneshot::Sender<()> },
 }
 
 /// One projection's merge.
@@ -67,6 +71,7 @@ impl MergeTask {
 
     async fn take(&mut self, input: MergeInput) {
         match input {
+            MergeInput::Expect { shards } => shards.into_iter().for_each(|shard| self.merge.expect(shard)),
             MergeInput::Begin { shard, from, settled_until, exemption, begun } => {
                 self.merge.begin(shard, from, settled_until);
                 self.exemptions.insert(shard, exemption);
@@ -85,10 +90,13 @@ impl MergeTask {
                 self.merge.ended(shard, &children);
                 self.hand_on(None, Vec::new()).await;
             }
-            MergeInput::Leave { line, closed, done } => {
-                match closed {
-                    Some(shard) => self.lanes.closed(shard).await,
-                    None => self.lanes.leave(line).await,
+            MergeInput::Closed { shard } => self.lanes.closed(shard).await,
+            MergeInput::Leave { line, shard, closed, done } => {
+                if closed {
+                    self.lanes.closed(shard).await;
+                } else {
+                    self.merge.expect(shard);
+                    self.lanes.leave(line).await;
                 }
                 let _ = done.send(());
             }

@@ -255,6 +255,7 @@ impl Running {
             if let Some(lost) = outlook.lost.first() {
                 return Err(self.lost(&id, lost));
             }
+            self.expect(&registered, &outlook.ready).await?;
             for shard in outlook.ready {
                 if let Some(entrant) = self.entrant(&registered, &shard) {
                     entering.entry(shard).or_default().push(entrant);
@@ -263,6 +264,23 @@ impl Running {
         }
         for (shard, entrants) in entering {
             self.send(&shard, entrants).await?;
+        }
+        Ok(())
+    }
+
+    /// A merge writes nothing before all shards have begun that are there when it starts.
+    async fn expect(&self, registered: &Registered, ready: &[ShardId]) -> Result<()> {
+        let Outlet::Merge { inputs, .. } = &registered.active.outlet else { return Ok(()) };
+        let id = &registered.active.spec.id;
+        let is_new = |shard: &&ShardId| {
+            let place = self.places.get(&(id.clone(), (*shard).clone()));
+            place.is_some_and(|place| !place.entered && !place.gone)
+        };
+        let shards =
+            ready.iter().filter(is_new).map(|shard| self.number(shard)).collect::<Result<Vec<_>>>()?;
+        if !shards.is_empty() {
+            // A merge that has ended has failed, and the worker is stopping.
+            let _ = inputs.send(MergeInput::Expect { shards }).await;
         }
         Ok(())
     }
@@ -290,8 +308,13 @@ impl Running {
 
     /// Guards need not name a shard any more that this projection has settled to its end.
     async fn tell_closed(&self, active: &Active, shard: &ShardId) -> Result<()> {
-        if let Outlet::Lanes(lanes) = &active.outlet {
-            lanes.closed(self.number(shard)?).await;
+        let shard = self.number(shard)?;
+        match &active.outlet {
+            Outlet::Lanes(lanes) => lanes.closed(shard).await,
+            Outlet::Merge { inputs, .. } => {
+                // A merge that has ended has failed, and the worker is stopping.
+                let _ = inputs.send(MergeInput::Closed { shard }).await;
+            }
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ impl Worker {
         let lanes = session.lanes.finish().await;
         let wanted = ended?;
         lanes?;
-        self.report(&registry, stop.is_cancelled()).await;
+        self.report(&registry, wanted.is_some()).await;
         let Some(caught_up) = wanted else { return Ok(SessionEnd::Anew) };
         let paused =
             controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();

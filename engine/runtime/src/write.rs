@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, DocumentKey, Error, Result, ShardNumber,
+    Clock, DocumentKey, Error, Ordering, Result, ShardNumber,
     ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
 };
 use tokio::{
@@ -165,7 +165,7 @@ impl Running {
         loop {
             self.report()?;
             self.begin();
-            let room = self.task.lane.undone() < TOUCHES_PER_WRITE * self.task.settings.flush_documents;
+            let room = self.has_room();
             let flush_at = self.flush_at.filter(|_| self.operation.is_none());
             tokio::select! {
                 biased;
@@ -182,6 +182,12 @@ impl Running {
                 () = sleep_until(flush_at), if flush_at.is_some() => self.flush(),
             }
         }
+    }
+
+    /// What a `global` lane holds may wait for bounds that are still in the queue; its bytes are bounded by the budget.
+    fn has_room(&self) -> bool {
+        let most = TOUCHES_PER_WRITE * self.task.settings.flush_documents;
+        self.task.projection.ordering == Ordering::Global || self.task.lane.undone() < most
     }
 
     fn take(&mut self, input: LaneInput) {

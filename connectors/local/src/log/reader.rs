@@ -92,9 +92,14 @@ fn fetch(
         end: behind == 0 && shard.closed_at.is_some(),
         tip: behind == 0,
         behind: Some(behind),
-        low_watermark: LogRow::read(snapshot, log)?.low_watermark,
+        low_watermark: stated(&LogRow::read(snapshot, log)?),
         records,
     })
+}
+
+/// A log that states a low watermark does so from its first batch on, so that no clock ever moves a merge over it.
+fn stated(log: &LogRow) -> Option<Timestamp> {
+    log.in_order.then(|| log.low_watermark.unwrap_or(Timestamp::MIN))
 }
 
 fn records(snapshot: &Connection, shard: i64, after: u64, limit: ReadLimit) -> Result<Vec<Record>, Failure> {

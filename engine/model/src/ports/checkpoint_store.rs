@@ -17,7 +17,13 @@ pub trait CheckpointStore: Send + Sync {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>>;
 
     /// The rows of a table's partition with a sort key behind `after`, sorted by its bytes, at most `limit`.
-    async fn list(&self, table: Table, partition: &str, after: Option<&str>, limit: usize) -> Result<Vec<Row>>;
+    async fn list(
+        &self,
+        table: Table,
+        partition: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>>;
 
     /// Puts a row iff the stored revision is `expected`; `None` iff there is no row. Acknowledged means synced to disk.
     /// `Transient`: unknown whether it was put; get the row and compare bodies.

@@ -86,6 +86,23 @@ impl Line {
         Ok(())
     }
 
+    /// What is held leaves no room. Those who have settled everything do not wait for the others, who go on by
+    /// themselves; when nobody has, there is nothing to do but wait.
+    pub(super) async fn shed(&mut self) -> Result<()> {
+        let someone_is_level = self.subscribers.iter().any(Subscriber::is_level);
+        if self.kind != LineKind::Shared || !someone_is_level {
+            return Ok(());
+        }
+        for index in (0..self.subscribers.len()).rev() {
+            if let Some(joining) = &mut self.subscribers[index].joining {
+                joining.overflow();
+            } else if !self.subscribers[index].is_level() {
+                self.leave(index, Left::Behind).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A merge moves with time where nothing comes: the tip that was found is told.
     pub(super) async fn tell_tip(&self) -> Result<()> {
         let read = MergeRead {
@@ -94,7 +111,7 @@ impl Line {
             tip: self.tip,
             low_watermark: self.low_watermark,
         };
-        for subscriber in &self.subscribers {
+        for subscriber in self.subscribers.iter().filter(|subscriber| !subscriber.is_gone()) {
             if let Outlet::Merge { inputs, .. } = &subscriber.subscription.projection.outlet {
                 let input = MergeInput::Tip { shard: self.context.number, read: read.clone() };
                 inputs.send(input).await.map_err(|_| gone(&subscriber.subscription))?;
@@ -118,6 +135,7 @@ impl Line {
 async fn send(subscriber: &Subscriber, released: &Arc<Released>, now: Timestamp) -> Result<()> {
     let subscription = &subscriber.subscription;
     let Dispatched { touches, poison } = released.dispatch(subscription, &subscriber.from);
+    let read = merge_read(released, poison.as_ref().map(|(place, _)| place));
     if let Some((place, error)) = poison {
         let event =
             released.placed.iter().find(|placed| placed.place == place).map(|placed| placed.event.as_ref());
@@ -138,17 +156,25 @@ async fn send(subscriber: &Subscriber, released: &Arc<Released>, now: Timestamp)
         }
         Outlet::Merge { inputs, lanes } => {
             let by_lane = released.deliveries(subscription, batch, touches, *lanes);
-            let read = MergeRead {
-                up_to: released.end.clone(),
-                newest: released.placed.iter().map(|placed| placed.raised_at).max(),
-                tip: released.tip,
-                low_watermark: released.low_watermark,
-            };
             let input = MergeInput::Released { subscription: subscription.clone(), by_lane, read };
             inputs.send(input).await.map_err(|_| gone(subscription))?;
         }
     }
     Ok(())
+}
+
+/// How far a merge has read with this batch: not beyond poison, since what is behind it was not handed over.
+fn merge_read(released: &Released, poison: Option<&Place>) -> MergeRead {
+    let before = |placed: &&Placed| poison.is_none_or(|poison| placed.place < *poison);
+    let newest = released.placed.iter().filter(before).map(|placed| placed.raised_at).max();
+    let Some(poison) = poison else {
+        let (tip, low_watermark) = (released.tip, released.low_watermark);
+        return MergeRead { up_to: released.end.clone(), newest, tip, low_watermark };
+    };
+    let last = released.placed.iter().rfind(before);
+    let up_to = last.map_or(Place::BEGINNING, |placed| placed.place.clone());
+    debug_assert!(up_to < *poison);
+    MergeRead { up_to, newest, tip: None, low_watermark: released.low_watermark }
 }
 
 fn gone(subscription: &Subscription) -> Error {

@@ -47,8 +47,8 @@ impl Line {
             }
             Outlet::Merge { inputs, .. } => {
                 let (done, left_behind) = oneshot::channel();
-                let closed = matches!(left, Left::Ended).then_some(self.context.number);
-                if inputs.send(MergeInput::Leave { line: self.id, closed, done }).await.is_ok() {
+                let (closed, shard) = (matches!(left, Left::Ended), self.context.number);
+                if inputs.send(MergeInput::Leave { line: self.id, shard, closed, done }).await.is_ok() {
                     // A merge that has ended holds nothing.
                     let _ = left_behind.await;
                 }

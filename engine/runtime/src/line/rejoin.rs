@@ -47,12 +47,16 @@ pub struct Joining {
 
 impl Joining {
     pub fn keep(&mut self, released: Arc<Released>) {
-        if self.overflowed || self.kept.len() >= KEPT {
-            self.overflowed = true;
-            self.kept.clear();
-            return;
+        match self.overflowed || self.kept.len() >= KEPT {
+            true => self.overflow(),
+            false => self.kept.push(released),
         }
-        self.kept.push(released);
+    }
+
+    /// Gives up keeping: the projection must catch up further.
+    pub fn overflow(&mut self) {
+        self.overflowed = true;
+        self.kept.clear();
     }
 }
 

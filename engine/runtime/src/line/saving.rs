@@ -72,7 +72,7 @@ impl Line {
         Ok(())
     }
 
-    fn to_save(&mut self, ended: bool) -> Result<Save> {
+    fn to_save(&self, ended: bool) -> Result<Save> {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
         for index in 0..self.subscribers.len() {
@@ -175,6 +175,11 @@ pub(super) async fn poll(saving: &mut Option<Saving>) -> Result<Saved> {
 impl super::Subscriber {
     pub(super) fn id(&self) -> &ProjectionId {
         &self.subscription.projection.spec.id
+    }
+
+    /// Everything that it was given is settled.
+    pub(super) fn is_level(&self) -> bool {
+        self.joining.is_none() && self.subscription.is_level()
     }
 
     /// Nothing more is delivered to it.

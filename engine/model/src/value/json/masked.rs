@@ -87,8 +87,10 @@ impl<'j> Scanner<'j> {
         if self.next() != Some(b'"') {
             return Err(self.error("expected a name in quotes"));
         }
-        let quoted = self.pass()?;
-        if !quoted.contains('\\') {
+        let begin = self.at;
+        let escaped = self.pass_string()?;
+        let quoted = self.json.get(begin..self.at).unwrap_or_default();
+        if !escaped {
             return Ok(Cow::Borrowed(inside_quotes(quoted)));
         }
         serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| self.error("a name with a bad escape"))
@@ -108,7 +110,9 @@ impl<'j> Scanner<'j> {
     fn pass(&mut self) -> Result<&'j str, ParseError> {
         let begin = self.at;
         match self.next() {
-            Some(b'"') => self.pass_string()?,
+            Some(b'"') => {
+                self.pass_string()?;
+            }
             Some(b'{' | b'[') => self.pass_nested()?,
             _ => self.pass_word(),
         }
@@ -118,39 +122,34 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    fn pass_string(&mut self) -> Result<(), ParseError> {
-        self.at += 1;
-        loop {
-            let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
-            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
-                return Err(self.error("a string without an end"));
-            };
-            self.at += found + 1;
-            if rest.get(found) == Some(&b'"') {
-                return Ok(());
-            }
-            self.at += 1;
-        }
+    /// Passes over a string; returns whether it has escapes.
+    fn pass_string(&mut self) -> Result<bool, ParseError> {
+        let (end, escaped) = end_of_string(self.json.as_bytes(), self.at)
+            .ok_or_else(|| self.error("a string without an end"))?;
+        self.at = end;
+        Ok(escaped)
     }
 
     fn pass_nested(&mut self) -> Result<(), ParseError> {
-        let mut open = 0_usize;
-        loop {
-            match self.next() {
-                Some(b'"') => {
-                    self.pass_string()?;
-                    continue;
-                }
-                Some(b'{' | b'[') => open += 1,
-                Some(b'}' | b']') => open -= 1,
-                Some(_) => {}
-                None => return Err(self.error("a list or an object without an end")),
+        let bytes = self.json.as_bytes();
+        let (mut at, mut open) = (self.at, 0_usize);
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => match end_of_string(bytes, at - 1) {
+                    Some((end, _)) => at = end,
+                    None => break,
+                },
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open -= 1,
+                _ => {}
             }
-            self.at += 1;
             if open == 0 {
+                self.at = at;
                 return Ok(());
             }
         }
+        Err(self.error("a list or an object without an end"))
     }
 
     /// A number, true, false or null.
@@ -163,6 +162,43 @@ impl<'j> Scanner<'j> {
     fn error(&self, message: &str) -> ParseError {
         ParseError::at(self.json, self.json, self.at, message)
     }
+}
+
+/// Where the string that begins here ends, and whether it has escapes.
+fn end_of_string(bytes: &[u8], begin: usize) -> Option<(usize, bool)> {
+    let mut escaped = false;
+    let mut at = begin + 1;
+    loop {
+        at = quote_or_backslash(bytes, at)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some((at + 1, escaped));
+        }
+        escaped = true;
+        at += 2;
+    }
+}
+
+/// The first quote or backslash from here on, eight bytes at a time: the lowest bit that is set in [`matches`] is right.
+fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let found = matches(word, b'"') | matches(word, b'\\');
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| at + found)
+}
+
+/// Sets the highest bit of each byte that equals this one; of bytes behind such a one it may be set too.
+fn matches(word: u64, byte: u8) -> u64 {
+    const LOWEST: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
+    let differing = word ^ (LOWEST * u64::from(byte));
+    differing.wrapping_sub(LOWEST) & !differing & HIGHEST
 }
 
 fn inside_quotes(quoted: &str) -> &str {

@@ -1,0 +1,481 @@
+//! What the line costs. `cargo bench -p foldstream-tests --bench line -- throughput|durable|latency|memory|hot`.
+//!
+//! Every figure is printed as a ratio to something measured in the same run; absolute figures depend on the machine.
+#![expect(clippy::disallowed_methods, reason = "a bench looks at the clock")]
+#![expect(clippy::float_arithmetic, reason = "figures for people")]
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering as Atomic},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldstream_config::Config;
+use foldstream_local::{LocalStore, LogOptions, NewRecord, NullDocuments, OpenOptions};
+use foldstream_model::{
+    Clock, DocumentKey, Event, EventId, EventType, Fingerprint, Ids, Ordering, Payload, Position,
+    ProjectionId, ReadModel, Record, Result, SchemaVersion, Sequence, SourceName, StreamId, Timestamp,
+    ports::{CheckpointStore, DocumentStore, DocumentWrite, Projector, Source, StoredDocument, Written},
+};
+use foldstream_runtime::{
+    assembly::{ProjectionSpec, Services, SourceSpec, Start},
+    order::Gaps,
+    settings::Settings,
+    worker::{Assembly, Until, Worker},
+};
+use foldstream_tests::{
+    bed::Envelopes,
+    memory::{MemoryCheckpoints, MemoryHandle, MemorySource},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const EVENTS_PER_DOCUMENT: usize = 10;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let number = arguments.get(1).and_then(|number| number.parse().ok());
+    match arguments.first().map(String::as_str) {
+        Some("throughput") | None => throughput(number.unwrap_or(1_000_000)),
+        Some("durable") => durable(number.unwrap_or(500_000)),
+        Some("latency") => latency(number.unwrap_or(50_000)),
+        Some("memory") => memory(number.unwrap_or(1_000_000)),
+        Some("hot") => hot(number.unwrap_or(20_000)),
+        Some("fold") => drop(fold(&records(number.unwrap_or(1_000_000)))),
+        Some(other) => println!("no such bench: {other}"),
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        Timestamp::from_micros(i64::try_from(since.as_micros()).expect("before the year 9999"))
+    }
+}
+
+#[derive(Default)]
+struct CountedIds(AtomicU64);
+
+impl Ids for CountedIds {
+    fn unique(&self) -> String {
+        self.0.fetch_add(1, Atomic::Relaxed).to_string()
+    }
+}
+
+const CONFIG: &str = r#"
+config_version: 1
+sources:
+  bench: { kind: local, stream: bench }
+projections:
+  accounts:
+    version: 1
+    source: bench
+    ordering: per_stream
+    handlers:
+      - event: Deposited
+        key: =event.stream_id
+        set: { owner: =payload.owner, last: =payload.amount }
+        add: { balance: =payload.amount, deposits: 1 }
+"#;
+
+fn projector() -> Arc<dyn Projector> {
+    let config = Config::read("bench.yaml", CONFIG, &|_| None).expect("a configuration");
+    let compiled = foldstream_declarative::compile(&config).expect("a projector");
+    compiled.projectors.values().next().expect("one").clone()
+}
+
+/// An event of about 600 bytes, of which a handler reads two small fields.
+fn event(index: usize, streams: usize, now: Timestamp) -> Event {
+    let stream = format!("account-{:08}", index % streams);
+    let sequence = index / streams + 1;
+    let payload = format!(
+        r#"{{"owner":"owner-{}","amount":{}.25,"currency":"EUR","reference":"{:032}","text":"{}","tags":["a","b","c"],"address":{{"street":"Long Street 12","city":"Somewhere","zip":"12345"}}}}"#,
+        index % 1_000,
+        index % 10_000,
+        index,
+        "x".repeat(180),
+    );
+    Event {
+        id: EventId::new(format!("{stream}-{sequence}")),
+        stream_id: StreamId::new(stream),
+        sequence: Sequence(sequence as u64),
+        event_type: EventType::new("Deposited"),
+        schema_version: SchemaVersion(1),
+        recorded_at: now,
+        effective_at: now,
+        payload: Payload::new(Bytes::from(payload)),
+        metadata: Payload::default(),
+    }
+}
+
+fn record(index: usize, streams: usize, now: Timestamp) -> Record {
+    let event = event(index, streams, now);
+    Record {
+        position: Position::new(index as u128 + 1),
+        partition_key: event.stream_id.text().clone(),
+        arrived_at: now,
+        data: Bytes::from(event.to_envelope().expect("an envelope")),
+    }
+}
+
+fn records(events: usize) -> Vec<Record> {
+    let streams = (events / EVENTS_PER_DOCUMENT).max(1);
+    let now = SystemClock.now();
+    (0..events).map(|index| record(index, streams, now)).collect()
+}
+
+fn assembly(
+    source: Arc<dyn Source>,
+    documents: Arc<dyn DocumentStore>,
+    checkpoints: Arc<dyn CheckpointStore>,
+    settings: Settings,
+) -> Assembly {
+    let source = SourceSpec {
+        name: SourceName::new("bench"),
+        source,
+        decoder: Arc::new(Envelopes),
+        upcasters: Vec::new(),
+        events: None,
+        first: Sequence(1),
+        gaps: Gaps::Refuse,
+        start: Start::TrimHorizon,
+        types: None,
+    };
+    let projection = ProjectionSpec {
+        id: ProjectionId::new("accounts", 1),
+        source: SourceName::new("bench"),
+        ordering: Ordering::PerStream,
+        projector: projector(),
+        reducer: None,
+        documents,
+        definition: String::new(),
+        fingerprint: Fingerprint(String::new()),
+        allowed_lateness: Duration::ZERO,
+    };
+    let services = Services { checkpoints, clock: Arc::new(SystemClock), ids: Arc::<CountedIds>::default() };
+    Assembly { services, sources: vec![source], projections: vec![projection], settings, process: 0 }
+}
+
+fn one_core() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn catch_up(runtime: &tokio::runtime::Runtime, assembly: Assembly) -> Duration {
+    let started = Instant::now();
+    let (_complete, complete) = watch::channel(true);
+    let worker = Worker::new(assembly);
+    let outcome = runtime.block_on(worker.run(Until::CaughtUp(complete), CancellationToken::new()));
+    let outcome = outcome.expect("an outcome");
+    assert!(outcome.stops.is_empty(), "{:?}", outcome.stops);
+    started.elapsed()
+}
+
+fn settings() -> Settings {
+    Settings { lanes: 1, flush_interval: Duration::from_millis(20), ..Settings::default() }
+}
+
+fn line(records: &[Record]) -> Duration {
+    let source = Arc::new(MemoryHandle(MemorySource::new(records.to_vec())));
+    let assembly = assembly(source, Arc::new(NullDocuments), Arc::<MemoryCheckpoints>::default(), settings());
+    catch_up(&one_core(), assembly)
+}
+
+/// The same fold, written by hand: a borrowed envelope, only the payload's fields that are read, a hash map.
+fn fold(records: &[Record]) -> Duration {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        stream_id: &'a str,
+        sequence: u64,
+        #[serde(borrow)]
+        payload: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Deposited<'a> {
+        owner: &'a str,
+        #[serde(borrow)]
+        amount: &'a RawValue,
+    }
+    #[derive(Default)]
+    struct Account {
+        sequence: u64,
+        owner: String,
+        last: i64,
+        balance: i64,
+        deposits: u64,
+    }
+    let started = Instant::now();
+    let mut accounts: HashMap<String, Account> = HashMap::new();
+    for record in records {
+        let envelope: Envelope<'_> = serde_json::from_slice(&record.data).expect("an envelope");
+        let deposited: Deposited<'_> = serde_json::from_str(envelope.payload.get()).expect("a payload");
+        let (whole, cents) = deposited.amount.get().split_once('.').expect("an amount");
+        let amount: i64 =
+            whole.parse::<i64>().expect("a number") * 100 + cents.parse::<i64>().expect("cents");
+        let account = match accounts.get_mut(envelope.stream_id) {
+            Some(account) => account,
+            None => accounts.entry(envelope.stream_id.to_owned()).or_default(),
+        };
+        if envelope.sequence != account.sequence + 1 {
+            continue;
+        }
+        account.sequence = envelope.sequence;
+        account.owner.clear();
+        account.owner.push_str(deposited.owner);
+        account.last = amount;
+        account.balance += amount;
+        account.deposits += 1;
+    }
+    let took = started.elapsed();
+    assert!(accounts.values().all(|account| account.deposits > 0 && account.balance >= account.last));
+    took
+}
+
+fn rate(events: usize, took: Duration) -> f64 {
+    events as f64 / took.as_secs_f64()
+}
+
+/// decode → project → null sink on one core, against the hand-written fold, in turn.
+fn throughput(events: usize) {
+    let records = records(events);
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let (by_hand, by_line) = (rate(events, fold(&records)), rate(events, line(&records)));
+        println!(
+            "by hand {by_hand:>10.0} events/s   line {by_line:>10.0} events/s   ratio {:.3}",
+            by_line / by_hand
+        );
+        ratios.push(by_line / by_hand);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("median ratio {:.3}", ratios[1]);
+}
+
+/// From a filled stream of the embedded database into its documents, every write synced.
+fn durable(events: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(SystemClock);
+    let options = OpenOptions { create: true, read_only: false };
+    let store =
+        LocalStore::open(folder.path(), clock, Arc::<CountedIds>::default(), options).expect("a store");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let options = LogOptions { shards: 4, retention: None, recorded_in_order: false };
+    let log = runtime.block_on(store.log("bench", options)).expect("a log");
+    for chunk in records(events).chunks(5_000) {
+        let record = |record: &Record| NewRecord {
+            partition_key: record.partition_key.clone(),
+            explicit_hash_key: None,
+            data: record.data.clone(),
+        };
+        runtime.block_on(log.put(chunk.iter().map(record).collect())).expect("a put");
+    }
+    let settings = Settings { lanes: 4, ..Settings::default() };
+    let assembly = assembly(log.source(), store.documents(), store.checkpoints(), settings);
+    let counted =
+        Arc::new(Counting { inner: store.documents(), writes: AtomicU64::new(0), calls: AtomicU64::new(0) });
+    let mut assembly = assembly;
+    assembly.projections[0].documents = counted.clone();
+    let took = catch_up(&runtime, assembly);
+    let (writes, calls) = (counted.writes.load(Atomic::Relaxed), counted.calls.load(Atomic::Relaxed));
+    let documents = events / EVENTS_PER_DOCUMENT;
+    println!(
+        "{:.0} events/s durable; {writes} writes of {documents} documents in {calls} flushes; {:.2} writes a document",
+        rate(events, took),
+        writes as f64 / documents as f64
+    );
+}
+
+struct Counting {
+    inner: Arc<dyn DocumentStore>,
+    writes: AtomicU64,
+    calls: AtomicU64,
+}
+
+#[async_trait]
+impl DocumentStore for Counting {
+    async fn identity(&self) -> Result<String> {
+        self.inner.identity().await
+    }
+
+    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        self.inner.read(model, keys).await
+    }
+
+    async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        self.writes.fetch_add(writes.len() as u64, Atomic::Relaxed);
+        self.calls.fetch_add(1, Atomic::Relaxed);
+        self.inner.write(model, writes).await
+    }
+
+    async fn list(
+        &self,
+        model: &ReadModel,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
+        self.inner.list(model, after, limit).await
+    }
+
+    async fn remove(&self, model: &ReadModel) -> Result<()> {
+        self.inner.remove(model).await
+    }
+}
+
+/// Notes when each event's document was written, by the number in its key.
+struct Stamping {
+    started: Instant,
+    written: Mutex<Vec<u64>>,
+}
+
+#[async_trait]
+impl DocumentStore for Stamping {
+    async fn identity(&self) -> Result<String> {
+        Ok("stamping".to_owned())
+    }
+
+    async fn read(&self, _: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn write(&self, _: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        let now = u64::try_from(self.started.elapsed().as_nanos()).expect("a short bench");
+        let mut written = self.written.lock().expect("stamps");
+        for write in &writes {
+            let index: usize = write.key.as_str()["account-".len()..].parse().expect("a number");
+            written[index] = now;
+        }
+        drop(written);
+        Ok(writes.iter().map(|_| Written::Done).collect())
+    }
+
+    async fn list(
+        &self,
+        _: &ReadModel,
+        _: Option<&DocumentKey>,
+        _: usize,
+    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, _: &ReadModel) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Open loop: events come at a fixed rate whatever the line does; each has a document of its own.
+fn latency(per_second: usize) {
+    let seconds = 10;
+    let events = per_second * seconds;
+    let source = MemorySource::new(Vec::new());
+    let started = Instant::now();
+    let stamps = Arc::new(Stamping { started, written: Mutex::new(vec![0; events]) });
+    let settings = Settings { lanes: 1, flush_interval: Duration::ZERO, ..Settings::default() };
+    let handle = Arc::new(MemoryHandle(source.clone()));
+    let assembly = assembly(handle, stamps.clone(), Arc::<MemoryCheckpoints>::default(), settings);
+    let worker = std::thread::spawn(move || {
+        let stop = CancellationToken::new();
+        let worker = Worker::new(assembly);
+        let stamps_seen = stamps.clone();
+        one_core().block_on(async {
+            let all_written = async {
+                while stamps_seen.written.lock().expect("stamps").contains(&0) {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                stop.cancel();
+            };
+            let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), all_written);
+            outcome.expect("an outcome");
+        });
+        stamps
+    });
+    let now = SystemClock.now();
+    let made: Vec<Record> = (0..events).map(|index| record(index, events, now)).collect();
+    let begin = started.elapsed() + Duration::from_millis(200);
+    let (mut due, mut late) = (vec![0u64; events], vec![0u64; events]);
+    for (index, record) in made.into_iter().enumerate() {
+        let at = begin + Duration::from_nanos(index as u64 * 1_000_000_000 / per_second as u64);
+        while started.elapsed() < at {
+            std::thread::yield_now();
+        }
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).expect("a short bench");
+        due[index] = nanos(at);
+        late[index] = nanos(started.elapsed()) - due[index];
+        source.add(record);
+    }
+    let stamps = worker.join().expect("the worker");
+    let written = stamps.written.lock().expect("stamps");
+    let mut delays: Vec<u64> =
+        written.iter().zip(&due).map(|(written, due)| written.saturating_sub(*due)).collect();
+    let warm = events / 10;
+    println!("offered {per_second} events/s");
+    show("latency", &mut delays[warm..]);
+    show("of which the generator's own lateness", &mut late[warm..]);
+}
+
+fn show(name: &str, nanos: &mut [u64]) {
+    nanos.sort_unstable();
+    let at = |share: f64| nanos[((nanos.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+    println!("{name}: p50 {:.3} ms  p99 {:.3} ms  p99.9 {:.3} ms", at(0.5), at(0.99), at(0.999));
+}
+
+/// Resident bytes before and after this many streams went through the order stage.
+fn memory(streams: usize) {
+    let runtime = one_core();
+    let stop = CancellationToken::new();
+    let source = MemorySource::new(Vec::new());
+    let handle = Arc::new(MemoryHandle(source.clone()));
+    let settings = Settings { cache_bytes: 0, ..settings() };
+    let documents = Arc::new(Counting {
+        inner: Arc::new(NullDocuments),
+        writes: AtomicU64::new(0),
+        calls: AtomicU64::new(0),
+    });
+    let assembly = assembly(handle, documents.clone(), Arc::<MemoryCheckpoints>::default(), settings);
+    let worker = Worker::new(assembly);
+    runtime.block_on(async {
+        let feed = async {
+            let rest = resident();
+            println!("at rest {:.1} MB", rest as f64 / 1e6);
+            let now = SystemClock.now();
+            for chunk in 0..streams.div_ceil(1_000) {
+                for index in 0..1_000 {
+                    source.add(record(chunk * 1_000 + index, streams, now));
+                }
+                while documents.writes.load(Atomic::Relaxed) < ((chunk + 1) * 1_000) as u64 {
+                    tokio::task::yield_now().await;
+                }
+                source.forget_read();
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            println!("after {streams} streams {:.1} MB more", resident().saturating_sub(rest) as f64 / 1e6);
+            stop.cancel();
+        };
+        let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), feed);
+        outcome.expect("an outcome");
+    });
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("kB") * 1_024
+}
+
+/// A small run for counting instructions.
+fn hot(events: usize) {
+    let records = records(events);
+    let took = line(&records);
+    assert!(took > Duration::ZERO);
+}
