@@ -67,8 +67,9 @@ impl<'c> Making<'c> {
     fn streams_by_numbers(&self) -> Vec<Candidate<'c>> {
         let mut found = choice::nameless(self.columns, &|path| self.is_outside(path));
         found.retain(|stream| {
+            let is_shared = stream.column.distinct() < stream.column.values.len();
             let is_numbered = || !self.numberings(stream.path, stream.column).is_empty();
-            stream.column.texts().is_some() && is_numbered()
+            is_shared && stream.column.texts().is_some() && is_numbered()
         });
         found
     }

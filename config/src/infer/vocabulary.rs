@@ -7,7 +7,7 @@ type Names = &'static [(i32, &'static [&'static str])];
 
 const STREAM_ID: Names = &[
     (100, &["streamid", "aggregateid", "aggregaterootid", "aggregateidentifier", "persistenceid"]),
-    (95, &["entityid", "streamname", "sourceid", "rootid", "subjectid"]),
+    (95, &["eventstreamid", "eventstreamname", "entityid", "streamname", "sourceid", "rootid", "subjectid"]),
     (90, &["stream", "aggregate", "subject", "pk", "partitionkey", "hashkey"]),
     (60, &["entity", "key"]),
     (25, &["id"]),
