@@ -43,7 +43,7 @@ pub struct Parts {
 }
 
 impl MappedDecoder {
-    pub fn new(mapping: EventMapping, include: Option<Expression>) -> MappedDecoder {
+    pub(crate) fn new(mapping: EventMapping, include: Option<Expression>) -> MappedDecoder {
         let mut mask = include.as_ref().map(|include| include.references().item).unwrap_or_default();
         for part in part::parts(&mapping) {
             mask.insert(&part.from);

@@ -13,13 +13,13 @@ use super::names::Root;
 use super::node::{Arithmetic, EventPart, Node, Order, Quantifier};
 
 /// How many elements the loops of one evaluation may visit.
-pub const MAX_STEPS: u32 = 100_000;
+pub(super) const MAX_STEPS: u32 = 100_000;
 
 static NULL: Value = Value::Null;
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault(Box<str>);
+pub(crate) struct Fault(Box<str>);
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>) -> Fault {
@@ -43,7 +43,7 @@ pub(super) type Evaluated<'a> = Result<Cow<'a, Value>, Fault>;
 
 /// What the names of an expression stand for.
 #[derive(Clone, Copy)]
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     pub event: Option<&'a Event>,
     pub payload: &'a Value,
     pub before: &'a Value,
@@ -62,7 +62,7 @@ pub(crate) struct Local<'a> {
 
 impl<'a> Scope<'a> {
     /// A scope where every name is null. `steps` counts the work of everything that is evaluated in it.
-    pub fn empty(steps: &'a Cell<u32>) -> Scope<'a> {
+    pub(crate) fn empty(steps: &'a Cell<u32>) -> Scope<'a> {
         Scope {
             event: None,
             payload: &NULL,

@@ -1,6 +1,6 @@
 //! Expressions: CEL's syntax over exact values, compiled once into a tree of our own.
 //!
-//! Evaluation has neither clock nor chance, cannot loop beyond [`MAX_STEPS`], and does not allocate for paths,
+//! Evaluation has neither clock nor chance, visits at most 100,000 elements in its loops, and does not allocate for paths,
 //! literals and comparisons.
 //!
 //! # Names
@@ -48,10 +48,10 @@ mod node;
 mod reads;
 mod syntax;
 
-pub use evaluate::{Fault, MAX_STEPS, Scope};
-pub use lower::Mistake;
-pub use names::{Names, Root};
-pub use reads::References;
+pub(crate) use evaluate::{Fault, Scope};
+pub(crate) use lower::Mistake;
+pub(crate) use names::{Names, Root};
+pub(crate) use reads::References;
 
 use std::borrow::Cow;
 
@@ -59,47 +59,47 @@ use foldstream_model::Value;
 use node::Node;
 
 /// The longest text of an expression, in bytes.
-pub const MAX_LENGTH: usize = 4_096;
+const MAX_LENGTH: usize = 4_096;
 
 /// A compiled expression.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Expression {
+pub(crate) struct Expression {
     node: Node,
 }
 
 impl Expression {
     /// Compiles a text in which these names are known. Every mistake in it is returned.
-    pub fn compile(text: &str, names: &Names) -> Result<Expression, Vec<Mistake>> {
+    pub(crate) fn compile(text: &str, names: &Names) -> Result<Expression, Vec<Mistake>> {
         let (tree, source) = syntax::parse(text)?;
         lower::lower(&tree, &source, names).map(|node| Expression { node })
     }
 
-    pub fn literal(value: Value) -> Expression {
+    pub(crate) fn literal(value: Value) -> Expression {
         Expression { node: Node::Literal(value) }
     }
 
-    pub fn list(items: Vec<Expression>) -> Expression {
+    pub(crate) fn list(items: Vec<Expression>) -> Expression {
         Expression { node: Node::List(items.into_iter().map(|item| item.node).collect()) }
     }
 
     /// An object of these fields; no name comes twice.
-    pub fn map(fields: Vec<(String, Expression)>) -> Expression {
+    pub(crate) fn map(fields: Vec<(String, Expression)>) -> Expression {
         let entry = |(name, value): (String, Expression)| (Node::Literal(Value::from(name)), value.node);
         Expression { node: Node::Map(fields.into_iter().map(entry).collect()) }
     }
 
     /// The value in this scope. A fault says what was wrong in the words of the expression.
-    pub fn evaluate<'a>(&'a self, scope: &Scope<'a>) -> Result<Cow<'a, Value>, Fault> {
+    pub(crate) fn evaluate<'a>(&'a self, scope: &Scope<'a>) -> Result<Cow<'a, Value>, Fault> {
         self.node.evaluate(scope)
     }
 
     /// The value as a condition.
-    pub fn is_true(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
+    pub(crate) fn is_true(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
         self.node.boolean(scope)
     }
 
     /// What it refers to.
-    pub fn references(&self) -> References {
+    pub(crate) fn references(&self) -> References {
         References::of(&self.node)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// A name that the scope of an expression can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Root {
+pub(crate) enum Root {
     Event,
     /// `event.metadata`
     Metadata,
@@ -29,17 +29,17 @@ impl Root {
 
 /// The names that are known at a place, and why the others are not.
 #[derive(Debug, Clone)]
-pub struct Names(BTreeMap<Root, Option<&'static str>>);
+pub(crate) struct Names(BTreeMap<Root, Option<&'static str>>);
 
 impl Names {
     /// No name but these.
-    pub fn only(known: &[Root], why_not: &'static str) -> Names {
+    pub(crate) fn only(known: &[Root], why_not: &'static str) -> Names {
         let named = Root::NAMED.into_iter().map(|(_, root)| root);
         Names(named.map(|root| (root, (!known.contains(&root)).then_some(why_not))).collect())
     }
 
     #[must_use]
-    pub fn without(mut self, root: Root, why_not: &'static str) -> Names {
+    pub(crate) fn without(mut self, root: Root, why_not: &'static str) -> Names {
         self.0.insert(root, Some(why_not));
         self
     }

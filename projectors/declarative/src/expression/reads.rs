@@ -9,7 +9,7 @@ use super::node::Node;
 
 /// The names that an expression uses, and the fields of payload, metadata and item that it reads.
 #[derive(Debug, Clone, Default)]
-pub struct References {
+pub(crate) struct References {
     roots: BTreeSet<Root>,
     pub payload: FieldMask,
     pub metadata: FieldMask,
@@ -23,12 +23,12 @@ impl References {
         references
     }
 
-    pub fn uses(&self, root: Root) -> bool {
+    pub(crate) fn uses(&self, root: Root) -> bool {
         self.roots.contains(&root)
     }
 
     /// What either refers to.
-    pub fn merge(&mut self, other: &References) {
+    pub(crate) fn merge(&mut self, other: &References) {
         self.roots.extend(&other.roots);
         self.payload = self.payload.union(&other.payload);
         self.metadata = self.metadata.union(&other.metadata);

@@ -6,8 +6,7 @@ use crate::value::{Path, Value};
 
 /// The part of a JSON object that a reader needs: everything, or a tree of named fields.
 ///
-/// The names are interned: objects parsed under a mask share the mask's names. The counters of shared names are
-/// contended between threads, so each parsing thread should have its own [`FieldMask::copied`] mask.
+/// The names are interned: objects parsed under a mask share the mask's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldMask(Mask);
 
@@ -65,16 +64,6 @@ impl FieldMask {
             }
         }
         FieldMask(Mask::Fields(fields))
-    }
-
-    /// The same mask with names of its own.
-    pub fn copied(&self) -> FieldMask {
-        match &self.0 {
-            Mask::All => FieldMask::ALL,
-            Mask::Fields(fields) => FieldMask(Mask::Fields(
-                fields.iter().map(|(name, mask)| (Arc::from(&**name), mask.copied())).collect(),
-            )),
-        }
     }
 
     /// What is kept of a value: of an object the named fields, everything else whole.

@@ -18,7 +18,7 @@ const MAX_NESTING: usize = 100;
 
 /// Something wrong in an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// in characters from the beginning of the expression
     pub offset: usize,
     pub message: String,
