@@ -4,9 +4,10 @@ use bytes::Bytes;
 use foldstream_config::Config;
 use foldstream_model::ports::{Projector, StateCarried, Touch};
 use foldstream_model::{
-    Document, ErrorKind, Event, EventId, EventType, Payload, SchemaVersion, Sequence, StreamId, Timestamp,
-    Value,
+    Document, ErrorKind, Event, EventId, EventType, FieldMask, Payload, SchemaVersion, Sequence, StreamId,
+    Timestamp, Value,
 };
+use proptest::prelude::*;
 
 use super::DeclaredProjector;
 use crate::compile::compile;
@@ -166,4 +167,82 @@ fn only_the_fields_that_handlers_read_are_asked_for() {
     assert_eq!(kept.to_canonical_json(), r#"{"b":{"c":2},"id":1}"#);
     assert!(!reads.metadata.is_all() && projector.reads(&EventType::new("B")).payload.is_all());
     assert_eq!(projector.event_types().len(), 2);
+}
+
+/// What handlers of all shapes make of a payload, poison included, when this much of it was parsed.
+fn outcome(projector: &DeclaredProjector, payload: &str, mask: &FieldMask) -> Vec<String> {
+    let mut carried = event(projector, "A", "{}");
+    let value = Value::parse_masked(payload.as_bytes(), mask).unwrap();
+    Arc::get_mut(&mut carried.event).unwrap().payload.value = value;
+    let mut touches = Vec::new();
+    if let Err(error) = projector.touch(&carried, &mut touches) {
+        return vec![error.to_string()];
+    }
+    let outcome = |touch: Touch| {
+        let mut document = document(r#"{"n":1}"#);
+        let applied = touch.change.apply(&mut document).map_err(|error| error.to_string());
+        format!("{} {applied:?} {document:?}", touch.key)
+    };
+    touches.into_iter().map(outcome).collect()
+}
+
+const SHAPES: [&str; 12] = [
+    "key: =payload.a.b
+        set: { x: 1 }",
+    "key: k
+        set: { x: =payload.a.b }",
+    "key: k
+        when: =has(payload.a.b)
+        set: { x: =payload.c }",
+    "keys: =payload.c.map(i, string(i) + string(payload.a))
+        add: { n: 1 }",
+    "keys: =payload.c
+        add: { n: =size(payload.a) }",
+    "key: k
+        when: =exists(payload.b.a)
+        append:
+          l: =payload.b[payload.a]",
+    "key: k
+        put_entry: { m: { key: =payload.a, value: { deep: =payload.b.c } } }",
+    "key: k
+        set: { x: =payload }",
+    "key: k
+        set: { x: =payload.a }
+        latest_by: =payload.b.c",
+    "key: k
+        when: '=payload.a in payload.c || payload.b == {\"a\": payload.c}'
+        unset: [n]",
+    "key: k
+        set: { x: =document.n + payload.a }",
+    "key: k
+        when: =document.n == coalesce(payload.a, payload.b.c)
+        delete_document: true",
+];
+
+fn payloads() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0_i64..3).prop_map(Value::from),
+        "[abc]{0,2}".prop_map(Value::from),
+    ];
+    let inner = leaf.prop_recursive(2, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[abc]".prop_map(Arc::from), inner, 0..3).prop_map(Value::from),
+        ]
+    });
+    prop::collection::btree_map("[abcd]".prop_map(Arc::from), inner, 0..4).prop_map(Value::from)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn what_is_not_asked_for_makes_no_difference(payload in payloads(), shape in prop::sample::select(&SHAPES[..])) {
+        let projector = projector("per_stream", &format!("      - event: A\n        {shape}\n"));
+        let text = payload.to_canonical_json();
+        let asked = projector.reads(&EventType::new("A")).payload;
+        prop_assert_eq!(outcome(&projector, &text, &asked), outcome(&projector, &text, &FieldMask::ALL));
+    }
 }
