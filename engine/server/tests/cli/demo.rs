@@ -40,7 +40,7 @@ fn git_finds_its_own_tree_in_the_documents_and_again_when_it_has_grown() {
     std::fs::remove_file(folder.path().join("b c.txt")).unwrap();
     commit(&folder, "src/new.txt", "y\n");
     let ran = folder.run(&["demo"]);
-    assert!(ran.err.contains("3 commits were taken before; going on with 2"), "{}", ran.err);
+    assert!(ran.err.contains("3 commits were taken before"), "{}", ran.err);
     assert!(ran.ok().contains("all 2 files equal `git ls-tree`"));
     let ran = folder.run(&["demo", "-o", "json"]);
     assert!(ran.err.contains("was taken before"), "{}", ran.err);

@@ -102,6 +102,7 @@ fn the_mapping_of_the_configured_source_is_used() {
     folder.run_with(&["events", "import", "-"], line).ok();
     let read = folder.run(&["events", "read", "1"]).ok();
     assert_eq!(read, "2026-01-01T00:00:00Z #0  Placed  {\"a\":1}\n");
+    assert!(folder.run(&["events", "append", "2", "Placed"]).ok().ends_with(" 2 #0\n"));
 }
 
 #[test]

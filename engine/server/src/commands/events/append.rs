@@ -49,7 +49,12 @@ pub async fn execute(arguments: AppendEvents, context: &mut Context) -> Outcome 
     let store = context.store_or_new()?;
     let stream = StreamId::new(arguments.stream);
     let count = events.len() as u64;
-    let first = append(&*store.events(), &stream, arguments.expected, events).await?;
+    let begin = first_sequence(context);
+    let expected = match arguments.expected {
+        ExpectedSequence::Empty { .. } => ExpectedSequence::Empty { first: begin },
+        expected => expected,
+    };
+    let first = append(&*store.events(), &stream, expected, begin, events).await?;
     let last = first.0 + count - 1;
     match context.output.is_json() {
         true => {
@@ -133,25 +138,36 @@ impl Given {
     }
 }
 
+/// The sequence that streams begin with, as the configuration has it where it has one source.
+fn first_sequence(context: &Context) -> Sequence {
+    let config = context.config_if_any();
+    let sources: Vec<_> = config.iter().flat_map(|config| config.sources.values()).collect();
+    match sources[..] {
+        [source] => Sequence(source.event.sequence.as_ref().map_or(1, |sequence| sequence.first)),
+        _ => Sequence(1),
+    }
+}
+
 /// Appends, and says the first event's sequence.
 async fn append(
     store: &dyn EventStore,
     stream: &StreamId,
     expected: ExpectedSequence,
+    begin: Sequence,
     events: Vec<NewEvent>,
 ) -> Outcome<Sequence> {
     loop {
         let last = store.last_sequences(std::slice::from_ref(stream)).await?.first().copied().flatten();
         let stands = match last {
             Some(last) => ExpectedSequence::Last(last),
-            None => ExpectedSequence::Empty { first: Sequence(1) },
+            None => ExpectedSequence::Empty { first: begin },
         };
         if expected != ExpectedSequence::Any && expected != stands {
             return Err(Failure::failed(conflict(stream, last)));
         }
         let append = Append { stream: stream.clone(), expected: stands, events: events.clone() };
         if let Appended::Done(_) = store.append(vec![append]).await? {
-            return Ok(last.and_then(Sequence::next).unwrap_or(Sequence(1)));
+            return Ok(last.and_then(Sequence::next).unwrap_or(begin));
         }
     }
 }
