@@ -43,6 +43,11 @@ pub struct Parts {
 }
 
 impl MappedDecoder {
+    /// Takes every item for an event.
+    pub fn of_all(mapping: EventMapping) -> MappedDecoder {
+        Self::new(mapping, None)
+    }
+
     pub(crate) fn new(mapping: EventMapping, include: Option<Expression>) -> MappedDecoder {
         let mut mask = include.as_ref().map(|include| include.references().item).unwrap_or_default();
         for part in part::parts(&mapping) {

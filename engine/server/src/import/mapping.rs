@@ -55,7 +55,7 @@ impl Mapping {
             mapping = only_what_is_needed(mapping);
         }
         set_all(&mut mapping, given)?;
-        let decoder = Arc::new(MappedDecoder::new(mapping.clone(), None));
+        let decoder = Arc::new(MappedDecoder::of_all(mapping.clone()));
         Self::new(&mapping, decoder)
     }
 
