@@ -67,7 +67,10 @@ impl Timestamp {
 /// The canonical form, `2026-11-21T17:00:00.000000Z`: of one length within years 0 to 9999, so that text sorts as time.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(instant) = jiff::Timestamp::from_microsecond(self.0) else { return Err(fmt::Error) };
+        // By seconds and nanoseconds: by microseconds the calendar library does not take the last of its own.
+        let (seconds, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
+        let nanos = i32::try_from(micros * 1_000).map_err(|_| fmt::Error)?;
+        let instant = jiff::Timestamp::new(seconds, nanos).map_err(|_| fmt::Error)?;
         let civil = TimeZone::UTC.to_datetime(instant);
         let (year, micros) = (civil.year(), civil.subsec_nanosecond() / 1_000);
         if year < 0 {
