@@ -1,14 +1,14 @@
-use std::{io::IsTerminal, time::Duration};
+use std::{fmt::Write, io::IsTerminal, time::Duration};
 
 use foldstream_config::Config;
 use foldstream_local::LocalStore;
 use foldstream_model::{Clock, Timestamp};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
 use super::taking::Tally;
 use crate::{
-    output::{count, plural, say},
+    output::{count, say},
     status::{Facts, ProjectionStanding},
 };
 
@@ -34,11 +34,7 @@ impl Progress<'_> {
             tokio::time::sleep(LOOK_EVERY).await;
             let (now, tally) = (self.clock.now(), self.tally.borrow().clone());
             if tally.commits < self.commits {
-                let events = plural(tally.events, "event");
-                shown.update(
-                    &Step { of: self.commits, done: tally.commits, what: "commits", besides: &events },
-                    now,
-                );
+                shown.update(&Step { of: self.commits, done: tally.commits, what: "commits taken" }, now);
                 continue;
             }
             // What cannot be read now is only not shown.
@@ -46,18 +42,17 @@ impl Progress<'_> {
             let behind = ProjectionStanding::all(&facts).iter().filter_map(|standing| standing.behind).max();
             let behind = behind.unwrap_or(0) + facts.not_relayed;
             let of = behind.max(*behind_at_first.get_or_insert(behind));
-            let step = Step { of, done: of - behind, what: "events", besides: "into the read models" };
+            let step = Step { of, done: of - behind, what: "events in the read models" };
             shown.update(&step, now);
         }
     }
 }
 
 /// One kind of work, and how much of it is done.
-struct Step<'a> {
+struct Step {
     of: u64,
     done: u64,
     what: &'static str,
-    besides: &'a str,
 }
 
 /// A bar with rate and time left on a terminal, a line now and then elsewhere.
@@ -76,7 +71,7 @@ impl Shown {
         }
     }
 
-    fn update(&mut self, step: &Step<'_>, now: Timestamp) {
+    fn update(&mut self, step: &Step, now: Timestamp) {
         match self {
             Self::Bar(bar, what) => {
                 if *what != step.what {
@@ -84,11 +79,10 @@ impl Shown {
                     (*bar, *what) = (new_bar(step), step.what);
                 }
                 bar.set_length(step.of);
-                bar.set_message(step.besides.to_owned());
                 bar.set_position(step.done);
             }
             Self::Lines { last } if u128::from(now.micros_since(*last)) >= SAY_EVERY.as_micros() => {
-                say(format!("{} of {} {}, {}", count(step.done), count(step.of), step.what, step.besides));
+                say(format!("{} of {} {}", count(step.done), count(step.of), step.what));
                 *last = now;
             }
             Self::Lines { .. } | Self::Nothing => {}
@@ -104,12 +98,15 @@ impl Drop for Shown {
     }
 }
 
-fn new_bar(step: &Step<'_>) -> ProgressBar {
-    let template =
-        format!("{{bar:24}} {{human_pos}}/{{human_len}} {}, {{msg}}  {{per_sec}}, {{eta}} left", step.what);
+fn new_bar(step: &Step) -> ProgressBar {
+    let template = format!("{{bar:24}} {{human_pos}}/{{human_len}} {}  {{rate}}  {{eta}} left", step.what);
+    let rate = |state: &ProgressState, text: &mut dyn Write| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{:.0}/s", state.per_sec());
+    };
     let bar = ProgressBar::new(step.of);
     match ProgressStyle::with_template(&template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
         Err(_) => bar,
     }
 }
