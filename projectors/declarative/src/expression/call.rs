@@ -4,12 +4,9 @@ use std::borrow::Cow;
 
 use foldstream_model::{Decimal, Timestamp, Value};
 
-use super::evaluate::{Evaluated, Fault, Scope, owned};
+use super::evaluate::{Evaluated, Fault, MAX_TEXT, Scope, bounded, owned};
 use super::function::Function;
 use super::node::Node;
-
-/// The longest text that a function makes.
-const MAX_TEXT: usize = 1 << 20;
 
 pub(super) fn call<'a>(function: Function, arguments: &'a [Node], scope: &Scope<'a>) -> Evaluated<'a> {
     if function == Function::Coalesce {
@@ -202,9 +199,7 @@ fn substring(text: &str, from: usize, to: usize) -> Result<Value, Fault> {
 
 fn replace(text: &str, from: &str, to: &str) -> Result<Value, Fault> {
     let replaced = text.matches(from).count();
-    if text.len() + replaced * to.len() > MAX_TEXT {
-        return Err(Fault::new(format!("replace makes a string of more than {MAX_TEXT} bytes")));
-    }
+    bounded("replace", text.len() + replaced * to.len(), MAX_TEXT, "bytes")?;
     Ok(Value::from(text.replace(from, to)))
 }
 
@@ -222,9 +217,8 @@ fn join(list: &Value, separator: &str) -> Result<Value, Fault> {
         other => return Err(unfit(Function::Join, other)),
     };
     let texts: Result<Vec<&str>, Fault> = items.iter().map(|item| text(Function::Join, item)).collect();
-    let joined = texts?.join(separator);
-    if joined.len() > MAX_TEXT {
-        return Err(Fault::new(format!("join makes a string of more than {MAX_TEXT} bytes")));
-    }
-    Ok(Value::from(joined))
+    let texts = texts?;
+    let size = texts.iter().map(|text| text.len() + separator.len()).sum();
+    bounded("join", size, MAX_TEXT, "bytes")?;
+    Ok(Value::from(texts.join(separator)))
 }

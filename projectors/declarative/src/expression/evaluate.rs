@@ -15,6 +15,9 @@ use super::node::{Arithmetic, EventPart, Node, Order, Quantifier};
 /// How many elements the loops of one evaluation may visit.
 pub(super) const MAX_STEPS: u32 = 100_000;
 
+/// The longest text that an expression makes, in bytes.
+pub(super) const MAX_TEXT: usize = 1 << 20;
+
 static NULL: Value = Value::Null;
 
 /// Why an expression has no value.
@@ -252,9 +255,11 @@ fn compute(operator: Arithmetic, left: &Value, right: &Value) -> Result<Value, F
         (Arithmetic::Multiply, Value::Number(left), Value::Number(right)) => ("*", left.checked_mul(right)),
         (Arithmetic::Divide, Value::Number(left), Value::Number(right)) => ("/", left.checked_div(right)),
         (Arithmetic::Add, Value::Text(left), Value::Text(right)) => {
+            bounded("+", left.len() + right.len(), MAX_TEXT, "bytes")?;
             return Ok(Value::from(format!("{left}{right}")));
         }
         (Arithmetic::Add, Value::List(left), Value::List(right)) => {
+            bounded("+", left.len() + right.len(), MAX_STEPS as usize, "elements")?;
             return Ok(Value::from([left.as_slice(), right.as_slice()].concat()));
         }
         (Arithmetic::Add, ..) => {
@@ -265,6 +270,11 @@ fn compute(operator: Arithmetic, left: &Value, right: &Value) -> Result<Value, F
         (Arithmetic::Divide, ..) => return Err(operands("/", "two numbers", left, right)),
     };
     result.map(Value::Number).map_err(|error| Fault::new(format!("{symbol}: {error}")))
+}
+
+/// Refuses what would grow without end when an expression works on its own results.
+pub(super) fn bounded(what: &str, size: usize, most: usize, unit: &str) -> Result<(), Fault> {
+    if size <= most { Ok(()) } else { Err(Fault::new(format!("{what} makes more than {most} {unit}"))) }
 }
 
 fn operands(symbol: &str, wanted: &str, left: &Value, right: &Value) -> Fault {

@@ -211,6 +211,9 @@ fn macros_run_over_elements_and_names() {
     let many = "[0,1,2,3,4,5,6,7,8,9]";
     let nested = (0..6).fold("true".to_owned(), |inner, depth| format!("{many}.all(i{depth}, {inner})"));
     assert_faults(&[(&nested, "it visits more than 100000 elements")]);
+    let long = "\"".to_owned() + &"x".repeat(1_000) + "\"";
+    let doubled = (0..11).fold(format!("[{long}]"), |list, _| format!("{list}.map(t, t + t)"));
+    assert_faults(&[(&doubled, "+ makes more than 1048576 bytes")]);
 }
 
 #[test]

@@ -105,6 +105,21 @@ fn what_cannot_be_done_is_a_fault_that_says_why() {
 }
 
 #[test]
+fn a_value_that_doubles_itself_with_every_event_stops_growing() {
+    let mut value = Value::from("x".repeat(1_000));
+    let mut doubled = 0;
+    let fault = loop {
+        value = Value::from(vec![value.clone(), value.clone()]);
+        let operation = operation(Kind::Set, "a", std::slice::from_ref(&value));
+        match operation.evaluate(&Scope::empty(&Cell::new(0))) {
+            Ok(_) => doubled += 1,
+            Err(fault) => break fault.to_string(),
+        }
+    };
+    assert_eq!((doubled, fault.as_str()), (14, "the value is larger than 16777216 bytes"));
+}
+
+#[test]
 fn keys_are_texts_without_doubles() {
     assert_eq!(&*key(&json("\"o-1\"")).unwrap(), "o-1");
     assert_eq!(&*key(&json("1.50")).unwrap(), "1.5");
