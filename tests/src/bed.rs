@@ -43,11 +43,11 @@ impl Clock for StepClock {
 }
 
 /// Ids that count.
-pub struct CountedIds(AtomicU64, u32);
+pub struct CountedIds(AtomicU64);
 
 impl Ids for CountedIds {
     fn unique(&self) -> String {
-        format!("{}-{}", self.1, self.0.fetch_add(1, Atomic::Relaxed))
+        format!("id-{}", self.0.fetch_add(1, Atomic::Relaxed))
     }
 }
 
@@ -71,16 +71,22 @@ pub struct Bed {
 }
 
 impl Bed {
+    /// A bed whose log is filled by the relay alone.
     pub async fn new(shards: u32) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::open(folder, shards, 0).await
+        Self::open(shards, true).await
     }
 
-    pub async fn open(folder: tempfile::TempDir, shards: u32, opened: u32) -> Self {
-        let clock = Arc::new(StepClock(AtomicU64::new(u64::from(opened) * 1_000_000)));
-        let ids = Arc::new(CountedIds(AtomicU64::new(0), opened));
+    /// A bed whose log takes records past the event store, as from a transport: clocks move its merges.
+    pub async fn with_transport(shards: u32) -> Self {
+        Self::open(shards, false).await
+    }
+
+    async fn open(shards: u32, recorded_in_order: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Arc::new(StepClock(AtomicU64::new(0)));
+        let ids = Arc::new(CountedIds(AtomicU64::new(0)));
         let store = open_store(folder.path(), &clock, &ids);
-        let options = LogOptions { shards, retention: None, recorded_in_order: true };
+        let options = LogOptions { shards, retention: None, recorded_in_order };
         let log = store.log("events", options).await.expect("a log");
         let settings = Settings {
             flush_interval: Duration::from_millis(1),

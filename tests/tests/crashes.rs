@@ -90,7 +90,7 @@ async fn fill(bed: &Bed) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_write_leaves_what_an_undisturbed_run_gives() {
-    let mut quiet = Bed::new(1).await;
+    let mut quiet = Bed::with_transport(1).await;
     quiet.settings.batch_records = 3;
     fill(&quiet).await;
     quiet.catch_up(projections(&quiet)).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_crash_at_any_write_leaves_what_an_undisturbed_run_gives() {
     assert_eq!(expected["collect"]["a"], r#"{"sequences":[1,2,3,4,5,6]}"#);
     let mut crashes = 0;
     for at in (0..12).chain((12..90).step_by(5)) {
-        let mut bed = Bed::new(1).await;
+        let mut bed = Bed::with_transport(1).await;
         bed.settings.batch_records = 3;
         fill(&bed).await;
         let crash = Crash::new(at, at % 2 == 0);

@@ -273,21 +273,18 @@ async fn large_and_odd_input_that_is_valid_comes_through_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_that_is_too_deep_and_numbers_that_are_too_long_are_poison() {
-    let deep = format!(r#"{{"n":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
-    let long = format!(r#"{{"n":{}}}"#, "9".repeat(400));
-    for payload in [deep, long] {
-        let bed = Bed::new(1).await;
-        let record = format!(
-            r#"{{"stream_id":"s","sequence":1,"id":"s","type":"Added","recorded_at":"2026-01-01T00:00:00Z","payload":{payload}}}"#
-        );
-        bed.put_raw("s", record.as_bytes()).await;
-        bed.put("t", 1, 1).await;
-        let outcome =
-            bed.catch_up(vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)]).await.unwrap();
-        assert_eq!(outcome.stops.len(), 1, "{}", &payload[..40]);
-        assert!(bed.documents("collect").await.is_empty());
-    }
+async fn json_that_is_too_deep_is_poison() {
+    let payload = format!(r#"{{"n":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    let bed = Bed::new(1).await;
+    let record = format!(
+        r#"{{"stream_id":"s","sequence":1,"id":"s","type":"Added","recorded_at":"2026-01-01T00:00:00Z","payload":{payload}}}"#
+    );
+    bed.put_raw("s", record.as_bytes()).await;
+    bed.put("t", 1, 1).await;
+    let outcome =
+        bed.catch_up(vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+    assert_eq!(outcome.stops.len(), 1);
+    assert!(bed.documents("collect").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

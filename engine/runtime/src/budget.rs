@@ -50,16 +50,21 @@ impl Budget {
 }
 
 impl Share {
-    /// Waits until another batch may be taken: there is room, or this reading holds nothing at all.
+    /// Whether another batch may be taken: there is room, or this reading holds nothing at all.
+    pub fn has_room(&self) -> bool {
+        let own = self.used.load(Ordering::Acquire);
+        let all = self.budget.used.load(Ordering::Acquire);
+        let exempt = self.exempt.load(Ordering::Acquire);
+        exempt || own == 0 || (own < self.limit && all < self.budget.limit)
+    }
+
+    /// Waits until another batch may be taken.
     pub async fn room(&self) {
         loop {
             let freed = self.budget.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            let own = self.used.load(Ordering::Acquire);
-            let all = self.budget.used.load(Ordering::Acquire);
-            let exempt = self.exempt.load(Ordering::Acquire);
-            if exempt || own == 0 || (own < self.limit && all < self.budget.limit) {
+            if self.has_room() {
                 return;
             }
             freed.await;

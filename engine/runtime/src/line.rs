@@ -173,7 +173,7 @@ impl Line {
             tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.put_in_order(None).await?;
-        let patience = self.context.settings.patience;
+        let mut no_room_since = None;
         loop {
             self.drop_left().await?;
             if self.subscribers.is_empty() && self.commands.is_closed() {
@@ -183,17 +183,22 @@ impl Line {
                 return self.finish(drain).await;
             }
             let waited = Instant::now();
+            no_room_since = (!self.share.has_room()).then(|| no_room_since.unwrap_or(waited));
+            let give_up = no_room_since.unwrap_or(waited) + self.context.settings.patience;
             let turn = tokio::select! {
                 biased;
                 () = drain.cancelled() => Turn::Done,
                 Some(command) = self.commands.recv() => self.command(command).await.map(|()| Turn::Again)?,
                 _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; Turn::Again },
                 saved = saving::poll(&mut self.saving) => { self.saved(saved)?; Turn::Again },
-                batch = next(&self.share, &mut batches, patience) => {
+                batch = next(&self.share, &mut batches, give_up) => {
                     self.gauge.spent(Stage::Source, waited.elapsed());
                     match batch {
                         Next::Batch(batch) => self.batch(batch?).await.map(|()| Turn::Again)?,
-                        Next::NoRoom => self.shed().await.map(|()| Turn::Again)?,
+                        Next::NoRoom => {
+                            no_room_since = None;
+                            self.shed().await.map(|()| Turn::Again)?
+                        }
                         Next::Cancelled => Turn::Done,
                     }
                 }
@@ -301,8 +306,8 @@ enum Next {
 }
 
 /// The next batch, once there is room for it.
-async fn next(share: &Share, batches: &mut mpsc::Receiver<Result<Decoded>>, patience: Duration) -> Next {
-    if tokio::time::timeout(patience, share.room()).await.is_err() {
+async fn next(share: &Share, batches: &mut mpsc::Receiver<Result<Decoded>>, give_up: Instant) -> Next {
+    if tokio::time::timeout_at(give_up, share.room()).await.is_err() {
         return Next::NoRoom;
     }
     match batches.recv().await {

@@ -38,7 +38,7 @@ pub enum MergeInput {
     /// This shard was settled to its end before.
     Closed { shard: ShardNumber },
     /// A reading has ended; `closed`: its shard is settled to its end.
-    Leave { line: LineId, shard: ShardNumber, closed: bool, done: oneshot::Sender<()> },
+    Leave { line: LineId, shard: ShardNumber, closed: bool },
 }
 
 /// One projection's merge.
@@ -91,14 +91,13 @@ impl MergeTask {
                 self.hand_on(None, Vec::new()).await;
             }
             MergeInput::Closed { shard } => self.lanes.closed(shard).await,
-            MergeInput::Leave { line, shard, closed, done } => {
+            MergeInput::Leave { line, shard, closed } => {
                 if closed {
                     self.lanes.closed(shard).await;
                 } else {
                     self.merge.expect(shard);
                     self.lanes.leave(line).await;
                 }
-                let _ = done.send(());
             }
         }
     }

@@ -45,6 +45,7 @@ struct Settling {
     settled_until: Option<Timestamp>,
     stop: Option<Stop>,
     fenced: Option<Error>,
+    abandoned: bool,
 }
 
 struct OpenBatch {
@@ -68,6 +69,7 @@ impl Subscription {
             settled_until: None,
             stop: None,
             fenced: None,
+            abandoned: false,
         };
         Arc::new(Self { line, shard, projection, settling: Mutex::new(settling), changed: Notify::new() })
     }
@@ -109,6 +111,17 @@ impl Subscription {
         drop(settling);
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// The reading is over for this projection: what it held is given back, and its lanes forget what is undone.
+    pub fn abandon(&self) {
+        let mut settling = self.lock();
+        settling.abandoned = true;
+        settling.open.clear();
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
     }
 
     /// Another epoch or generation has taken over.

@@ -61,29 +61,29 @@ impl Lanes {
         &self.senders
     }
 
-    /// Forgets what a reading delivered and is not done, in every lane; returns when nothing of it is being written.
+    /// `global` only: every lane forgets what a reading delivered and is not done.
     pub async fn leave(&self, line: LineId) {
-        self.ask(|done| LaneInput::Leave { line, done }).await;
+        for sender in &self.senders {
+            // A lane that has ended holds nothing.
+            let _ = sender.send(LaneInput::Leave { line }).await;
+        }
     }
 
+    /// Returns when every lane has forgotten what its documents were known to hold.
     pub async fn clear_caches(&self) {
-        self.ask(|done| LaneInput::ClearCache { done }).await;
+        for sender in &self.senders {
+            let (done, cleared) = oneshot::channel();
+            if sender.send(LaneInput::ClearCache { done }).await.is_ok() {
+                // A lane that has ended meanwhile has no cache.
+                let _ = cleared.await;
+            }
+        }
     }
 
     pub async fn closed(&self, shard: ShardNumber) {
         for sender in &self.senders {
             // A lane that has ended writes no guard any more.
             let _ = sender.send(LaneInput::Closed(shard)).await;
-        }
-    }
-
-    async fn ask(&self, question: impl Fn(oneshot::Sender<()>) -> LaneInput) {
-        for sender in &self.senders {
-            let (done, answered) = oneshot::channel();
-            if sender.send(question(done)).await.is_ok() {
-                // A lane that has ended meanwhile holds nothing.
-                let _ = answered.await;
-            }
         }
     }
 }
@@ -101,10 +101,9 @@ pub enum LaneInput {
     },
     /// This projection has settled the shard to its sealed end.
     Closed(ShardNumber),
-    /// Forget what a reading delivered and is not done; answered when nothing of it is being written any more.
+    /// `global` only: forget what a reading delivered and is not done, behind all bounds that were told with it.
     Leave {
         line: LineId,
-        done: oneshot::Sender<()>,
     },
     /// Forget cached documents; answered when it is done.
     ClearCache {
@@ -133,7 +132,6 @@ enum Answer {
 struct Running {
     task: LaneTask,
     subscriptions: BTreeMap<LineId, Arc<Subscription>>,
-    leaving: Vec<(LineId, oneshot::Sender<()>)>,
     late: Vec<LateEvent>,
     operation: Option<Operation>,
     flush_at: Option<Instant>,
@@ -145,7 +143,6 @@ impl LaneTask {
         let running = Running {
             task: self,
             subscriptions: BTreeMap::new(),
-            leaving: Vec::new(),
             late: Vec::new(),
             operation: None,
             flush_at: None,
@@ -164,6 +161,7 @@ impl Running {
         let mut inputs = Vec::new();
         loop {
             self.report()?;
+            self.forget_abandoned();
             self.begin();
             let room = self.has_room();
             let flush_at = self.flush_at.filter(|_| self.operation.is_none());
@@ -184,6 +182,22 @@ impl Running {
         }
     }
 
+    /// A write that is under way goes on, and its outcome is taken; nobody waits for it.
+    fn forget_abandoned(&mut self) {
+        let gone = |subscription: &Arc<Subscription>| subscription.is_abandoned();
+        let global = self.task.projection.ordering == Ordering::Global;
+        if global || !self.subscriptions.values().any(gone) {
+            return;
+        }
+        let (abandoned, kept) =
+            std::mem::take(&mut self.subscriptions).into_iter().partition(|(_, known)| gone(known));
+        let abandoned: BTreeMap<LineId, Arc<Subscription>> = abandoned;
+        self.subscriptions = kept;
+        for line in abandoned.keys() {
+            self.task.lane.abandon(*line);
+        }
+    }
+
     /// What a `global` lane holds may wait for bounds that are still in the queue; its bytes are bounded by the budget.
     fn has_room(&self) -> bool {
         let most = TOUCHES_PER_WRITE * self.task.settings.flush_documents;
@@ -192,6 +206,7 @@ impl Running {
 
     fn take(&mut self, input: LaneInput) {
         match input {
+            LaneInput::Deliver { subscription, .. } if subscription.is_abandoned() => {}
             LaneInput::Deliver { subscription, deliveries } => {
                 for delivery in deliveries {
                     self.task.lane.deliver(delivery);
@@ -205,10 +220,9 @@ impl Running {
                 }
             }
             LaneInput::Closed(shard) => self.task.lane.closed(shard),
-            LaneInput::Leave { line, done } => {
+            LaneInput::Leave { line } => {
                 self.task.lane.abandon(line);
                 self.subscriptions.remove(&line);
-                self.leaving.push((line, done));
             }
             LaneInput::ClearCache { done } => {
                 self.task.lane.clear_cache();
@@ -229,11 +243,6 @@ impl Running {
             self.poisoned(poison)?;
         }
         self.late.extend(self.task.lane.take_late());
-        if self.operation.is_none() {
-            for (_, done) in self.leaving.drain(..) {
-                let _ = done.send(());
-            }
-        }
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! How projections leave a line, and how a line ends.
 
 use foldstream_model::Result;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Left, Line, LineKind};
@@ -40,18 +39,16 @@ impl Line {
         let subscription = &subscriber.subscription;
         match &subscription.projection.outlet {
             Outlet::Lanes(lanes) => {
-                lanes.leave(self.id).await;
+                subscription.abandon();
                 if matches!(left, Left::Ended) {
                     lanes.closed(self.context.number).await;
                 }
             }
             Outlet::Merge { inputs, .. } => {
-                let (done, left_behind) = oneshot::channel();
                 let (closed, shard) = (matches!(left, Left::Ended), self.context.number);
-                if inputs.send(MergeInput::Leave { line: self.id, shard, closed, done }).await.is_ok() {
-                    // A merge that has ended holds nothing.
-                    let _ = left_behind.await;
-                }
+                // A merge that has ended holds nothing.
+                let _ = inputs.send(MergeInput::Leave { line: self.id, shard, closed }).await;
+                subscription.abandon();
             }
         }
         self.tell_gauge();
