@@ -5,7 +5,6 @@
 
 mod command_line;
 mod configuration;
-mod demo;
 mod events;
 mod import;
 mod projections;

@@ -87,8 +87,9 @@ fn documents_are_made_and_read_and_listed() {
     assert_eq!(tea, "{\"key\":\"tea\",\"document\":{\"sold\":5}}\n");
     let all = folder.run(&["documents", "list", "orders@2"]).ok();
     assert_eq!(all.lines().count(), 3, "{all}");
-    let some = folder.run(&["documents", "list", "orders", "--after", "o-1", "--limit", "1"]).ok();
-    assert_eq!(some, "{\"key\":\"o-2\",\"document\":{\"sku\":\"tea\"}}\n");
+    let some = folder.run(&["documents", "list", "orders", "--after", "o-1", "--limit", "1"]);
+    assert!(some.err.contains("--after 'o-2'"), "{}", some.err);
+    assert_eq!(some.ok(), "{\"key\":\"o-2\",\"document\":{\"sku\":\"tea\"}}\n");
     assert_eq!(folder.run(&["documents", "list", "orders", "--prefix", "o-3"]).ok().lines().count(), 1);
     let missing = folder.run(&["documents", "get", "totals", "tae"]).fails(1);
     assert!(missing.contains("did you mean tea?"), "{missing}");

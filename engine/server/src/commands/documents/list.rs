@@ -8,6 +8,7 @@ use crate::{
     cli::ListDocuments,
     commands::Context,
     exit::{Exit, Outcome},
+    output::{count, say},
 };
 
 const PAGE: usize = 1_000;
@@ -37,8 +38,14 @@ pub async fn execute(arguments: ListDocuments, context: &mut Context) -> Outcome
             break;
         }
     }
-    if left == 0 && arguments.limit > 0 && !context.global.quiet {
-        tracing::debug!("the limit was reached; there may be more");
+    let more = match (left, &after) {
+        (0, Some(after)) => documents.list(&projection, Some(after), 1).await?,
+        _ => Vec::new(),
+    };
+    let more = more.first().is_some_and(|(key, _)| key.as_str().starts_with(&prefix));
+    if let Some(last) = after.filter(|_| more && !context.global.quiet) {
+        let limit = count(arguments.limit as u64);
+        say(format!("these are {limit}; there are more behind --after '{last}', and --limit 0 shows all"));
     }
     Ok(Exit::Done)
 }
