@@ -20,7 +20,7 @@ pub fn event(output: &mut Output, event: &Event, with_stream: bool) -> Outcome<(
         event.event_type,
         String::from_utf8_lossy(&event.payload.raw)
     );
-    let line = printable(&line);
+    let line = printable(line.trim_end());
     Ok(output.line(match output.columns() {
         Some(columns) => fit(&line, columns),
         None => line,
