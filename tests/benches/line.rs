@@ -39,6 +39,10 @@ use tokio_util::sync::CancellationToken;
 
 const EVENTS_PER_DOCUMENT: usize = 10;
 
+/// The allocator of the binary `foldstream`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let number = arguments.get(1).and_then(|number| number.parse().ok());

@@ -19,7 +19,7 @@ use foldstream_model::{
 };
 use tokio::sync::Notify;
 
-/// Rows in a map.
+/// Rows in a map. Cuts are never read back here, so their bodies are not kept.
 #[derive(Default)]
 pub struct MemoryCheckpoints {
     rows: Mutex<BTreeMap<RowKey, (Revision, Bytes)>>,
@@ -70,6 +70,7 @@ impl CheckpointStore for MemoryCheckpoints {
             });
             return Ok(Put::Conflict(row));
         }
+        let body = if key.table == Table::Cuts { Bytes::new() } else { body };
         let revision = Revision(self.next.fetch_add(1, Ordering::Relaxed));
         rows.insert(key.clone(), (revision, body));
         Ok(Put::Done(revision))
@@ -84,33 +85,39 @@ impl CheckpointStore for MemoryCheckpoints {
 /// A source of one shard whose records are in memory; more can be added while it is read.
 #[derive(Default)]
 pub struct MemorySource {
-    records: Mutex<Vec<Record>>,
+    records: Mutex<Kept>,
     added: Notify,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// How many records were forgotten.
+    forgotten: usize,
+    records: Vec<Record>,
 }
 
 impl MemorySource {
     pub fn new(records: Vec<Record>) -> Arc<Self> {
-        Arc::new(Self { records: Mutex::new(records), added: Notify::new() })
+        Arc::new(Self { records: Mutex::new(Kept { forgotten: 0, records }), added: Notify::new() })
     }
 
     /// Adds a record at the next position.
     pub fn add(&self, mut record: Record) {
-        let mut records = self.records();
-        record.position = Position::new(records.len() as u128 + 1);
-        records.push(record);
-        drop(records);
+        let mut kept = self.kept();
+        record.position = Position::new((kept.forgotten + kept.records.len()) as u128 + 1);
+        kept.records.push(record);
+        drop(kept);
         self.added.notify_waiters();
     }
 
-    /// Frees the data of all records; their places stay.
+    /// Forgets all records that were added so far; they must have been read.
     pub fn forget_read(&self) {
-        for record in self.records().iter_mut() {
-            record.data = Bytes::new();
-            record.partition_key = "".into();
-        }
+        let mut kept = self.kept();
+        kept.forgotten += kept.records.len();
+        kept.records.clear();
     }
 
-    fn records(&self) -> MutexGuard<'_, Vec<Record>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,7 +144,7 @@ impl Source for MemoryHandle {
         let next = match from {
             From::TrimHorizon | From::AtTimestamp(_) => 0,
             From::After(position) => position.as_u64().map_or(0, |position| position as usize),
-            From::Latest => self.0.records().len(),
+            From::Latest => self.0.kept().forgotten + self.0.kept().records.len(),
         };
         Ok(Box::new(MemoryReader { source: self.0.clone(), next }))
     }
@@ -170,15 +177,11 @@ impl ShardReader for MemoryReader {
 
 impl MemoryReader {
     fn batch(&mut self, limit: ReadLimit) -> Batch {
-        let records = self.source.records();
-        let end = records.len().min(self.next + limit.records);
-        let taken = records[self.next..end].to_vec();
+        let kept = self.source.kept();
+        let all = kept.forgotten + kept.records.len();
+        let end = all.min(self.next + limit.records);
+        let records = kept.records[self.next - kept.forgotten..end - kept.forgotten].to_vec();
         self.next = end;
-        Batch {
-            tip: end == records.len(),
-            behind: Some((records.len() - end) as u64),
-            records: taken,
-            ..Batch::default()
-        }
+        Batch { tip: end == all, behind: Some((all - end) as u64), records, ..Batch::default() }
     }
 }

