@@ -12,8 +12,9 @@ const KILLS_BEFORE_THE_END: usize = 15;
 const COMMITS_AHEAD: usize = 1_500;
 const COMMITS: u64 = 12_000;
 
-/// The moments at which a run is killed: as soon as something has grown since it began.
-const MOMENTS: [(&str, fn(&Facts) -> u64); 4] = [
+/// When a run is killed: as soon as this has grown since it began.
+type Moment = (&'static str, fn(&Facts) -> u64);
+const MOMENTS: [Moment; 4] = [
     ("relay", Facts::relayed),
     ("write", Facts::projected),
     ("cut", Facts::cuts),

@@ -1,5 +1,8 @@
 //! The demo as a user meets it, on repositories that hold everything git permits; git itself is the oracle.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![expect(clippy::disallowed_methods, reason = "other processes are waited for by the clock on the wall")]
+
 mod facts;
 mod repositories;
 mod going_on;

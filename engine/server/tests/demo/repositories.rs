@@ -1,6 +1,8 @@
 //! What git permits, the demo takes.
 
-use foldstream_tests::repositories::{HOSTILE_COMMITS, Kind, hostile, long, shallow, unborn, wide};
+use std::collections::BTreeMap;
+
+use foldstream_tests::repositories::{HOSTILE_COMMITS, Kind, git, hostile, long, shallow, unborn, wide};
 use serde_json::Value;
 
 use super::{Bed, verdict};
@@ -32,6 +34,32 @@ fn a_drawn_history_with_merges_submodules_and_clocks_that_step_back_equals_the_t
     let commits = pages.iter().flat_map(|page| page["document"]["commits"].as_array().unwrap());
     let commits: Vec<_> = commits.map(|commit| commit["commit"].as_str().unwrap()).collect();
     assert_eq!((pages.len(), commits), (5, bed.line().iter().map(String::as_str).collect()));
+}
+
+#[test]
+fn people_and_folders_are_counted_as_git_counts_them() {
+    let bed = Bed::new(|folder| unborn(folder, Kind::default()).and_then(|()| long(folder, 200, 9)));
+    bed.demo("data", &[]).ok();
+    let authors = git(&bed.repository, &["log", "--first-parent", "--format=%an <%ae>"]).unwrap();
+    let mut counted = BTreeMap::new();
+    for author in String::from_utf8_lossy(&authors).lines() {
+        *counted.entry(author.to_owned()).or_insert(0) += 1;
+    }
+    let number = |line: &str, field: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["key"].as_str().unwrap().to_owned(), line["document"][field].as_u64().unwrap())
+    };
+    let documents = bed.documents("data", "authors");
+    let documents = documents.lines().map(|line| number(line, "commits"));
+    assert_eq!(documents.collect::<BTreeMap<_, _>>(), counted);
+    let history = ["log", "--first-parent", "--diff-merges=first-parent", "--root", "--no-renames", "-z"];
+    let names = git(&bed.repository, &[&history[..], &["--name-only", "--format="]].concat()).unwrap();
+    for (key, prefix) in [("/", ""), ("src", "src/"), ("docs", "docs/")] {
+        let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let changes = names.filter(|name| name.starts_with(prefix.as_bytes())).count();
+        let document = bed.run(&["documents", "get", "churn", key, "-o", "json", "--data", "data"]).ok();
+        assert_eq!(number(&document, "changes"), (key.to_owned(), changes as u64));
+    }
 }
 
 #[test]
