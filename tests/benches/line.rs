@@ -52,6 +52,7 @@ fn main() {
         Some("latency") => latency(number.unwrap_or(50_000)),
         Some("memory") => memory(number.unwrap_or(1_000_000)),
         Some("hot") => hot(number.unwrap_or(20_000)),
+        Some("make") => drop(records(number.unwrap_or(20_000))),
         Some("fold") => drop(fold(&records(number.unwrap_or(1_000_000)))),
         Some(other) => println!("no such bench: {other}"),
     }
