@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Event, EventType, FieldMask, Record, Result,
+    Error, Event, EventType, FieldMask, Record, Result,
     ports::{Decoder, Reads},
 };
 
@@ -63,6 +63,12 @@ impl Intake {
             self.say_unknown(&event.event_type);
         }
         let Some(reads) = self.reads.get(&event.event_type) else { return Ok(()) };
+        if let Some(newest) = self.upcasts.falls_short_of(event) {
+            return Err(Error::poison(format!(
+                "stream={} sequence={} type={} schema_version={} is newer than {}, to which the upcasters lead; it waits for a configuration that knows it",
+                event.stream_id, event.sequence, event.event_type, event.schema_version.0, newest.0
+            )));
+        }
         event.metadata.parse(&reads.metadata)?;
         if self.upcasts.lifts(event) {
             event.payload.parse(&FieldMask::ALL)?;

@@ -81,12 +81,7 @@ impl Fold {
         if !self.reducer.event_types().contains(&event.event_type) {
             return Ok(before.clone());
         }
-        crate::pure::guarded(|| self.reducer.reduce(event, before)).map_err(|error| {
-            error.context(format!(
-                "reducer={} stream={} sequence={}",
-                self.name, event.stream_id, event.sequence
-            ))
-        })
+        crate::pure::guarded(|| self.reducer.reduce(event, before))
     }
 
     async fn before(&mut self, event: &Event, stream: StreamHash) -> Result<Value> {

@@ -128,6 +128,12 @@ mod tests {
     }
 
     #[test]
+    fn it_keeps_what_a_projector_promises() {
+        let payload = r#"{"path":"src/cli/mod.rs","lines_added":3,"lines_removed":1,"author":"a"}"#;
+        foldstream_model::conformance::projector::run(&Churn::new(), &[event(payload)]);
+    }
+
+    #[test]
     fn an_event_counts_in_every_folder_above_its_path() {
         let mut touches = Vec::new();
         let payload = r#"{"path":"src/cli/mod.rs","lines_added":3,"lines_removed":1,"author":"a"}"#;
