@@ -23,6 +23,8 @@ pub enum Kind {
     SumOfStates,
     /// As `Collect`, but an event with a negative `n` is poison.
     CollectPositive,
+    /// As `Collect`, but code panics on an event with a negative `n`.
+    PanicOnNegative,
 }
 
 pub struct Toy {
@@ -53,7 +55,7 @@ impl Projector for Toy {
         let n = number(event)?;
         let kind = self.kind;
         let key = match kind {
-            Kind::Collect | Kind::CollectPositive => stream.to_string(),
+            Kind::Collect | Kind::CollectPositive | Kind::PanicOnNegative => stream.to_string(),
             Kind::Feed => "feed".to_owned(),
             Kind::Sum | Kind::SumOfStates => format!("group-{}", stream.hash().words()[1] % 7),
         };
@@ -69,7 +71,10 @@ impl Projector for Toy {
             match kind {
                 Kind::Collect => push(fields, "sequences", Value::Number(Decimal::from(sequence.0))),
                 Kind::CollectPositive if n.is_negative() => return Err(Error::poison("n is negative")),
-                Kind::CollectPositive => push(fields, "sequences", Value::Number(Decimal::from(sequence.0))),
+                Kind::PanicOnNegative if n.is_negative() => panic!("n is negative"),
+                Kind::CollectPositive | Kind::PanicOnNegative => {
+                    push(fields, "sequences", Value::Number(Decimal::from(sequence.0)))
+                }
                 Kind::Feed => push(fields, "feed", Value::Text(format!("{stream}#{sequence}").into())),
                 Kind::Sum | Kind::SumOfStates => {
                     add(fields, "events", &Decimal::from(1u64))?;

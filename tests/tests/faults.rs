@@ -1,4 +1,5 @@
 //! Bad input, and what it stops: that projection in that shard, and no other.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
 use std::sync::Arc;
 
@@ -11,6 +12,15 @@ use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_stops_one_projection_in_one_shard_and_no_other() {
+    poison_stops(Kind::CollectPositive).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_a_projector_is_poison_and_not_the_end_of_the_worker() {
+    poison_stops(Kind::PanicOnNegative).await;
+}
+
+async fn poison_stops(kind: Kind) {
     let bed = Bed::new(4).await;
     for stream in 0..20 {
         bed.append(&format!("s-{stream}"), &[1, 2, 3]).await;
@@ -18,7 +28,7 @@ async fn poison_stops_one_projection_in_one_shard_and_no_other() {
     bed.append("s-7", &[-1, 5]).await;
     bed.relay().await;
     let projections = vec![
-        bed.projection("positive", Ordering::PerStream, Kind::CollectPositive),
+        bed.projection("positive", Ordering::PerStream, kind),
         bed.projection("collect", Ordering::PerStream, Kind::Collect),
     ];
     let outcome = bed.catch_up(projections.clone()).await.unwrap();

@@ -119,7 +119,8 @@ impl Rules {
                 break;
             }
             if judge.judge(&delivery.origin).map_err(failed(applied))? == Judgement::Apply {
-                delivery.touch.change.apply(&mut document).map_err(failed(applied))?;
+                let change = &delivery.touch.change;
+                crate::pure::guarded(|| change.apply(&mut document)).map_err(failed(applied))?;
                 judge.advance(&delivery.origin);
                 applied += 1;
             }
