@@ -1,22 +1,20 @@
 //! write: a lane's task moves its documents between the lane and the document store.
 
-use std::{collections::BTreeMap, future::Future, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+mod outlet;
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, DocumentKey, Error, Ordering, Result, ShardNumber,
+    Clock, DocumentKey, Error, Ordering, Result,
     ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
     dispatch,
-    lanes::{Bounds, Delivery, Lane, LanePoison, LateEvent, LineId},
-    merging::MergeInput,
+    lanes::{Lane, LanePoison, LateEvent, LineId},
     metrics,
     retry::{self, Verdict},
     rows::{self, Rows},
@@ -24,92 +22,14 @@ use crate::{
     subscription::Subscription,
 };
 
+pub use outlet::{LaneInput, Lanes, Outlet};
+
 /// Messages that wait for a lane; each holds one batch's touches, whose bytes are in the budget.
 pub const LANE_QUEUE: usize = 4;
 /// Touches that a lane takes in before its writes have caught up, for each document that one write may hold.
 const TOUCHES_PER_WRITE: usize = 32;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Where a projection's touches go.
-pub enum Outlet {
-    /// To the lane of the touched document.
-    Lanes(Lanes),
-    /// To the one merge that puts the shards in order, and from there to the lanes.
-    Merge { inputs: mpsc::Sender<MergeInput>, lanes: NonZeroUsize },
-}
-
-/// The lanes of one projection.
-#[derive(Clone)]
-pub struct Lanes {
-    senders: Vec<mpsc::Sender<LaneInput>>,
-    number: NonZeroUsize,
-}
-
-impl Lanes {
-    /// None without a sender.
-    pub fn new(senders: Vec<mpsc::Sender<LaneInput>>) -> Option<Self> {
-        let number = NonZeroUsize::new(senders.len())?;
-        Some(Self { senders, number })
-    }
-
-    pub fn number(&self) -> NonZeroUsize {
-        self.number
-    }
-
-    pub fn senders(&self) -> &[mpsc::Sender<LaneInput>] {
-        &self.senders
-    }
-
-    /// `global` only: every lane forgets what a reading delivered and is not done.
-    pub async fn leave(&self, line: LineId) {
-        for sender in &self.senders {
-            // A lane that has ended holds nothing.
-            let _ = sender.send(LaneInput::Leave { line }).await;
-        }
-    }
-
-    /// Returns when every lane has forgotten what its documents were known to hold.
-    pub async fn clear_caches(&self) {
-        for sender in &self.senders {
-            let (done, cleared) = oneshot::channel();
-            if sender.send(LaneInput::ClearCache { done }).await.is_ok() {
-                // A lane that has ended meanwhile has no cache.
-                let _ = cleared.await;
-            }
-        }
-    }
-
-    pub async fn closed(&self, shard: ShardNumber) {
-        for sender in &self.senders {
-            // A lane that has ended writes no guard any more.
-            let _ = sender.send(LaneInput::Closed(shard)).await;
-        }
-    }
-}
-
-pub enum LaneInput {
-    Deliver {
-        subscription: Arc<Subscription>,
-        deliveries: Vec<Delivery>,
-    },
-    /// `global` only: what one batch brings to this lane, and how far the merge has come with it.
-    Merged {
-        subscription: Option<Arc<Subscription>>,
-        deliveries: Vec<Delivery>,
-        bounds: Bounds,
-    },
-    /// This projection has settled the shard to its sealed end.
-    Closed(ShardNumber),
-    /// `global` only: forget what a reading delivered and is not done, behind all bounds that were told with it.
-    Leave {
-        line: LineId,
-    },
-    /// Forget cached documents; answered when it is done.
-    ClearCache {
-        done: oneshot::Sender<()>,
-    },
-}
 
 /// One lane of one projection.
 pub struct LaneTask {
