@@ -72,7 +72,7 @@ pub struct Run {
     /// Rebuild embedded read models whose definition was changed, instead of refusing
     #[arg(long)]
     pub dev: bool,
-    /// Serve /metrics, /livez and /readyz here
+    /// Serve /metrics, /livez and /readyz here, as in `127.0.0.1:9464`
     #[arg(long, value_name = "ADDRESS", env = "FOLDSTREAM_LISTEN", hide_env = true)]
     pub listen: Option<SocketAddr>,
 }
