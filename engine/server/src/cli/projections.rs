@@ -44,7 +44,7 @@ pub struct ResumeProjection {
 pub struct RewindProjection {
     /// The projection, `orders` or `orders@3`; without a version the configured one
     pub projection: ByProjection,
-    /// Back to this time, instead of to the beginning
+    /// Back to what came into the stream at this time, instead of to the beginning
     #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "rebuild")]
     pub to: Option<Timestamp>,
     /// Make the documents anew, from the beginning
