@@ -36,5 +36,6 @@ pub mod rows;
 pub mod report;
 pub mod metrics;
 pub mod pure;
+pub mod patient;
 pub mod retry;
 pub mod tasks;

@@ -5,11 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use foldstream_model::{
     Checkpoint, Control, Cut, CutId, Error, ProjectionId, Result, ShardId, SourceName, Timestamp,
-    ports::{CheckpointStore, Put, Revision, RowKey, Table},
+    ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{lanes::LateEvent, lineage::Lineage, order::cut_rows};
+use crate::{
+    lanes::LateEvent,
+    lineage::Lineage,
+    order::cut_rows,
+    retry::{self, Backoff, Verdict},
+};
 
 const PAGE: usize = 500;
 
@@ -53,7 +58,7 @@ impl Rows {
         Ok(Some(Versioned { revision: row.revision, body: decode(key, &row.body)? }))
     }
 
-    /// Puts a row on condition of its revision. `Ok(None)`: another was faster, or nobody knows; read it again.
+    /// Puts a row on condition of its revision. `Ok(None)`: another was faster; read it again.
     ///
     /// An ambiguous answer is settled here: the row is read back, and the same body under another revision is taken
     /// for our own write, since bodies differ between writers or say the same.
@@ -64,19 +69,20 @@ impl Rows {
         body: &T,
     ) -> Result<Option<Revision>> {
         let bytes = encode(key, body)?;
-        match self.store.put(key, expected, bytes.clone()).await {
-            Ok(Put::Done(revision)) => Ok(Some(revision)),
-            Ok(Put::Conflict(stored)) => {
-                Ok(own(stored.as_ref().map(|row| (&row.body, row.revision)), &bytes))
-            }
-            Err(error) if error.kind() == foldstream_model::ErrorKind::Transient => {
-                let stored = self.store.get(key).await?;
-                match own(stored.as_ref().map(|row| (&row.body, row.revision)), &bytes) {
-                    Some(revision) => Ok(Some(revision)),
-                    None => Err(error),
+        let mut backoff = Backoff::new();
+        loop {
+            let stored = match self.store.put(key, expected, bytes.clone()).await {
+                Ok(Put::Done(revision)) => return Ok(Some(revision)),
+                Ok(Put::Conflict(stored)) => return Ok(own(stored.as_ref(), &bytes)),
+                Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
+                    backoff.pause(&error, "writing a row").await;
+                    self.store.get(key).await?
                 }
+                Err(error) => return Err(error),
+            };
+            if stored.as_ref().map(|row| row.revision) != expected {
+                return Ok(own(stored.as_ref(), &bytes));
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -228,8 +234,8 @@ pub fn cuts_partition(source: &SourceName, shard: &ShardId) -> String {
 pub const AUDIT: &str = "audit";
 pub const REPORTS: &str = "workers";
 
-fn own(stored: Option<(&Bytes, Revision)>, ours: &Bytes) -> Option<Revision> {
-    stored.filter(|(body, _)| *body == ours).map(|(_, revision)| revision)
+fn own(stored: Option<&Row>, ours: &Bytes) -> Option<Revision> {
+    stored.filter(|row| row.body == *ours).map(|row| row.revision)
 }
 
 fn encode<T: Serialize>(key: &RowKey, body: &T) -> Result<Bytes> {

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use foldstream_model::{Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp};
+use foldstream_model::{
+    Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp, ports::EventStore,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,7 @@ use crate::{
     merge::Merge,
     merging::{self, MergeTask},
     metrics,
+    patient::Patient,
     report::{Registry, StopReport, WorkerReport},
     rows::{self, Rows},
     settings::Settings,
@@ -82,6 +85,7 @@ enum SessionEnd {
 
 impl Worker {
     pub fn new(assembly: Assembly) -> Self {
+        let assembly = patient(assembly);
         let rows = Rows::new(assembly.services.checkpoints.clone());
         let name = assembly.services.ids.unique();
         let started_at = assembly.services.clock.now();
@@ -269,7 +273,12 @@ impl Worker {
                 }
                 () = &mut caught_up => return Ok(Some(true)),
                 _ = control.tick() => {
-                    if self.controls().await? != *controls {
+                    let found = tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Ok(Some(false)),
+                        found = self.controls() => found?,
+                    };
+                    if found != *controls {
                         return Ok(None);
                     }
                 }
@@ -278,8 +287,14 @@ impl Worker {
         }
     }
 
-    /// A report that cannot be written is not worth stopping for.
+    /// A report that cannot be written is not worth stopping for, nor waiting for.
     async fn report(&self, registry: &Registry, ended: bool) {
+        if tokio::time::timeout(REPORT_INTERVAL, self.write_report(registry, ended)).await.is_err() {
+            tracing::warn!("the worker's report could not be written in time");
+        }
+    }
+
+    async fn write_report(&self, registry: &Registry, ended: bool) {
         let now = self.assembly.services.clock.now();
         let (shards, projections) = registry.report(now);
         for projection in &projections {
@@ -307,6 +322,16 @@ impl Worker {
             tracing::warn!(%error, "the worker's report could not be written");
         }
     }
+}
+
+/// The same assembly, with reads that are tried again.
+fn patient(mut assembly: Assembly) -> Assembly {
+    assembly.services.checkpoints = Arc::new(Patient(assembly.services.checkpoints));
+    for source in &mut assembly.sources {
+        source.source = Arc::new(Patient(source.source.clone()));
+        source.events = source.events.take().map(|events| Arc::new(Patient(events)) as Arc<dyn EventStore>);
+    }
+    assembly
 }
 
 /// The tasks of one session.

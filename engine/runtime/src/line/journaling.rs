@@ -59,16 +59,8 @@ impl Line {
     /// Reads the journal as it is stored now.
     pub(super) async fn reload_journal(&mut self) -> Result<()> {
         let key = rows::journal_key(&self.context.source.name, &self.context.shard.id);
-        let mut backoff = Backoff::new();
-        loop {
-            match self.context.services.checkpoints.get(&key).await {
-                Ok(stored) => return self.journal.take(stored.as_ref()),
-                Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
-                    backoff.pause(&error, "reading a journal").await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let stored = self.context.services.checkpoints.get(&key).await?;
+        self.journal.take(stored.as_ref())
     }
 
     /// Lets the entries before a record, or all that are known, take effect; a poisonous one ends it.

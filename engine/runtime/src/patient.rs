@@ -1,0 +1,91 @@
+//! Stores and sources whose reads are tried again until they succeed or fail for good, so that nothing behind them has
+//! to. Conditional writes are handed through: what became of one is for its caller to find out.
+
+use std::{future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldstream_model::{
+    Event, Result, Sequence, Shard, ShardId, StreamId,
+    ports::{
+        Append, Appended, CheckpointStore, EventStore, From, Offset, Put, Revision, Row, RowKey, ShardReader,
+        Source, SourceDescription, Table,
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::retry;
+
+/// Another one, asked again.
+pub struct Patient<T: ?Sized>(pub Arc<T>);
+
+async fn again<T, F, R>(what: &str, call: F) -> Result<T>
+where
+    F: FnMut() -> R,
+    R: Future<Output = Result<T>>,
+{
+    retry::until_done(&CancellationToken::new(), what, call).await
+}
+
+#[async_trait]
+impl CheckpointStore for Patient<dyn CheckpointStore> {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
+        again("reading a row", || self.0.get(key)).await
+    }
+
+    async fn list(
+        &self,
+        table: Table,
+        partition: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        again("listing rows", || self.0.list(table, partition, after, limit)).await
+    }
+
+    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+        self.0.put(key, expected, body).await
+    }
+
+    async fn delete(&self, key: &RowKey) -> Result<()> {
+        again("removing a row", || self.0.delete(key)).await
+    }
+}
+
+#[async_trait]
+impl EventStore for Patient<dyn EventStore> {
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        self.0.append(appends).await
+    }
+
+    async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {
+        again("reading a stream", || self.0.read_stream(stream, from, limit)).await
+    }
+
+    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+        again("reading all events", || self.0.read_all(after, limit)).await
+    }
+
+    async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
+        again("reading last sequences", || self.0.last_sequences(streams)).await
+    }
+}
+
+#[async_trait]
+impl Source for Patient<dyn Source> {
+    async fn describe(&self) -> Result<SourceDescription> {
+        again("describing a source", || self.0.describe()).await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        again("listing shards", || self.0.shards()).await
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        again("opening a shard", || self.0.open(shard, from.clone())).await
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.0.hash_key(partition_key)
+    }
+}
