@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, ReadModel, Result,
+    DocumentKey, Error, ReadModel, Result,
     ports::{
         CheckpointStore, DocumentStore, DocumentWrite, Put, Revision, Row, RowKey, StoredDocument, Table,
         Written,
@@ -20,6 +20,8 @@ use tokio::sync::Notify;
 pub struct Crash {
     left: AtomicUsize,
     after: bool,
+    /// Instead of crashing, calls fail now and then, before they are done or after.
+    flaky: bool,
     crashed: AtomicBool,
     happened: Notify,
 }
@@ -30,6 +32,18 @@ impl Crash {
         Arc::new(Self {
             left: AtomicUsize::new(calls),
             after,
+            flaky: false,
+            crashed: AtomicBool::new(false),
+            happened: Notify::new(),
+        })
+    }
+
+    /// Never crashes: every fifth call is lost, and of every seventh the answer.
+    pub fn flaky() -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(0),
+            after: false,
+            flaky: true,
             crashed: AtomicBool::new(false),
             happened: Notify::new(),
         })
@@ -41,6 +55,14 @@ impl Crash {
     }
 
     async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.flaky {
+            let number = self.left.fetch_add(1, Ordering::SeqCst);
+            if number % 5 == 1 {
+                return Err(Error::transient("the request was lost"));
+            }
+            let answer = call.await?;
+            return if number % 7 == 3 { Err(Error::transient("the answer was lost")) } else { Ok(answer) };
+        }
         if self.crashed.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }

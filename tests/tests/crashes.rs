@@ -119,6 +119,21 @@ async fn a_crash_at_any_write_leaves_what_an_undisturbed_run_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_requests_and_lost_answers_change_nothing() {
+    let mut bed = Bed::with_transport(1).await;
+    bed.settings.batch_records = 3;
+    fill(&bed).await;
+    let crashed = run(&bed, bed.source(), projections(&bed), &Crash::flaky()).await;
+    assert!(!crashed);
+    let found = documents(&bed).await;
+    for stream in ["a", "b", "c", "d"] {
+        assert_eq!(found["collect"][stream], r#"{"sequences":[1,2,3,4,5,6]}"#);
+    }
+    let fed = found["feed"]["feed"].matches('#').count();
+    assert_eq!(fed + late(&bed, "feed").await, 24);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_step_of_a_rejoin_loses_and_repeats_nothing() {
     let sequences = |n: u64| {
         format!("{{\"sequences\":[{}]}}", (1..=n).map(|n| n.to_string()).collect::<Vec<_>>().join(","))
