@@ -20,20 +20,20 @@ fn everything_odd_that_git_permits_is_in_the_documents() {
 
 #[test]
 fn a_drawn_history_with_merges_submodules_and_clocks_that_step_back_equals_the_tree() {
-    let bed = Bed::new(|folder| unborn(folder, Kind::default()).and_then(|()| long(folder, 500, 3)));
+    let bed = Bed::new(|folder| unborn(folder, Kind::default()).and_then(|()| long(folder, 5_000, 3)));
     let said = bed.demo("data", &["-o", "json"]).ok();
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(told["outcome"], "equal");
     assert_eq!(
         (&told["commits_taken"], &told["commit"]),
-        (&Value::from(500), &bed.git(&["rev-parse", "HEAD"]).into())
+        (&Value::from(5_000), &bed.git(&["rev-parse", "HEAD"]).into())
     );
     bed.assert_files_are_the_tree_of("HEAD", "data");
     let pages = bed.documents("data", "changes");
     let pages: Vec<Value> = pages.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let commits = pages.iter().flat_map(|page| page["document"]["commits"].as_array().unwrap());
     let commits: Vec<_> = commits.map(|commit| commit["commit"].as_str().unwrap()).collect();
-    assert_eq!((pages.len(), commits), (5, bed.line().iter().map(String::as_str).collect()));
+    assert_eq!((pages.len(), commits), (50, bed.line().iter().map(String::as_str).collect()));
 }
 
 #[test]
