@@ -318,7 +318,7 @@ impl Registry {
             shard: stopped.shard,
             phase: Phase::Stopped,
             settled_until: None,
-            behind_since: None,
+            behind_since: Some(stopped.stop.at),
             stop: Some(stopped.stop),
         }));
         let shards = shards.into_iter().map(|((source, shard), lines)| ShardReport { source, shard, lines });

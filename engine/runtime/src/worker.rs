@@ -25,7 +25,7 @@ use crate::{
     merging::{self, MergeTask},
     metrics,
     patient::Patient,
-    report::{Registry, StopReport, WorkerReport},
+    report::{ProjectionReport, Registry, StopReport, WorkerReport},
     rows::{self, Rows},
     settings::Settings,
     source::{Registered, SourceEnd, SourceTask},
@@ -101,6 +101,8 @@ impl Worker {
     /// stored and what was configured do not fit.
     pub async fn run(&self, until: Until, stop: CancellationToken) -> Result<Outcome> {
         self.check_definitions().await?;
+        // One worker runs at a time; what those before it said of themselves is over.
+        self.rows.clear(Table::Reports, rows::REPORTS).await?;
         loop {
             match self.session(until.clone(), &stop).await? {
                 SessionEnd::Over(outcome) => return Ok(outcome),
@@ -297,12 +299,8 @@ impl Worker {
     async fn write_report(&self, registry: &Registry, ended: bool) {
         let now = self.assembly.services.clock.now();
         let (shards, projections) = registry.report(now);
-        for projection in &projections {
-            if let Some(until) = projection.settled_until.filter(|_| projection.behind_since.is_some()) {
-                metrics::lag(projection.projection.name.as_str(), now.micros_since(until));
-            } else if projection.behind_since.is_none() {
-                metrics::lag(projection.projection.name.as_str(), 0);
-            }
+        for (projection, lag) in lags(&projections, now) {
+            metrics::lag(projection, lag);
         }
         let report = WorkerReport {
             worker: self.name.clone(),
@@ -322,6 +320,21 @@ impl Worker {
             tracing::warn!(%error, "the worker's report could not be written");
         }
     }
+}
+
+/// How far each projection is behind, in microseconds, in the shard where it is furthest behind.
+fn lags(projections: &[ProjectionReport], now: Timestamp) -> BTreeMap<&str, u64> {
+    let mut lags = BTreeMap::new();
+    for projection in projections {
+        let since = projection.settled_until.or(projection.behind_since);
+        let lag = match projection.behind_since {
+            Some(_) => since.map_or(0, |since| now.micros_since(since)),
+            None => 0,
+        };
+        let known = lags.entry(projection.projection.name.as_str()).or_insert(0);
+        *known = lag.max(*known);
+    }
+    lags
 }
 
 /// The same assembly, with reads that are tried again.
