@@ -10,7 +10,8 @@ use std::{
 };
 
 use foldstream_model::{
-    Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp, ports::EventStore,
+    Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp,
+    ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
