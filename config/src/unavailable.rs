@@ -3,12 +3,12 @@
 use crate::{
     diagnostic::{Diagnostic, Place},
     settings::{
-        Config, Gaps, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, SinkKind,
-        Source, SourceKind,
+        Config, Gaps, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, Source,
     },
 };
 
-/// Everything in a well-formed file that this version cannot do, as errors, in the order of the file's lines.
+/// Everything in what could be read of a file that this version cannot do, kinds of sources and sinks aside,
+/// which are refused as they are read, as errors, in the order of the file's lines.
 pub fn unavailable(config: &Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut refuse = |place: Place, path: String, what: &str, help: &str| {
@@ -17,14 +17,6 @@ pub fn unavailable(config: &Config) -> Vec<Diagnostic> {
     };
     for (name, source) in &config.sources {
         check_source(&format!("sources.{name}"), source, &mut refuse);
-    }
-    for (name, sink) in &config.sinks {
-        let what = match sink.kind.value {
-            SinkKind::Local => continue,
-            SinkKind::Dynamodb { .. } => "a sink of kind dynamodb",
-            SinkKind::Opensearch { .. } => "a sink of kind opensearch",
-        };
-        refuse(sink.kind.place, format!("sinks.{name}.kind"), what, "use `kind: local`");
     }
     for (name, projection) in &config.projections {
         let what = match projection.on_failure.value {
@@ -51,16 +43,7 @@ pub fn unavailable(config: &Config) -> Vec<Diagnostic> {
 }
 
 fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, String, &str, &str)) {
-    let kind = match source.kind.value {
-        SourceKind::Local { .. } => None,
-        SourceKind::Kinesis { .. } => Some("a source of kind kinesis"),
-        SourceKind::DynamodbStreams { .. } => Some("a source of kind dynamodb_streams"),
-        SourceKind::Kafka { .. } => Some("a source of kind kafka"),
-    };
-    match kind {
-        Some(kind) => refuse(source.kind.place, format!("{path}.kind"), kind, "use `kind: local`"),
-        None => check_local(path, source, refuse),
-    }
+    check_local(path, source, refuse);
     let modify = match source.on_modify.value {
         OnModify::Ignore => None,
         OnModify::Redact => Some("`on_modify: redact`"),

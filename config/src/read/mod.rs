@@ -27,13 +27,14 @@ use reader::Reader;
 use crate::{
     Config,
     diagnostic::{Diagnostic, SourceFile},
+    unavailable,
 };
 
 impl Config {
     /// Reads a file's text. `name` is what the file is called in messages; `environment` answers `${NAME}`.
     ///
-    /// An error is everything that is wrong with the file, in the order of its lines. What this version has not is
-    /// not an error here: see [`crate::unavailable`].
+    /// An error is everything that is wrong with the file, in the order of its lines. A file in which nothing else is
+    /// wrong may still ask for what this version has not: see [`unavailable`].
     pub fn read(name: &str, text: &str, environment: Environment<'_>) -> Result<Self, Vec<Diagnostic>> {
         let file = SourceFile::new(name, text);
         let (root, found) = crate::yaml::parse(&file);
@@ -48,7 +49,8 @@ impl Config {
         let mut found = reader.into_found();
         match config {
             Some(config) if found.is_empty() => Ok(config),
-            _ => {
+            config => {
+                found.extend(config.iter().flat_map(unavailable));
                 found.sort_by_key(|diagnostic| diagnostic.place);
                 Err(found)
             }

@@ -143,6 +143,23 @@ impl Reader<'_> {
         None
     }
 
+    /// `local`, or one of the kinds of a `what` that later versions have: those are refused by name, and returned so
+    /// that their fields are known.
+    pub fn kind(&mut self, node: &Node, what: &str, later: &[&'static str]) -> Option<Spanned<&'static str>> {
+        let found = self.scalar(node, "`local`")?;
+        if found.text == "local" {
+            return Some(Spanned::new("local", node.place));
+        }
+        let Some(word) = later.iter().find(|word| **word == found.text) else {
+            let help = format!("write `local`, the kind of {what} that this version has");
+            self.refuse(node, &found, "`local`", &help);
+            return None;
+        };
+        let message = format!("a {what} of kind {word} is not available in this version");
+        self.error(node.place, message, "use `kind: local`");
+        Some(Spanned::new(word, node.place))
+    }
+
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
         let what = "a duration such as 200ms, 5s, 10m, 24h or 7d";
         let found = self.scalar(node, what)?;

@@ -4,26 +4,21 @@ use crate::{
     yaml::Node,
 };
 
+const LATER_KINDS: [&str; 2] = ["dynamodb", "opensearch"];
+
 pub(super) fn sink(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node) -> Option<Sink> {
     let mut fields = Fields::of(reader, node, "the settings of a sink")?;
-    let words = ["local", "dynamodb", "opensearch"];
-    let word = fields
-        .required(reader, "kind", |reader, node| reader.choice(node, &words.map(|word| (word, word))))?;
-    let kind = kind(reader, &mut fields, word.value);
-    fields.finish(reader);
-    Some(Sink { place: name.place, kind: Spanned::new(kind?, word.place) })
-}
-
-fn kind(reader: &mut Reader<'_>, fields: &mut Fields<'_>, word: &str) -> Option<SinkKind> {
-    let mut required = |field, what| fields.required(reader, field, |reader, node| reader.text(node, what));
-    match word {
-        "dynamodb" => Some(SinkKind::Dynamodb { table: required("table", "a table's name")? }),
-        "opensearch" => {
-            let (domain, index) =
-                (required("domain", "a domain's name"), required("index", "an index's name"));
-            let alias = fields.optional(reader, "alias", |reader, node| reader.text(node, "an alias"));
-            Some(SinkKind::Opensearch { domain: domain?, index: index?, alias: alias? })
-        }
-        _ => Some(SinkKind::Local),
+    let word = fields.required(reader, "kind", |r, node| r.kind(node, "sink", &LATER_KINDS))?;
+    // What is there is checked; what is missing is no mistake, as the kind can not be had anyway.
+    let expected: &[(&'static str, &str)] = match word.value {
+        "dynamodb" => &[("table", "a table's name")],
+        "opensearch" => &[("domain", "a domain's name"), ("index", "an index's name"), ("alias", "an alias")],
+        _ => &[],
+    };
+    for (field, what) in expected {
+        fields.optional(reader, field, |reader, node| reader.text(node, what));
     }
+    fields.finish(reader);
+    (word.value == "local")
+        .then(|| Sink { place: name.place, kind: Spanned::new(SinkKind::Local, word.place) })
 }

@@ -15,13 +15,18 @@ const ON_NEWER_SCHEMA: [(&str, OnNewerSchema); 3] =
 const ON_UNKNOWN_TYPE: [(&str, OnUnknownType); 2] =
     [("ignore", OnUnknownType::Ignore), ("park", OnUnknownType::Park)];
 
+const LATER_KINDS: [&str; 3] = ["kinesis", "dynamodb_streams", "kafka"];
+
 const DEFAULT_SHARDS: u32 = 4;
 /// A Kinesis stream has no more without asking AWS.
 const MOST_SHARDS: u32 = 1_000;
 
 pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node) -> Option<Source> {
     let mut fields = Fields::of(reader, node, "the settings of a source")?;
-    let kind = kind(reader, &mut fields, name);
+    let default = Spanned::new("local", fields.place());
+    let word = fields.or(reader, "kind", default, |r, node| r.kind(node, "source", &LATER_KINDS));
+    let is_known = word.is_some();
+    let kind = word.and_then(|word| local_kind(reader, &mut fields, name, word));
     let start = start(reader, &mut fields);
     let include = fields.optional(reader, "include", |reader, node| reader.expression(node, "`include`"));
     let event = fields.optional(reader, "event", event::mapping);
@@ -31,7 +36,7 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node)
     let on_newer_schema = fields.word(reader, "on_newer_schema", &ON_NEWER_SCHEMA);
     let types = fields.optional(reader, "types", |r, node| section::texts(r, node, "an event type"));
     let on_unknown_type = fields.word(reader, "on_unknown_type", &ON_UNKNOWN_TYPE);
-    if kind.is_none() {
+    if !is_known {
         fields.ignore_rest();
     }
     fields.finish(reader);
@@ -52,30 +57,32 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node)
     })
 }
 
-fn kind(
+fn local_kind(
     reader: &mut Reader<'_>,
     fields: &mut Fields<'_>,
     name: &Spanned<Name>,
+    word: Spanned<&str>,
 ) -> Option<Spanned<SourceKind>> {
-    let words = ["local", "kinesis", "dynamodb_streams", "kafka"];
-    let word = fields.word(reader, "kind", &words.map(|word| (word, word)))?;
-    let kind = match word.value {
-        "kinesis" => SourceKind::Kinesis { stream: text(reader, fields, "stream", "a stream's name")? },
+    if word.value != "local" {
+        fields_of_later_kind(reader, fields, word.value);
+        return None;
+    }
+    Some(Spanned::new(local(reader, fields, name)?, word.place))
+}
+
+/// What is there is checked; what is missing is no mistake, as the kind can not be had anyway.
+fn fields_of_later_kind(reader: &mut Reader<'_>, fields: &mut Fields<'_>, kind: &str) {
+    match kind {
+        "kinesis" => drop(fields.optional(reader, "stream", |r, node| r.text(node, "a stream's name"))),
         "dynamodb_streams" => {
-            SourceKind::DynamodbStreams { table: text(reader, fields, "table", "a table's name")? }
+            drop(fields.optional(reader, "table", |r, node| r.text(node, "a table's name")));
         }
-        "kafka" => {
-            let brokers =
-                fields.required(reader, "brokers", |r, node| section::texts(r, node, "a broker's host:port"));
-            let topic = text(reader, fields, "topic", "a topic's name");
-            SourceKind::Kafka {
-                brokers: brokers?.into_iter().map(|broker| broker.value).collect(),
-                topic: topic?,
-            }
+        _ => {
+            let what = "a broker's host:port";
+            drop(fields.optional(reader, "brokers", |r, node| section::texts(r, node, what)));
+            drop(fields.optional(reader, "topic", |r, node| r.text(node, "a topic's name")));
         }
-        _ => local(reader, fields, name)?,
-    };
-    Some(Spanned::new(kind, word.place))
+    }
 }
 
 fn local(reader: &mut Reader<'_>, fields: &mut Fields<'_>, name: &Spanned<Name>) -> Option<SourceKind> {
@@ -86,10 +93,6 @@ fn local(reader: &mut Reader<'_>, fields: &mut Fields<'_>, name: &Spanned<Name>)
         fields.or(reader, "shards", DEFAULT_SHARDS, |r, node| r.small_integer(node, 1..=MOST_SHARDS));
     let retention = fields.optional(reader, "retention", Reader::duration);
     Some(SourceKind::Local { stream: stream?, shards: shards?, retention: retention? })
-}
-
-fn text(reader: &mut Reader<'_>, fields: &mut Fields<'_>, field: &'static str, what: &str) -> Option<String> {
-    fields.required(reader, field, |reader, node| reader.text(node, what))
 }
 
 fn start(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Spanned<Start>> {

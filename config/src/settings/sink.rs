@@ -8,17 +8,8 @@ pub struct Sink {
     pub kind: Spanned<SinkKind>,
 }
 
-/// `{projection}` and `{version}` in names stand for those of the projection that is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkKind {
     /// The embedded document store.
     Local,
-    Dynamodb {
-        table: String,
-    },
-    Opensearch {
-        domain: String,
-        index: String,
-        alias: Option<String>,
-    },
 }

@@ -36,16 +36,6 @@ pub enum SourceKind {
         /// How long it keeps records; none: for ever.
         retention: Option<Duration>,
     },
-    Kinesis {
-        stream: String,
-    },
-    DynamodbStreams {
-        table: String,
-    },
-    Kafka {
-        brokers: Vec<String>,
-        topic: String,
-    },
 }
 
 /// The words are those of Kinesis' iterators.

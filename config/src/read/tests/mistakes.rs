@@ -37,7 +37,7 @@ sources: {}
         text,
         &[
             "1:17 config_version: config_version 2 is not supported",
-            "3:17 sources.shop.kind: expected one of local, kinesis, dynamodb_streams, kafka, found `kinesi` (did you mean `kinesis`?",
+            "3:17 sources.shop.kind: expected `local`, found `kinesi` (write `local`",
             "4:3 sources: `9lives` is no name",
             "7:14 projections.orders.version: expected a whole number from 1",
             "8:5 projections.orders: unknown field `sorce` (did you mean `source`?)",
@@ -47,8 +47,7 @@ sources: {}
             "15:16 projections.orders.handlers[0]: `a` is already changed on line 14",
             "16:9 projections.orders.handlers[1]: a handler has either `key` or `keys`",
             "16:47 projections.orders.handlers[1].unset: `a..b` is no path",
-            "17:18 sinks.search: the field `domain` is missing",
-            "17:18 sinks.search: the field `index` is missing",
+            "17:26 sinks.search.kind: a sink of kind opensearch is not available in this version (use `kind: local`)",
             "18:18 limits.lanes: expected a whole number from 1 to 1024, found `0`",
             "18:37 limits.flush_interval: expected a duration",
             "19:1 : `sources` was already given on line 2",
@@ -164,12 +163,7 @@ fn what_later_versions_bring_is_well_formed_but_not_available() {
     let text = "\
 config_version: 1
 sources:
-  shop: { kind: kinesis, stream: s, on_modify: redact, on_remove: park, on_newer_schema: park, on_unknown_type: park }
-  table: { kind: dynamodb_streams, table: t }
-  topic: { kind: kafka, brokers: [a:9092], topic: t }
-sinks:
-  search: { kind: opensearch, domain: d, index: \"{projection}-v{version}\" }
-  tables: { kind: dynamodb, table: t }
+  shop: { on_modify: redact, on_remove: park, on_newer_schema: park, on_unknown_type: park }
 projections:
   a: { version: 1, source: shop, ordering: global, on_failure: park, projector: { wasm: a.wasm } }
   b: { version: 1, source: shop, ordering: global, on_failure: discard, projector: { native: b } }
@@ -177,13 +171,40 @@ tests:
   - { name: t, given: [{ source: shop, stream_id: a, type: A }], parked: [a/x] }
 ";
     let found = crate::unavailable(&read(text));
-    assert_eq!(found.len(), 13, "{}", show(&found));
+    assert_eq!(found.len(), 8, "{}", show(&found));
     assert!(
         found
             .iter()
             .all(|one| one.message.ends_with("is not available in this version") && one.help.is_some())
     );
-    assert_eq!(brief(&found[0]).split(' ').take(2).collect::<Vec<_>>(), ["3:17", "sources.shop.kind:"]);
+    assert_eq!(brief(&found[0]).split(' ').take(2).collect::<Vec<_>>(), ["3:22", "sources.shop.on_modify:"]);
+}
+
+#[test]
+fn kinds_of_later_versions_are_refused_by_name_whatever_else_is_missing_or_wrong() {
+    let text = "\
+config_version: 1
+sources:
+  shop: { kind: kinesis, on_modify: redact }
+  table: { kind: dynamodb_streams, table: t }
+  topic: { kind: kafka, topik: t }
+  near: { on_remove: park }
+sinks:
+  search: { kind: opensearch }
+  tables: { kind: dynamodb, table: t }
+";
+    assert_found(
+        text,
+        &[
+            "3:17 sources.shop.kind: a source of kind kinesis is not available in this version (use `kind: local`",
+            "4:18 sources.table.kind: a source of kind dynamodb_streams is not available",
+            "5:18 sources.topic.kind: a source of kind kafka is not available",
+            "5:25 sources.topic: unknown field `topik` (did you mean `topic`?",
+            "6:22 sources.near.on_remove: `on_remove: park` is not available",
+            "8:19 sinks.search.kind: a sink of kind opensearch is not available",
+            "9:19 sinks.tables.kind: a sink of kind dynamodb is not available",
+        ],
+    );
 }
 
 #[test]

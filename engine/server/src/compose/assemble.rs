@@ -37,9 +37,7 @@ pub async fn assemble(
     let mut logs = BTreeMap::new();
     let mut sources = Vec::new();
     for (name, source) in &config.sources {
-        let SourceKind::Local { stream, shards, retention } = &source.kind.value else {
-            return Err(Error::invalid(format!("source={name}: its kind is not available in this version")));
-        };
+        let SourceKind::Local { stream, shards, retention } = &source.kind.value;
         let options = LogOptions { shards: *shards, retention: *retention, recorded_in_order: true };
         let log = store.log(stream, options).await?;
         sources.push(source_spec(name, source, compiled, store, &log));

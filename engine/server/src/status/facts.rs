@@ -41,7 +41,7 @@ impl Facts {
         let (mut logs, mut not_relayed) = (BTreeMap::new(), 0);
         let last = store.events().last_offset().await?;
         for (name, source) in config.into_iter().flat_map(|config| &config.sources) {
-            let SourceKind::Local { stream, .. } = &source.kind.value else { continue };
+            let SourceKind::Local { stream, .. } = &source.kind.value;
             let Some(log) = store.existing_log(stream).await? else { continue };
             let description = log.describe().await?;
             not_relayed = not_relayed.max(last.0.saturating_sub(description.relayed.0));

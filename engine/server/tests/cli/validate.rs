@@ -42,7 +42,7 @@ fn every_mistake_is_shown_with_its_line_and_what_to_do() {
 #[test]
 fn what_this_version_has_not_is_said_so() {
     let folder = Folder::new();
-    folder.write("foldstream.yaml", VALID.replace("{ kind: local }", "{ kind: kinesis, stream: s }"));
+    folder.write("foldstream.yaml", VALID.replace("{ kind: local }", "{ kind: kinesis }"));
     let ran = folder.run(&["validate"]);
     assert!(ran.code == 2 && ran.out.contains("not available in this version"), "{ran:?}");
 }

@@ -68,9 +68,7 @@ async fn starts_at(
     let Some((name, source)) = source else {
         return Err(Failure::invalid(format!("{projection} is not configured, so its source is not known")));
     };
-    let SourceKind::Local { stream, .. } = &source.kind.value else {
-        return Err(Failure::invalid("the kind of its source is not available in this version"));
-    };
+    let SourceKind::Local { stream, .. } = &source.kind.value;
     let Some(log) = store.existing_log(stream).await? else { return Ok(Starts::new()) };
     let source = log.source();
     let mut positions = BTreeMap::new();
