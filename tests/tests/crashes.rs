@@ -55,7 +55,11 @@ async fn run(bed: &Bed, source: SourceSpec, specs: Vec<ProjectionSpec>, crash: &
     let run = worker.run(Until::CaughtUp(complete), CancellationToken::new());
     tokio::time::timeout(Duration::from_secs(120), async {
         tokio::select! {
-            outcome = run => { outcome.expect("an outcome"); false }
+            outcome = run => {
+                let outcome = outcome.expect("an outcome");
+                assert!(outcome.stops.is_empty() && outcome.gaps.is_empty(), "{outcome:?}");
+                false
+            }
             () = crash.happened() => true,
         }
     })
@@ -127,7 +131,7 @@ async fn lost_requests_and_lost_answers_change_nothing() {
     assert!(!crashed);
     let found = documents(&bed).await;
     for stream in ["a", "b", "c", "d"] {
-        assert_eq!(found["collect"][stream], r#"{"sequences":[1,2,3,4,5,6]}"#);
+        assert_eq!(found["collect"][stream], r#"{"sequences":[1,2,3,4,5,6]}"#, "{stream}");
     }
     let fed = found["feed"]["feed"].matches('#').count();
     assert_eq!(fed + late(&bed, "feed").await, 24);

@@ -92,7 +92,7 @@ impl LineGauge {
     pub fn ended(&self) {
         let mut state = self.lock();
         state.ended = true;
-        state.at_tip = true;
+        state.at_tip = false;
     }
 
     pub fn spent(&self, stage: Stage, time: Duration) {
@@ -115,8 +115,7 @@ impl LineGauge {
     /// At the tip of its shard, found more often than `tips`, with everything settled that it has delivered.
     fn is_level(&self, tips: u64) -> bool {
         let state = self.lock();
-        let found = state.ended || (state.at_tip && state.tips > tips);
-        found && state.serves.iter().all(|subscription| subscription.is_level())
+        state.at_tip && state.tips > tips && state.serves.iter().all(|subscription| subscription.is_level())
     }
 
     fn report(&self, reader: &str) -> LineReport {
@@ -281,7 +280,9 @@ impl Registry {
         let lines = lock(&self.lines);
         let mut gaps = BTreeMap::new();
         for line in lines.values() {
-            let waiting = line.gauge.lock().gaps;
+            let state = line.gauge.lock();
+            let waiting = if state.closed { 0 } else { state.gaps };
+            drop(state);
             if waiting > 0 {
                 let known: &mut usize = gaps.entry(line.shard.clone()).or_default();
                 *known = waiting.max(*known);

@@ -27,7 +27,8 @@ impl Line {
         self.cuts.released(self.at.clone(), self.order.take_changes())?;
         self.delivered = self.at.clone();
         let released = Arc::new(self.fold(placed).await?);
-        for index in 0..self.subscribers.len() {
+        // From the last: one that is too slow is taken out on the way.
+        for index in (0..self.subscribers.len()).rev() {
             self.deliver_to(index, &released).await?;
         }
         self.gauge.delivered(&released);

@@ -1,6 +1,6 @@
 //! Gaps that are filled from the event store, and duplicates that turn out to be forks.
 
-use foldstream_model::{Entry, Error, Event, Place, Result, StreamId, ports::EventStore};
+use foldstream_model::{Entry, Error, ErrorKind, Event, Place, Result, StreamId, ports::EventStore};
 use tokio::time::Instant;
 
 use super::Line;
@@ -65,18 +65,23 @@ impl Line {
                 continue;
             }
             tracing::info!(stream = %gap.stream, first = %gap.first_missing, events = events.len(), "a gap is filled from the event store");
-            self.append(Entry::Fill { stream: gap.stream, events }).await?;
+            match self.append(Entry::Fill { stream: gap.stream, events }).await {
+                // The shard was sealed meanwhile: what is open is decided in its children.
+                Err(error) if error.kind() == ErrorKind::Fenced => break,
+                ended => ended?,
+            }
         }
         self.put_in_order(None).await?;
         self.tell_where(None);
         Ok(())
     }
 
-    /// Where this line is, for reports. It is at the tip only when gaps that the event store can fill are filled.
+    /// Where this line is, for reports. It is at the tip only when gaps that the event store can fill are filled, and
+    /// never at the end of its shard: what follows that is in the children.
     pub(super) fn tell_where(&self, behind: Option<u64>) {
         let gaps = self.order.gaps().len();
         let is_open = gaps == 0 || self.gaps_are_open || self.context.source.events.is_none();
-        let at_tip = self.tip.is_some() && self.backlog.is_empty() && is_open;
+        let at_tip = self.tip.is_some() && !self.end && self.backlog.is_empty() && is_open;
         self.gauge.at(&self.at, at_tip, behind, gaps);
         metrics::gaps(self.context.source.name.as_str(), self.context.shard.id.as_str(), gaps);
     }

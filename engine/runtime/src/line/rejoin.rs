@@ -102,6 +102,10 @@ impl Line {
         }
         self.subscribers[index].from = settled;
         for released in joining.kept {
+            // It may have been too slow for this line already, and be out of it.
+            if self.subscribers.get(index).is_none_or(|subscriber| subscriber.id() != projection) {
+                break;
+            }
             self.deliver_to(index, &released).await?;
         }
         Ok(true)
