@@ -62,6 +62,12 @@ impl Facts {
             .as_ref()
             .filter(|report| !report.ended && self.now.micros_since(report.written_at) < SILENT_MICROS)
     }
+
+    /// Whether the worker that runs now feeds a projection.
+    pub fn runs(&self, projection: &ProjectionId) -> bool {
+        self.worker()
+            .is_some_and(|worker| worker.projections.iter().any(|known| known.projection == *projection))
+    }
 }
 
 /// The last word of the worker that spoke last.

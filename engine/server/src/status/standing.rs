@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
-use foldstream_model::{Control, Position, ProjectionId, ShardId, SourceName, Stop, Timestamp};
-use foldstream_runtime::report::{Phase, ProjectionReport};
+use foldstream_model::{Checkpoint, Control, Position, ProjectionId, ShardId, SourceName, Stop, Timestamp};
+use foldstream_runtime::{
+    checkpoint::effective,
+    report::{Phase, ProjectionReport},
+};
 use serde::Serialize;
 
 use super::Facts;
@@ -13,11 +16,11 @@ pub enum State {
     Stopped,
     Paused,
     /// No worker runs it.
-    Idle,
+    NotRunning,
     CatchingUp,
     Live,
     /// Configured, and never run.
-    New,
+    NotRunYet,
 }
 
 impl State {
@@ -25,10 +28,10 @@ impl State {
         match self {
             Self::Stopped => "stopped",
             Self::Paused => "paused",
-            Self::Idle => "not running",
+            Self::NotRunning => "not running",
             Self::CatchingUp => "catching up",
             Self::Live => "live",
-            Self::New => "not run yet",
+            Self::NotRunYet => "not run yet",
         }
     }
 }
@@ -76,7 +79,7 @@ impl ProjectionStanding {
         for projection in facts.configured.keys() {
             standings.entry(projection.clone()).or_insert_with(|| Self {
                 projection: projection.clone(),
-                state: State::New,
+                state: State::NotRunYet,
                 lag_micros: None,
                 behind: None,
                 behind_since: None,
@@ -87,7 +90,7 @@ impl ProjectionStanding {
     }
 
     fn of(facts: &Facts, projection: &ProjectionId, control: &Control) -> Self {
-        let shards = shards(facts, projection);
+        let shards = shards(facts, projection, control);
         let behind = shards.iter().map(|shard| shard.behind).sum::<Option<u64>>();
         let behind = behind.filter(|_| facts.configured.contains_key(projection));
         let behind_here = |shard: &&ShardStanding| {
@@ -112,15 +115,12 @@ impl ProjectionStanding {
 }
 
 fn state(facts: &Facts, projection: &ProjectionId, control: &Control, shards: &[ShardStanding]) -> State {
-    let runs = facts
-        .worker()
-        .is_some_and(|worker| worker.projections.iter().any(|known| known.projection == *projection));
     if shards.iter().any(|shard| shard.stop.is_some()) {
         State::Stopped
     } else if control.paused {
         State::Paused
-    } else if !runs {
-        State::Idle
+    } else if !facts.runs(projection) {
+        State::NotRunning
     } else if shards.iter().any(|shard| shard.phase == Some(Phase::CatchingUp)) {
         State::CatchingUp
     } else {
@@ -128,24 +128,20 @@ fn state(facts: &Facts, projection: &ProjectionId, control: &Control, shards: &[
     }
 }
 
-fn shards(facts: &Facts, projection: &ProjectionId) -> Vec<ShardStanding> {
+fn shards(facts: &Facts, projection: &ProjectionId, control: &Control) -> Vec<ShardStanding> {
     let checkpoints = facts.checkpoints.get(projection);
     let mut shards: BTreeMap<(SourceName, ShardId), ShardStanding> = BTreeMap::new();
     for ((source, shard), checkpoint) in checkpoints.into_iter().flatten() {
-        let standing = ShardStanding {
-            position: checkpoint.place().position,
-            settled_until: checkpoint.settled_until,
-            stop: checkpoint.stop.clone(),
-            ..beginning(source, shard)
-        };
-        shards.insert((source.clone(), shard.clone()), standing);
+        shards.insert((source.clone(), shard.clone()), stored(source, shard, checkpoint));
     }
     let log = facts.configured.get(projection).and_then(|source| Some((source, facts.logs.get(source)?)));
     for (source, described) in
         log.iter().flat_map(|(source, log)| log.shards.iter().map(move |shard| (*source, shard)))
     {
         let key = (source.clone(), described.id.clone());
-        let standing = shards.entry(key).or_insert_with(|| beginning(source, &described.id));
+        let standing = shards
+            .entry(key)
+            .or_insert_with(|| stored(source, &described.id, &effective(None, control, &described.id)));
         let done = standing.position.clone().max(described.trimmed.clone());
         let numbers = described.last.as_u64().zip(done.as_u64());
         standing.behind = numbers.map(|(last, done)| last.saturating_sub(done));
@@ -161,16 +157,16 @@ fn shards(facts: &Facts, projection: &ProjectionId) -> Vec<ShardStanding> {
     shards.into_values().collect()
 }
 
-fn beginning(source: &SourceName, shard: &ShardId) -> ShardStanding {
+fn stored(source: &SourceName, shard: &ShardId, checkpoint: &Checkpoint) -> ShardStanding {
     ShardStanding {
         source: source.clone(),
         shard: shard.clone(),
-        position: Position::BEGINNING,
+        position: checkpoint.place().position,
         phase: None,
         behind: None,
-        settled_until: None,
+        settled_until: checkpoint.settled_until,
         behind_since: None,
-        stop: None,
+        stop: checkpoint.stop.clone(),
     }
 }
 
