@@ -60,6 +60,36 @@ fn a_rewind_delivers_again_and_counts_nothing_twice() {
 }
 
 #[test]
+fn a_rewind_says_where_it_goes_what_comes_of_it_and_who_does_it() {
+    let folder = begun();
+    let rewind = |arguments: &[&str]| {
+        folder.run(&[&["projections", "rewind", "counts", "--yes"], arguments].concat()).ok()
+    };
+    let early = rewind(&["--to", "2020-01-01T00:00:00Z", "--reason", "to look"]);
+    assert!(early.contains("to the beginning (nothing was saved before 2020-01-01"), "{early}");
+    assert!(early.contains("delivered again") && early.contains("the next `foldstream run`"), "{early}");
+    assert!(folder.run(&["audit"]).ok().contains("to look (to 2020-01-01T00:00:00"));
+    let rebuilt = rewind(&["--rebuild"]);
+    assert!(rebuilt.contains("made anew") && !rebuilt.contains("again"), "{rebuilt}");
+}
+
+#[test]
+fn a_projection_that_was_rewound_to_its_last_save_is_not_shown_as_far_behind() {
+    let folder = begun();
+    folder.run(&["projections", "pause", "counts"]).ok();
+    folder.run(&["projections", "resume", "counts"]).ok();
+    let audit = folder.run(&["audit", "--limit", "1", "-o", "json"]).ok();
+    let audit: serde_json::Value = serde_json::from_str(audit.trim()).unwrap();
+    let time = audit["at"].as_str().unwrap();
+    let rewound = folder.run(&["projections", "rewind", "counts", "--yes", "--to", time]).ok();
+    assert!(rewound.contains("to the last save before"), "{rewound}");
+    let status = folder.run(&["status", "-o", "json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(status.trim()).unwrap();
+    let standing = &status["projections"][0]["standing"];
+    assert_eq!((&standing["behind"], &standing["state"]), (&0.into(), &"not_running".into()), "{status}");
+}
+
+#[test]
 fn a_deleted_projection_leaves_nothing_and_begins_anew() {
     let folder = begun();
     assert!(folder.run(&["projections", "delete", "counts", "--yes"]).fails(2).contains("counts@1"));

@@ -7,7 +7,7 @@ use foldstream_model::{
     ports::{From, Source},
 };
 use foldstream_runtime::{
-    control::{Controls, RewindTo, Starts},
+    control::{Actor, Controls, RewindTo, Starts},
     rows::Rows,
 };
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::{
     commands::Context,
     exit::{Exit, Failure, Outcome},
     output::seconds,
+    status::Facts,
 };
 
 pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Outcome {
@@ -25,13 +26,13 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let projection = context.projection(&arguments.projection, &store).await?;
     let controls = Controls::new(Rows::new(store.checkpoints()));
     controls.get(&projection).await?;
-    let starts = match arguments.to {
-        None => Starts::new(),
-        Some(time) => starts_at(&store, &controls, &projection, time, context).await?,
-    };
-    let place = match arguments.to {
-        None => "to the beginning".to_owned(),
-        Some(time) => format!("to the last save before {}", seconds(time)),
+    let (starts, place) = match arguments.to {
+        None => (Starts::new(), "to the beginning".to_owned()),
+        Some(time) => {
+            let (starts, shards) = starts_at(&store, &controls, &projection, time, context).await?;
+            let place = place(&starts, shards, time);
+            (starts, place)
+        }
     };
     let documents = match arguments.rebuild {
         true => "make its documents anew",
@@ -41,9 +42,18 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     if !may_go_on(&plan, &arguments.permission, true, context)? {
         return Ok(Exit::Done);
     }
-    let actor = actor(&arguments.permission, context);
+    let actor = rewinder(arguments, context);
     let generation = controls.rewind(&projection, starts, arguments.rebuild, &actor).await?;
-    let text = format!("rewound {projection} {place}; `foldstream status` shows how it goes on");
+    let facts = Facts::gather(&store, None, context.clock.now()).await?;
+    let next = match facts.runs(&projection) {
+        true => "the running worker does it, and `foldstream status` shows how far it is",
+        false => "the next `foldstream run` does it",
+    };
+    let done_by = match arguments.rebuild {
+        true => "its documents are to be made anew",
+        false => "the events since then are to be delivered again; documents keep what they have",
+    };
+    let text = format!("rewound {projection} {place}: {done_by}; {next}");
     let object = json!({
         "projection": projection.row_name(),
         "generation": generation,
@@ -53,14 +63,36 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     Ok(Exit::Done)
 }
 
-/// For each shard the newest cut before the first record that arrived at or after a time.
+/// Where a projection goes back to for a time, as people say it.
+fn place(starts: &Starts, shards: usize, time: Timestamp) -> String {
+    let time = seconds(time);
+    match shards.saturating_sub(starts.len()) {
+        _ if starts.is_empty() => format!("to the beginning (nothing was saved before {time})"),
+        0 => format!("to the last save before {time}"),
+        without => {
+            format!("to the last save before {time} (in {without} of {shards} shards to the beginning)")
+        }
+    }
+}
+
+/// Who rewinds, and why: the time that was asked for is kept with the reason.
+fn rewinder(arguments: &RewindProjection, context: &Context) -> Actor {
+    let actor = actor(&arguments.permission, context);
+    let Some(time) = arguments.to else { return actor };
+    let to = format!("to {time}");
+    let reason = actor.reason.map_or_else(|| to.clone(), |reason| format!("{reason} ({to})"));
+    Actor { reason: Some(reason), ..actor }
+}
+
+/// For each shard the newest cut before the first record that arrived at or after a time; and how many shards there
+/// are.
 async fn starts_at(
     store: &LocalStore,
     controls: &Controls,
     projection: &ProjectionId,
     time: Timestamp,
     context: &Context,
-) -> Outcome<Starts> {
+) -> Outcome<(Starts, usize)> {
     let config = context.config()?;
     let configured = config.projections.get(projection.name.as_str());
     let configured = configured.filter(|configured| configured.version.value == projection.version.0);
@@ -69,7 +101,7 @@ async fn starts_at(
         return Err(Failure::invalid(format!("{projection} is not configured, so its source is not known")));
     };
     let SourceKind::Local { stream, .. } = &source.kind.value;
-    let Some(log) = store.existing_log(stream).await? else { return Ok(Starts::new()) };
+    let Some(log) = store.existing_log(stream).await? else { return Ok((Starts::new(), 0)) };
     let source = log.source();
     let mut positions = BTreeMap::new();
     for shard in source.shards().await? {
@@ -78,5 +110,6 @@ async fn starts_at(
     }
     let shards: Vec<ShardId> = positions.keys().cloned().collect();
     let name = SourceName::new(name.as_str());
-    Ok(controls.plan_rewind(&name, &shards, &RewindTo::Positions(positions)).await?)
+    let starts = controls.plan_rewind(&name, &shards, &RewindTo::Positions(positions)).await?;
+    Ok((starts, shards.len()))
 }
