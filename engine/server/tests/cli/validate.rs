@@ -48,6 +48,18 @@ fn what_this_version_has_not_is_said_so() {
 }
 
 #[test]
+fn a_test_that_gives_an_event_of_an_unknown_type_is_warned_of_with_the_nearest_one() {
+    let folder = Folder::new();
+    let given =
+        "tests:\n  - { name: t, given: [{ stream_id: a, type: Plased }], expect: { totals/all: null } }\n";
+    let text = VALID.replace("{ kind: local }", "{ types: [Placed, Paid] }") + given;
+    folder.write("foldstream.yaml", text);
+    let said = folder.run(&["validate"]).ok();
+    assert!(said.contains("warning: the source has no event type `Plased`"), "{said}");
+    assert!(said.contains("tests[0].given[0].type") && said.contains("did you mean `Placed`?"), "{said}");
+}
+
+#[test]
 fn a_native_projector_that_is_not_there_gets_the_nearest_name() {
     let folder = Folder::new();
     let handlers = "    handlers:\n      - { event: Placed, key: all, add: { placed: 1 } }\n";
