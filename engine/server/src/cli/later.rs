@@ -1,6 +1,9 @@
 //! What the command line of later versions has: known by name, so that it is refused by name.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, Error,
+    error::{ContextKind, ContextValue},
+};
 
 /// Commands, by the words that lead to them.
 const COMMANDS: [&[&str]; 11] = [
@@ -52,6 +55,23 @@ pub fn asked_for(matches: &ArgMatches) -> Option<String> {
     let (name, arguments) = matches.subcommand()?;
     let mut flags = FLAGS.iter().filter(|(parent, flag)| *parent == name && arguments.get_flag(flag));
     flags.next().map(|(parent, flag)| format!("{parent} --{flag}"))
+}
+
+/// A word that is no command is not met with the name of one that is not here yet.
+pub fn without_their_tips(mut error: Error) -> Error {
+    let is_later = |tip: &String| COMMANDS.iter().any(|words| words.last() == Some(&tip.as_str()));
+    match error.remove(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(tips)) => {
+            let tips: Vec<String> = tips.into_iter().filter(|tip| !is_later(tip)).collect();
+            match tips.is_empty() {
+                true => error.remove(ContextKind::Suggested),
+                false => error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(tips)),
+            };
+        }
+        Some(other) => drop(error.insert(ContextKind::SuggestedSubcommand, other)),
+        None => {}
+    }
+    error
 }
 
 fn words_of(matches: &ArgMatches) -> Vec<&str> {

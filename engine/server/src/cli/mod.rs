@@ -74,7 +74,9 @@ pub enum ConfigCommand {
 impl Cli {
     /// The command line that was given. Prints help, version and errors of usage itself, and exits then.
     pub fn from_command_line() -> Outcome<Self> {
-        let matches = Self::full_command().get_matches();
+        let matches = Self::full_command()
+            .try_get_matches()
+            .unwrap_or_else(|error| later::without_their_tips(error).exit());
         match later::asked_for(&matches) {
             Some(name) => Err(Failure::invalid(format!("`{name}` is not available in this version"))),
             None => Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())),

@@ -29,6 +29,17 @@ fn a_word_that_is_no_command_gets_the_nearest_one() {
 }
 
 #[test]
+fn a_word_that_is_no_command_is_not_met_with_one_of_a_later_version() {
+    let folder = Folder::new();
+    for line in [&["replay"][..], &["taps"], &["projections", "promot"], &["documents", "histry"]] {
+        let error = folder.run(line).fails(2);
+        for later in ["'relay'", "'tap'", "'top'", "'promote'", "'history'"] {
+            assert!(!error.contains(later), "{error}");
+        }
+    }
+}
+
+#[test]
 fn completions_are_written_for_a_shell() {
     let script = Folder::new().run(&["completions", "bash"]).ok();
     assert!(script.contains("foldstream"), "{script}");
