@@ -9,7 +9,7 @@ use super::{
     part::Part,
     read_model::{Counter, Field, ReadModel},
     sample_test,
-    sampled::Sampled,
+    sampled::{Sampled, out_of_order},
     yaml_text,
 };
 
@@ -32,6 +32,7 @@ pub(super) fn write(guesses: &Guesses, events: &[Sampled], sampled: usize) -> St
             text.push_str(&format!("      # {}: {why}\n", part.name()));
         }
     }
+    push_disorder(&mut text, out_of_order(events));
     if !guesses.left_out.is_empty() {
         let names: Vec<String> =
             guesses.left_out.iter().map(|name| name.escape_debug().to_string()).collect();
@@ -55,6 +56,17 @@ pub(super) fn write(guesses: &Guesses, events: &[Sampled], sampled: usize) -> St
         text.push_str(&test);
     }
     text
+}
+
+/// What an import makes of lines that are not in the order of their sequences.
+fn push_disorder(text: &mut String, out_of_order: usize) {
+    if out_of_order > 0 {
+        text.push_str(&format!(
+            "      # Out of order: {} of the sample, behind a later one of the same stream. `events import` refuses a line\n      \
+             # whose predecessor it has not seen: sort the file by sequence, or import it again until none is refused.\n",
+            count(out_of_order, "line"),
+        ));
+    }
 }
 
 fn push_explained(text: &mut String, line: &str, why: &str) {

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use foldstream_model::{Map, Path, Value};
 
 use super::{
@@ -20,6 +22,19 @@ pub(super) struct Sampled {
 /// The events that have all that is needed, in the order of the sample.
 pub(super) fn events(sample: &[Value], guesses: &Guesses) -> Vec<Sampled> {
     sample.iter().filter_map(|event| sampled(event.as_map()?, guesses)).collect()
+}
+
+/// How many events stand behind a later one of their stream. One that is there twice is not out of order.
+pub(super) fn out_of_order(events: &[Sampled]) -> usize {
+    let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    let mut late = 0;
+    for event in events {
+        let Some(sequence) = event.sequence else { continue };
+        let seen = seen.entry(&event.stream_id).or_default();
+        let is_behind = seen.last().is_some_and(|last| sequence < *last);
+        late += usize::from(seen.insert(sequence) && is_behind);
+    }
+    late
 }
 
 fn sampled(event: &Map, guesses: &Guesses) -> Option<Sampled> {

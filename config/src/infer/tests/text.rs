@@ -189,3 +189,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lines_that_stand_behind_a_later_one_of_their_stream_are_warned_of() {
+    let line = |stream: u32, sequence: u32| {
+        format!("{{\"stream_id\":\"o-{stream}\",\"sequence\":{sequence},\"type\":\"A\",\"payload\":{{}}}}\n")
+    };
+    let lines = |order: &[(u32, u32)]| -> String { order.iter().map(|(s, n)| line(*s, *n)).collect() };
+    let (text, _) = inferred(&lines(&[(1, 3), (1, 1), (1, 2), (2, 1), (2, 2)]));
+    assert!(text.contains("# Out of order: 2 lines of the sample"), "{text}");
+    let (text, _) = inferred(&lines(&[(1, 1), (1, 2), (2, 1), (1, 3), (2, 2)]));
+    assert!(!text.contains("Out of order"), "{text}");
+}

@@ -83,8 +83,9 @@ impl<'a> Judge<'a> {
         }
         if sequence > next {
             let stands = last.map_or("has no events".to_owned(), |last| format!("ends with {last}"));
+            let help = "if it is further down, import the file again, or sort it by sequence";
             let missing =
-                format!("sequence {sequence} of stream {stream}, which {stands}: {next} is missing");
+                format!("sequence {sequence} of stream {stream}, which {stands}: {next} is missing; {help}");
             return Ok(Verdict::Refuse(missing));
         }
         match self.known(stream, sequence).await? {

@@ -41,7 +41,7 @@ fn bad_lines_are_listed_with_their_numbers_and_the_others_taken() {
         ),
         (
             br#"{"stream_id":"a","sequence":5,"type":"A"}"#,
-            "line 9: sequence 5 of stream a, which ends with 2: 3 is missing",
+            "line 9: sequence 5 of stream a, which ends with 2: 3 is missing; if it is further down, import the file again, or sort it by sequence",
         ),
         (br#"{"stream_id":"c","sequence":1,"type":"A","payload":{"x":1,"x":2}}"#, "line 10: not JSON"),
         (b"{\"stream_id\":\"\xff\",\"sequence\":1,\"type\":\"A\"}", "line 11: not JSON"),
