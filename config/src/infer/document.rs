@@ -119,6 +119,13 @@ fn write_projection(text: &mut String, model: &ReadModel) {
         if !fields.is_empty() {
             write_handler(text, event_type, fields);
         }
+        for name in model.not_set.get(event_type).into_iter().flatten() {
+            text.push_str(&format!(
+                "      # Not set by {}: {}, which holds a number beyond what a document can.\n",
+                event_type.escape_debug(),
+                name.escape_debug()
+            ));
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct ReadModel {
     /// In the order in which the sample has them first.
     pub types: Vec<String>,
     pub fields: BTreeMap<String, Vec<Field>>,
+    /// Of each type the fields of its payload with numbers that documents cannot hold: they are not set.
+    pub not_set: BTreeMap<String, Vec<String>>,
     /// Fields that are kept of every event: how many there were, and what was the last.
     pub counters: Vec<Counter>,
 }
@@ -59,7 +61,9 @@ impl ReadModel {
         let taken: BTreeSet<&str> = fields.values().flatten().map(|field| field.target.as_str()).collect();
         let counters = [Counter::Events, Counter::LastType, Counter::LastAt];
         let counters = counters.into_iter().filter(|counter| !taken.contains(counter.field())).collect();
-        Self { name: model_name(guesses, &types), counters, fields, types }
+        let not_set =
+            types.iter().map(|event_type| (event_type.clone(), not_set(event_type, events))).collect();
+        Self { name: model_name(guesses, &types), counters, fields, not_set, types }
     }
 
     /// The document of these events of one stream, as the projection makes it; times aside.
@@ -113,6 +117,13 @@ fn fields_of(event_type: &str, events: &[Sampled]) -> Vec<Field> {
     }
     fields.truncate(MOST_FIELDS);
     fields
+}
+
+fn not_set(event_type: &str, events: &[Sampled]) -> Vec<String> {
+    let events = events.iter().filter(|event| event.event_type == event_type);
+    let fields = events.flat_map(|event| &event.payload).filter(|(_, value)| !can_be_stored(value));
+    let names: BTreeSet<&str> = fields.map(|(name, _)| &**name).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Events may hold numbers that documents cannot.

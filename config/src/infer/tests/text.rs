@@ -201,3 +201,15 @@ fn lines_that_stand_behind_a_later_one_of_their_stream_are_warned_of() {
     let (text, _) = inferred(&lines(&[(1, 1), (1, 2), (2, 1), (1, 3), (2, 2)]));
     assert!(!text.contains("Out of order"), "{text}");
 }
+
+#[test]
+fn a_field_with_a_number_that_no_document_can_hold_is_said_to_be_left_out() {
+    let (text, _) = inferred(
+        r#"{"stream_id":"a","sequence":1,"type":"A","payload":{"far":1e400,"near":1}}
+           {"stream_id":"a","sequence":2,"type":"B","payload":{"far":[2e400]}}"#,
+    );
+    for said in ["# Not set by A: far, which holds a number", "# Not set by B: far, which"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(text.contains("near: =payload.near") && !text.contains("Not set by A: near"), "{text}");
+}
