@@ -71,6 +71,8 @@ fn a_rewind_says_where_it_goes_what_comes_of_it_and_who_does_it() {
     assert!(folder.run(&["audit"]).ok().contains("to look (to 2020-01-01T00:00:00"));
     let rebuilt = rewind(&["--rebuild"]);
     assert!(rebuilt.contains("made anew") && !rebuilt.contains("again"), "{rebuilt}");
+    folder.run(&["projections", "pause", "counts"]).ok();
+    assert!(rewind(&[]).contains("it is paused: `foldstream projections resume`"));
 }
 
 #[test]

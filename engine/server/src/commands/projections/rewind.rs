@@ -25,7 +25,7 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let store = context.store_to_change()?;
     let projection = context.projection(&arguments.projection, &store).await?;
     let controls = Controls::new(Rows::new(store.checkpoints()));
-    controls.get(&projection).await?;
+    let paused = controls.get(&projection).await?.paused;
     let (starts, place) = match arguments.to {
         None => (Starts::new(), "to the beginning".to_owned()),
         Some(time) => {
@@ -45,15 +45,16 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let actor = rewinder(arguments, context);
     let generation = controls.rewind(&projection, starts, arguments.rebuild, &actor).await?;
     let facts = Facts::gather(&store, None, context.clock.now()).await?;
-    let next = match facts.runs(&projection) {
+    let next = match facts.worker().is_some() {
+        _ if paused => "it is paused: `foldstream projections resume` lets that begin",
         true => "the running worker does it, and `foldstream status` shows how far it is",
         false => "the next `foldstream run` does it",
     };
-    let done_by = match arguments.rebuild {
+    let outcome = match arguments.rebuild {
         true => "its documents are to be made anew",
         false => "the events since then are to be delivered again; documents keep what they have",
     };
-    let text = format!("rewound {projection} {place}: {done_by}; {next}");
+    let text = format!("rewound {projection} {place}: {outcome}; {next}");
     let object = json!({
         "projection": projection.row_name(),
         "generation": generation,
