@@ -106,6 +106,7 @@ impl Fold {
         };
         let (mut state, mut next) = (Value::Null, self.first);
         while next < until {
+            let before = next;
             let page = store.read_stream(stream, next, PAGE).await?;
             for mut event in page {
                 if event.sequence >= until {
@@ -118,7 +119,7 @@ impl Fold {
                 state = self.reduce(&event, &state)?;
                 next = Sequence(next.0 + 1);
             }
-            if next < until && store.read_stream(stream, next, 1).await?.is_empty() {
+            if next == before {
                 return Err(self.missing(stream, next, until));
             }
         }

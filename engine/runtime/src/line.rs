@@ -80,6 +80,8 @@ impl LineKind {
 pub struct Subscriber {
     pub subscription: Arc<Subscription>,
     pub handle: Arc<CheckpointHandle>,
+    /// Its checkpoint waits until these have ended.
+    pub unsettled: Vec<Arc<CheckpointHandle>>,
     /// What is at or before it was settled before this line began.
     pub from: Place,
     pub joining: Option<rejoin::Joining>,
@@ -176,7 +178,7 @@ impl Line {
         let mut no_room_since = None;
         loop {
             self.drop_left().await?;
-            if self.subscribers.is_empty() && self.commands.is_closed() {
+            if self.subscribers.is_empty() && self.commands.is_empty() {
                 return Ok(());
             }
             if self.end && self.backlog.is_empty() {
@@ -199,7 +201,8 @@ impl Line {
                             no_room_since = None;
                             self.shed().await.map(|()| Turn::Again)?
                         }
-                        Next::Cancelled => Turn::Done,
+                        Next::Cancelled if drain.is_cancelled() => Turn::Done,
+                        Next::Cancelled => return Err(Error::internal("a shard's reading ended before the shard")),
                     }
                 }
             };
@@ -210,6 +213,9 @@ impl Line {
     }
 
     async fn batch(&mut self, batch: Decoded) -> Result<()> {
+        if !batch.records.is_empty() {
+            self.gauge.not_at_tip();
+        }
         self.backlog_bytes += batch.bytes;
         self.backlog.extend(batch.records);
         self.end = batch.end;

@@ -54,8 +54,8 @@ impl Drop for Busy {
 struct LineState {
     place: Option<Place>,
     at_tip: bool,
-    /// How often the tip was found; so that one can ask for a tip found after some moment.
-    tips: u64,
+    /// When the source was asked for that tip.
+    asked_at: Option<Timestamp>,
     behind: Option<u64>,
     gaps: usize,
     ended: bool,
@@ -80,13 +80,19 @@ impl LineGauge {
         state.serves.clear();
     }
 
-    pub fn at(&self, place: &Place, at_tip: bool, behind: Option<u64>, gaps: usize) {
+    /// `tip`: when the source was asked, if this is the tip of its shard.
+    pub fn at(&self, place: &Place, tip: Option<Timestamp>, behind: Option<u64>, gaps: usize) {
         let mut state = self.lock();
         state.place = Some(place.clone());
-        state.at_tip = at_tip;
-        state.tips += u64::from(at_tip);
+        state.at_tip = tip.is_some();
+        state.asked_at = tip;
         state.behind = behind;
         state.gaps = gaps;
+    }
+
+    /// Something has come that is not put in order yet.
+    pub fn not_at_tip(&self) {
+        self.lock().at_tip = false;
     }
 
     pub fn ended(&self) {
@@ -108,14 +114,17 @@ impl LineGauge {
         self.events.fetch_add(released.placed.len() as u64, Ordering::Relaxed);
     }
 
-    fn tips(&self) -> u64 {
-        self.lock().tips
-    }
-
-    /// At the tip of its shard, found more often than `tips`, with everything settled that it has delivered.
-    fn is_level(&self, tips: u64) -> bool {
+    /// At the tip of its shard, for which the source was asked after `since`, with everything settled that it has
+    /// delivered, but to projections whose merge was stopped.
+    fn is_level(&self, since: Timestamp, stopped: &[ProjectionId]) -> bool {
         let state = self.lock();
-        state.at_tip && state.tips > tips && state.serves.iter().all(|subscription| subscription.is_level())
+        let is_stopped = |subscription: &Subscription| {
+            let spec = &subscription.projection.spec;
+            spec.ordering == foldstream_model::Ordering::Global && stopped.contains(&spec.id)
+        };
+        state.at_tip
+            && state.asked_at.is_some_and(|asked| asked > since)
+            && state.serves.iter().all(|subscription| is_stopped(subscription) || subscription.is_level())
     }
 
     fn report(&self, reader: &str) -> LineReport {
@@ -243,10 +252,6 @@ pub struct StopReport {
     pub stop: Stop,
 }
 
-/// How often each line had found its tip at some moment.
-#[derive(Debug, Clone, Default)]
-pub struct Tips(BTreeMap<LineId, u64>);
-
 impl Registry {
     pub fn next_line(&self) -> LineId {
         LineId(self.next.fetch_add(1, Ordering::Relaxed))
@@ -291,17 +296,15 @@ impl Registry {
         gaps
     }
 
-    pub fn tips(&self) -> Tips {
-        Tips(lock(&self.lines).iter().map(|(id, line)| (*id, line.gauge.tips())).collect())
-    }
-
-    /// Every line has found its tip since `tips`, nothing waits, and everything delivered is settled.
-    pub fn is_caught_up(&self, tips: &Tips) -> bool {
+    /// Every line has found a tip that its source was asked for after `since`, nothing is on its way, and everything
+    /// delivered is settled.
+    pub fn is_caught_up(&self, since: Timestamp) -> bool {
+        let stopped: Vec<ProjectionId> = self.stops().into_iter().map(|stopped| stopped.projection).collect();
         self.busy.load(Ordering::Acquire) == 0
-            && lock(&self.lines).iter().filter(|(_, line)| !line.gauge.lock().closed).all(|(id, line)| {
-                let before = tips.0.get(id).copied().unwrap_or(0);
-                line.kind != LineKind::CatchUp && line.gauge.is_level(before)
-            })
+            && lock(&self.lines)
+                .values()
+                .filter(|line| !line.gauge.lock().closed)
+                .all(|line| line.kind != LineKind::CatchUp && line.gauge.is_level(since, &stopped))
     }
 
     /// What the shards' lines and their projections are doing.

@@ -28,6 +28,9 @@ pub struct Entrant {
     pub handle: Arc<CheckpointHandle>,
     /// The final cuts of the shard's parents; what its order state begins with when there is no checkpoint.
     pub parents: Vec<(ShardId, CutId)>,
+    /// The checkpoints of parents that a merge has read to their ends and not settled yet: until they say that they
+    /// have ended, this shard's checkpoint waits, since after it nobody would read them again.
+    pub unsettled: Vec<Arc<CheckpointHandle>>,
 }
 
 /// What happened to a projection in a shard.
@@ -251,7 +254,8 @@ impl Running {
 fn subscribe(line: LineId, context: &ShardContext, standing: Standing) -> Subscriber {
     let Standing { entrant, place, .. } = standing;
     let subscription = Subscription::new(line, context.number, entrant.projection, place.clone());
-    Subscriber { subscription, handle: entrant.handle, from: place, joining: None }
+    let (handle, unsettled) = (entrant.handle, entrant.unsettled);
+    Subscriber { subscription, handle, unsettled, from: place, joining: None }
 }
 
 async fn stand(entrant: Entrant) -> Standing {

@@ -330,17 +330,23 @@ impl Running {
     fn entrant(&mut self, registered: &Registered, shard: &ShardId) -> Option<Entrant> {
         let id = &registered.active.spec.id;
         let parents = self.lineage.get(shard).map(|known| known.parents.clone()).unwrap_or_default();
-        let parents = parents.into_iter().filter_map(|parent| {
-            let place = self.places.get(&(id.clone(), parent.clone()))?;
-            Some((parent, place.last_cut.clone()?))
-        });
+        let known = |parent: &ShardId| self.places.get(&(id.clone(), parent.clone()));
+        let unsettled = parents.iter().filter_map(known).filter(|parent| !parent.checkpoint.ended);
+        let unsettled = unsettled.map(|parent| parent.handle.clone()).collect();
+        let parents =
+            parents.iter().filter_map(|parent| Some((parent.clone(), known(parent)?.last_cut.clone()?)));
         let parents = parents.collect();
         let place = self.places.get_mut(&(id.clone(), shard.clone()))?;
         if place.entered || place.gone {
             return None;
         }
         place.entered = true;
-        Some(Entrant { projection: registered.active.clone(), handle: place.handle.clone(), parents })
+        Some(Entrant {
+            projection: registered.active.clone(),
+            handle: place.handle.clone(),
+            parents,
+            unsettled,
+        })
     }
 
     fn lost(&self, projection: &ProjectionId, shard: &ShardId) -> Error {

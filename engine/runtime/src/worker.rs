@@ -10,7 +10,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp,
+    Clock, Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp,
     ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
@@ -148,6 +148,7 @@ impl Worker {
         self.start_sources(&registered, &mut session);
         self.ready.send_replace(true);
         let ended = self.watch(&mut session, until, stop, &controls).await;
+        let gaps = registry.gaps();
         drain.cancel();
         let ended = match ended {
             Err(error) => Err(error),
@@ -161,7 +162,7 @@ impl Worker {
         let Some(caught_up) = wanted else { return Ok(SessionEnd::Anew) };
         let paused =
             controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
-        Ok(SessionEnd::Over(Outcome { caught_up, stops: registry.stops(), gaps: registry.gaps(), paused }))
+        Ok(SessionEnd::Over(Outcome { caught_up, stops: registry.stops(), gaps, paused }))
     }
 
     fn start_projections(
@@ -260,7 +261,8 @@ impl Worker {
         let mut control =
             tokio::time::interval(self.assembly.settings.control_interval.max(CAUGHT_UP_INTERVAL));
         let mut report = tokio::time::interval(REPORT_INTERVAL);
-        let mut caught_up = std::pin::pin!(caught_up(until, session.registry.clone()));
+        let mut caught_up =
+            std::pin::pin!(caught_up(until, session.registry.clone(), self.assembly.services.clock.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -367,17 +369,17 @@ impl Session {
 }
 
 /// Returns once everything that was in the sources when they were complete is settled; never under [`Until::Stopped`].
-async fn caught_up(until: Until, registry: Arc<Registry>) {
+async fn caught_up(until: Until, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
     let Until::CaughtUp(mut complete) = until else { return std::future::pending().await };
     if complete.wait_for(|complete| *complete).await.is_err() {
         // Whoever fills the sources has failed, and says so itself.
         return std::future::pending().await;
     }
-    let tips = registry.tips();
+    let since = clock.now();
     let mut interval = tokio::time::interval(CAUGHT_UP_INTERVAL);
     loop {
         interval.tick().await;
-        if registry.is_caught_up(&tips) {
+        if registry.is_caught_up(since) {
             return;
         }
     }

@@ -6,6 +6,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Left, Line, LineKind};
 use crate::{merging::MergeInput, write::Outlet};
 
+/// How often the patience that one projection is given a line waits for all to settle when it ends.
+const SETTLING: u32 = 4;
+
 impl Line {
     /// Lets those go that met poison or were fenced. What they had settled is saved first, the reason with it.
     pub(super) async fn drop_left(&mut self) -> Result<()> {
@@ -63,11 +66,13 @@ impl Line {
 
     /// Waits until all that was delivered is settled, then saves it.
     pub(super) async fn settle_and_save(&mut self) -> Result<()> {
-        for subscriber in &self.subscribers {
-            if subscriber.joining.is_none() {
+        let level = async {
+            for subscriber in self.subscribers.iter().filter(|subscriber| subscriber.joining.is_none()) {
                 subscriber.subscription.level().await;
             }
-        }
+        };
+        // Beyond this the checkpoint of what hangs is only further back.
+        let _ = tokio::time::timeout(SETTLING * self.context.settings.patience, level).await;
         self.save_now(false).await
     }
 
@@ -100,6 +105,17 @@ impl Line {
             });
             if let Some(index) = level {
                 self.save_now(true).await?;
+                if self.subscribers[index].is_gone() {
+                    continue;
+                }
+                if !self.subscribers[index].handle.checkpoint().await.ended {
+                    // What is at the ends of its parents is not settled yet.
+                    tokio::select! {
+                        biased;
+                        () = drain.cancelled() => return self.drain().await,
+                        () = tokio::time::sleep(self.context.settings.checkpoint_interval) => continue,
+                    }
+                }
                 self.leave(index, Left::Ended).await?;
                 continue;
             }

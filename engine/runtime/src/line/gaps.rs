@@ -81,8 +81,8 @@ impl Line {
     pub(super) fn tell_where(&self, behind: Option<u64>) {
         let gaps = self.order.gaps().len();
         let is_open = gaps == 0 || self.gaps_are_open || self.context.source.events.is_none();
-        let at_tip = self.tip.is_some() && !self.end && self.backlog.is_empty() && is_open;
-        self.gauge.at(&self.at, at_tip, behind, gaps);
+        let at_tip = !self.end && self.backlog.is_empty() && is_open;
+        self.gauge.at(&self.at, self.tip.filter(|_| at_tip), behind, gaps);
         metrics::gaps(self.context.source.name.as_str(), self.context.shard.id.as_str(), gaps);
     }
 

@@ -65,12 +65,16 @@ impl Line {
     pub(super) async fn command(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Join { projections, answer } => {
+                let joining: Vec<_> =
+                    projections.iter().map(|(projection, _)| projection.spec.id.clone()).collect();
                 for (projection, handle) in projections {
                     self.join(projection, handle);
                 }
+                if answer.send(self.at.clone()).is_err() {
+                    // Nobody waits for the answer any more.
+                    self.subscribers.retain(|known| known.joining.is_none() || !joining.contains(known.id()));
+                }
                 self.tell_gauge();
-                // Nobody waits for the answer when the catch-up line was cancelled.
-                let _ = answer.send(self.at.clone());
                 Ok(())
             }
             Command::Joined { projection, settled, answer } => {
@@ -88,7 +92,7 @@ impl Line {
         let from = self.at.clone();
         let subscription = Subscription::new(self.id, self.context.number, projection, from.clone());
         let joining = Some(Joining::default());
-        self.subscribers.push(Subscriber { subscription, handle, from, joining });
+        self.subscribers.push(Subscriber { subscription, handle, unsettled: Vec::new(), from, joining });
     }
 
     async fn joined(&mut self, projection: &ProjectionId, settled: Place) -> Result<bool> {
@@ -130,7 +134,8 @@ impl Line {
         }
         self.settle_and_save().await?;
         for index in (0..self.subscribers.len()).rev() {
-            if self.subscribers[index].is_gone() || !self.confirm(&shared, index).await? {
+            let subscriber = &self.subscribers[index];
+            if subscriber.is_gone() || !subscriber.is_level() || !self.confirm(&shared, index).await? {
                 continue;
             }
             self.leave(index, Left::Rejoined).await?;
@@ -147,7 +152,9 @@ impl Line {
         if shared.commands.send(Command::Join { projections, answer }).await.is_err() {
             return Ok(None);
         }
-        Ok(answered.await.ok())
+        // A shared line that is held up answers too late: catching up goes on, and asks again.
+        let answer = tokio::time::timeout(self.context.settings.patience, answered).await;
+        Ok(answer.ok().and_then(Result::ok))
     }
 
     async fn confirm(&mut self, shared: &SharedLine, index: usize) -> Result<bool> {

@@ -30,7 +30,15 @@ struct Save {
     context: Arc<ShardContext>,
     chain: String,
     cuts: BTreeMap<Place, Cut>,
-    claims: Vec<(ProjectionId, Arc<CheckpointHandle>, Claim)>,
+    claims: Vec<Claimed>,
+}
+
+/// One projection's claim.
+struct Claimed {
+    projection: ProjectionId,
+    handle: Arc<CheckpointHandle>,
+    unsettled: Vec<Arc<CheckpointHandle>>,
+    claim: Claim,
 }
 
 impl Line {
@@ -92,7 +100,8 @@ impl Line {
                 if has_moved || ended { Some(self.cut_at(&settled.place, &mut save.cuts)?) } else { None };
             let at = self.context.services.clock.now();
             let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
-            save.claims.push((projection, handle, claim));
+            let unsettled = subscriber.unsettled.clone();
+            save.claims.push(Claimed { projection, handle, unsettled, claim });
         }
         Ok(save)
     }
@@ -132,19 +141,28 @@ impl Line {
     }
 }
 
+impl Claimed {
+    async fn commit(&self) -> Result<()> {
+        for parent in &self.unsettled {
+            if !parent.checkpoint().await.ended {
+                return Ok(());
+            }
+        }
+        let (never, handle) = (CancellationToken::new(), &self.handle);
+        retry::until_done(&never, "writing a checkpoint", || handle.commit(self.claim.clone())).await
+    }
+}
+
 impl Save {
     async fn run(self) -> Saved {
         let written = self.write_cuts().await;
         let mut commits = Vec::with_capacity(self.claims.len());
-        for (projection, handle, claim) in self.claims {
+        for claimed in self.claims {
             let committed = match &written {
-                Ok(()) => {
-                    let never = CancellationToken::new();
-                    retry::until_done(&never, "writing a checkpoint", || handle.commit(claim.clone())).await
-                }
+                Ok(()) => claimed.commit().await,
                 Err(error) => Err(error.clone()),
             };
-            commits.push((projection, committed));
+            commits.push((claimed.projection, committed));
         }
         let cuts = if written.is_ok() { self.cuts } else { BTreeMap::new() };
         Saved { cuts, commits }

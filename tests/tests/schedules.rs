@@ -1,0 +1,179 @@
+//! Schedules that broke earlier versions of the line.
+
+use std::{sync::Arc, time::Duration};
+
+use foldstream_model::{
+    Event, EventId, EventType, Ordering, Payload, ProjectionId, SchemaVersion, Sequence, SourceName,
+    StreamId, ports::CheckpointStore,
+};
+use foldstream_runtime::{
+    rows::{Rows, journal_key},
+    worker::Until,
+};
+use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
+use tokio_util::sync::CancellationToken;
+
+/// A child of a merge checkpoints while its parent's last events still wait for the watermark.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_that_restarts_reads_the_unsettled_end_of_a_parent_again() {
+    let bed = Bed::with_transport(1).await;
+    bed.put("a", 1, 1).await;
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    for key in 0..20u32 {
+        let event = Event {
+            stream_id: StreamId::new(format!("o-{key}")),
+            sequence: Sequence(1),
+            id: EventId::new(format!("o-{key}")),
+            event_type: EventType::new("Other"),
+            schema_version: SchemaVersion(1),
+            recorded_at: foldstream_model::Timestamp::from_millis(1_700_000_000_000),
+            effective_at: foldstream_model::Timestamp::from_millis(1_700_000_000_000),
+            payload: Payload::new(bytes::Bytes::from_static(b"{}")),
+            metadata: Payload::default(),
+        };
+        bed.put_raw(&format!("o-{key}"), &event.to_envelope().unwrap()).await;
+    }
+    let mut feed = bed.projection("feed", Ordering::Global, Kind::Feed);
+    feed.allowed_lateness = Duration::from_secs(100_000);
+    let worker = bed.worker(vec![bed.source()], vec![feed]);
+    let stop = CancellationToken::new();
+    let run = worker.run(Until::Stopped, stop.clone());
+    let rows = Rows::new(bed.store.checkpoints());
+    let (id, source) = (ProjectionId::new("feed", 1), SourceName::new("events"));
+    let see = async {
+        let children: Vec<_> = bed.log.describe().await.unwrap().shards.into_iter().skip(1).collect();
+        // Both children are being read once their journals are there; then they have many chances to save.
+        for child in &children {
+            while bed.store.checkpoints().get(&journal_key(&source, &child.id)).await.unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::time::sleep(10 * bed.settings.checkpoint_interval).await;
+        for child in &children {
+            assert!(rows.checkpoint(&id, &source, &child.id).await.unwrap().is_none());
+        }
+        stop.cancel();
+    };
+    let both = tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(run, see) });
+    both.await.expect("in time").0.unwrap();
+    bed.catch_up(vec![bed.projection("feed", Ordering::Global, Kind::Feed)]).await.unwrap();
+    assert_eq!(bed.documents("feed").await.get("feed").map(String::as_str), Some(r#"{"feed":["a#1"]}"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disorder_in_a_sealed_shard_is_only_read_again() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.gap_patience = Duration::from_secs(3_600);
+    bed.append("a", &[1, 1, 1]).await;
+    bed.put("a", 1, 1).await;
+    bed.put("a", 3, 1).await;
+    for sequence in 1..=400 {
+        bed.put("b", sequence, 1).await;
+    }
+    bed.put("a", 2, 1).await;
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+    bed.put("c", 1, 1).await;
+    let collect = |name: &str| bed.projection(name, Ordering::PerStream, Kind::Collect);
+    bed.catch_up(vec![collect("live")]).await.unwrap();
+    let (live, new) = (collect("live"), collect("new"));
+    bed.settings.gap_patience = Duration::from_millis(1);
+    bed.settings.checkpoint_interval = Duration::from_millis(2);
+    bed.settings.batch_records = 1;
+    bed.catch_up(vec![live, new]).await.unwrap();
+    assert_eq!(bed.documents("new").await["a"], r#"{"sequences":[1,2,3]}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_that_is_detached_while_its_lane_is_full_takes_nobody_along() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.patience = Duration::from_millis(50);
+    bed.settings.lanes = 1;
+    bed.settings.flush_documents = 1;
+    bed.settings.batch_records = 20;
+    for stream in 0..10 {
+        bed.append(&format!("s-{stream}"), &[1; 50]).await;
+    }
+    bed.relay().await;
+    let (gate, gated) = tokio::sync::watch::channel(false);
+    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
+    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
+    let (_complete, complete) = tokio::sync::watch::channel(true);
+    let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
+    let run = worker.run(Until::CaughtUp(complete), CancellationToken::new());
+    let open = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        gate.send_replace(true);
+    };
+    let both = async { tokio::join!(run, open) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("in time");
+    outcome.unwrap();
+    assert_eq!(bed.documents("slow").await, bed.documents("quick").await);
+    assert_eq!(bed.documents("quick").await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_heard_while_a_sink_hangs() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.patience = Duration::from_millis(50);
+    bed.append("s", &[1; 5]).await;
+    bed.relay().await;
+    let (_gate, gated) = tokio::sync::watch::channel(false);
+    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
+    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
+    let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
+    let stop = CancellationToken::new();
+    let run = worker.run(Until::Stopped, stop.clone());
+    let see = async {
+        while bed.documents("quick").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(run, see) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("in time");
+    outcome.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_of_the_furthest_projection_does_not_hold_up_those_behind() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.patience = Duration::from_millis(50);
+    bed.settings.lanes = 1;
+    bed.settings.flush_documents = 1;
+    bed.settings.batch_records = 20;
+    bed.append("s-0", &[1; 5]).await;
+    bed.relay().await;
+    bed.catch_up(vec![bed.projection("slow", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+    for stream in 0..10 {
+        bed.append(&format!("s-{stream}"), &[1; 50]).await;
+    }
+    bed.relay().await;
+    let (_gate, gated) = tokio::sync::watch::channel(false);
+    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
+    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
+    let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
+    let run = worker.run(Until::Stopped, CancellationToken::new());
+    let see = async {
+        loop {
+            let documents = bed.documents("quick").await;
+            if documents.len() == 10
+                && documents.values().all(|document| document.ends_with("50]}") || document.ends_with("55]}"))
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let first = async {
+        tokio::select! {
+            _ = run => panic!("the worker ended"),
+            () = see => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), first).await.expect("in time");
+}
