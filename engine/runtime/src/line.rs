@@ -250,11 +250,11 @@ impl Line {
             poison = self.order_entries(None, &mut placed)?;
         }
         if let Some((place, error)) = self.first_fork().await? {
-            return self.stop_all(&place, &error);
+            return self.stop_all(&place, &error).await;
         }
         self.deliver(placed).await?;
         if let Some((place, error)) = poison {
-            self.stop_all(&place, &error)?;
+            self.stop_all(&place, &error).await?;
         }
         Ok(())
     }

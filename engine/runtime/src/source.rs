@@ -252,8 +252,8 @@ impl Running {
             let id = registered.active.spec.id.clone();
             let outlook =
                 self.lineage.outlook(registered.control.registered_at, |shard| self.standing(&id, shard));
-            if let Some(lost) = outlook.lost.first() {
-                return Err(self.lost(&id, lost));
+            for shard in &outlook.lost {
+                self.lost(&id, shard);
             }
             self.expect(&registered, &outlook.ready).await?;
             for shard in outlook.ready {
@@ -349,11 +349,18 @@ impl Running {
         })
     }
 
-    fn lost(&self, projection: &ProjectionId, shard: &ShardId) -> Error {
-        Error::invalid(format!(
-            "projection={projection} source={} shard={shard}: the shard was trimmed before the projection had settled it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew",
-            self.task.spec.name
-        ))
+    /// The shard was trimmed before the projection had settled it: it stops there, and what descends from it is not
+    /// ready for it.
+    fn lost(&mut self, projection: &ProjectionId, shard: &ShardId) {
+        let Some(place) = self.places.get(&(projection.clone(), shard.clone())).filter(|place| !place.gone)
+        else {
+            return;
+        };
+        let reason = format!(
+            "shard={shard} was trimmed before the projection had settled it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew"
+        );
+        let stop = Stop { place: place.checkpoint.place(), reason, at: self.task.services.clock.now() };
+        self.stopped(projection, shard, stop);
     }
 
     async fn send(&mut self, shard: &ShardId, entrants: Vec<Entrant>) -> Result<()> {

@@ -121,11 +121,17 @@ impl Line {
         Ok(())
     }
 
-    /// Poison for everybody: nobody gets beyond this place.
-    pub(super) fn stop_all(&mut self, place: &Place, error: &Error) -> Result<()> {
+    /// Poison for everybody: nobody gets beyond this place. Who has settled it before, under what was configured then,
+    /// goes on by itself from there.
+    pub(super) async fn stop_all(&mut self, place: &Place, error: &Error) -> Result<()> {
         let at = self.context.services.clock.now();
-        for subscriber in &self.subscribers {
-            subscriber.subscription.stop(dispatch::stop(place.clone(), error, None, at))?;
+        for index in (0..self.subscribers.len()).rev() {
+            let subscription = &self.subscribers[index].subscription;
+            if subscription.settled().place < *place {
+                subscription.stop(dispatch::stop(place.clone(), error, None, at))?;
+            } else {
+                self.leave(index, Left::Behind).await?;
+            }
         }
         Ok(())
     }
