@@ -18,7 +18,7 @@ use bytes::Bytes;
 use foldstream_config::Config;
 use foldstream_local::{LocalStore, LogOptions, NewRecord, NullDocuments, OpenOptions};
 use foldstream_model::{
-    Clock, DocumentKey, Event, EventId, EventType, Fingerprint, Ids, Ordering, Payload, Position,
+    Clock, DocumentKey, Event, EventId, EventType, Fed, Fingerprint, Ids, Ordering, Payload, Position,
     ProjectionId, ReadModel, Record, Result, SchemaVersion, Sequence, SourceName, StreamId, Timestamp,
     ports::{CheckpointStore, DocumentStore, DocumentWrite, Projector, Source, StoredDocument, Written},
 };
@@ -38,6 +38,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const EVENTS_PER_DOCUMENT: usize = 10;
+const LATENCY_STREAMS: usize = 1_000;
 
 /// The allocator of the binary `foldstream`.
 #[global_allocator]
@@ -338,10 +339,11 @@ impl DocumentStore for Counting {
     }
 }
 
-/// Notes when each event's document was written, by the number in its key.
+/// Notes when each event became readable, by its stream and sequence.
 struct Stamping {
     started: Instant,
     written: Mutex<Vec<u64>>,
+    events: AtomicU64,
 }
 
 #[async_trait]
@@ -357,11 +359,19 @@ impl DocumentStore for Stamping {
     async fn write(&self, _: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
         let now = u64::try_from(self.started.elapsed().as_nanos()).expect("a short bench");
         let mut written = self.written.lock().expect("stamps");
+        let mut stamped = 0;
         for write in &writes {
-            let index: usize = write.key.as_str()["account-".len()..].parse().expect("a number");
-            written[index] = now;
+            let Fed::Stream { stream, sequence } = &write.put.guard.fed else { continue };
+            let stream: usize = stream.as_str()["account-".len()..].parse().expect("a number");
+            // A write shows all events of its stream that are not shown yet.
+            let shown = (0..sequence.0 as usize).rev().map(|earlier| earlier * LATENCY_STREAMS + stream);
+            for index in shown.take_while(|index| written[*index] == 0).collect::<Vec<_>>() {
+                written[index] = now;
+                stamped += 1;
+            }
         }
         drop(written);
+        self.events.fetch_add(stamped, Atomic::Relaxed);
         Ok(writes.iter().map(|_| Written::Done).collect())
     }
 
@@ -379,13 +389,14 @@ impl DocumentStore for Stamping {
     }
 }
 
-/// Open loop: events come at a fixed rate whatever the line does; each has a document of its own.
+/// Open loop: events come at a fixed rate whatever the line does.
 fn latency(per_second: usize) {
     let seconds = 10;
     let events = per_second * seconds;
-    let source = MemorySource::new(Vec::new());
+    let source = MemorySource::new(Vec::with_capacity(events));
     let started = Instant::now();
-    let stamps = Arc::new(Stamping { started, written: Mutex::new(vec![0; events]) });
+    let stamps =
+        Arc::new(Stamping { started, written: Mutex::new(vec![0; events]), events: AtomicU64::new(0) });
     let settings = Settings { lanes: 1, flush_interval: Duration::ZERO, ..Settings::default() };
     let handle = Arc::new(MemoryHandle(source.clone()));
     let assembly = assembly(handle, stamps.clone(), Arc::<MemoryCheckpoints>::default(), settings);
@@ -395,7 +406,7 @@ fn latency(per_second: usize) {
         let stamps_seen = stamps.clone();
         one_core().block_on(async {
             let all_written = async {
-                while stamps_seen.written.lock().expect("stamps").contains(&0) {
+                while stamps_seen.events.load(Atomic::Relaxed) < events as u64 {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 stop.cancel();
@@ -406,7 +417,7 @@ fn latency(per_second: usize) {
         stamps
     });
     let now = SystemClock.now();
-    let made: Vec<Record> = (0..events).map(|index| record(index, events, now)).collect();
+    let made: Vec<Record> = (0..events).map(|index| record(index, LATENCY_STREAMS, now)).collect();
     let begin = started.elapsed() + Duration::from_millis(200);
     let (mut due, mut late) = (vec![0u64; events], vec![0u64; events]);
     for (index, record) in made.into_iter().enumerate() {
