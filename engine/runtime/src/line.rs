@@ -152,12 +152,6 @@ pub struct Line {
     suspects: Vec<gaps::Suspect>,
 }
 
-/// Why the loop of a line ends.
-enum Turn {
-    Again,
-    Done,
-}
-
 impl Line {
     /// Runs until every subscriber has left. Cancelling `drain` stops reading, settles what was delivered and saves it;
     /// an error is the worker's.
@@ -187,29 +181,27 @@ impl Line {
             let waited = Instant::now();
             no_room_since = (!self.share.has_room()).then(|| no_room_since.unwrap_or(waited));
             let give_up = no_room_since.unwrap_or(waited) + self.context.settings.patience;
-            let turn = tokio::select! {
+            tokio::select! {
                 biased;
-                () = drain.cancelled() => Turn::Done,
-                Some(command) = self.commands.recv() => self.command(command).await.map(|()| Turn::Again)?,
-                _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; Turn::Again },
-                saved = saving::poll(&mut self.saving) => { self.saved(saved)?; Turn::Again },
+                () = drain.cancelled() => break,
+                Some(command) = self.commands.recv() => self.command(command).await?,
+                _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; }
+                saved = saving::poll(&mut self.saving) => self.saved(saved)?,
                 batch = next(&self.share, &mut batches, give_up) => {
                     self.gauge.spent(Stage::Source, waited.elapsed());
                     match batch {
-                        Next::Batch(batch) => self.batch(batch?).await.map(|()| Turn::Again)?,
+                        Next::Batch(batch) => self.batch(batch?).await?,
                         Next::NoRoom => {
                             no_room_since = None;
-                            self.shed().await.map(|()| Turn::Again)?
+                            self.shed().await?;
                         }
-                        Next::Cancelled if drain.is_cancelled() => Turn::Done,
+                        Next::Cancelled if drain.is_cancelled() => break,
                         Next::Cancelled => return Err(Error::internal("a shard's reading ended before the shard")),
                     }
                 }
-            };
-            if let Turn::Done = turn {
-                return self.drain().await;
             }
         }
+        self.drain().await
     }
 
     async fn batch(&mut self, batch: Decoded) -> Result<()> {

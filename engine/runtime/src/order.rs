@@ -362,7 +362,7 @@ impl Exit<'_> {
 }
 
 /// Whether two events of one sequence are one: of equal type, and of equal payload as JSON.
-fn is_same(a: &Event, b: &Event) -> bool {
+pub(crate) fn is_same(a: &Event, b: &Event) -> bool {
     let (left, right) = (&a.payload.raw, &b.payload.raw);
     let is_same_payload = left == right
         || matches!((Value::parse(left), Value::parse(right)), (Ok(left), Ok(right)) if left == right);

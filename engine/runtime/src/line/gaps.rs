@@ -4,7 +4,10 @@ use foldstream_model::{Entry, Error, ErrorKind, Event, Place, Result, StreamId, 
 use tokio::time::Instant;
 
 use super::Line;
-use crate::{metrics, order::Gap};
+use crate::{
+    metrics,
+    order::{self, Gap},
+};
 
 /// Gaps that one attempt looks into, and events that one entry may carry: a journal stays one small row.
 const GAPS: usize = 16;
@@ -95,7 +98,7 @@ impl Line {
             let Some(known) = known.first().filter(|known| known.sequence == event.sequence) else {
                 continue;
             };
-            if !is_same(known, &event) {
+            if !order::is_same(known, &event) {
                 return Ok(Some((place, forked(known, &event))));
             }
         }
@@ -122,14 +125,4 @@ async fn missing(store: &dyn EventStore, gap: &Gap) -> Result<Vec<String>> {
         next = foldstream_model::Sequence(next.0 + 1);
     }
     Ok(envelopes)
-}
-
-fn is_same(known: &Event, event: &Event) -> bool {
-    use foldstream_model::Value;
-    let same_payload = known.payload.raw == event.payload.raw
-        || matches!(
-            (Value::parse(&known.payload.raw), Value::parse(&event.payload.raw)),
-            (Ok(known), Ok(event)) if known == event
-        );
-    known.event_type == event.event_type && same_payload
 }
