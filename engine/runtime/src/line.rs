@@ -145,9 +145,7 @@ pub struct Line {
     shared: Option<SharedLine>,
     position: Option<tokio::sync::watch::Sender<Place>>,
     saving: Option<saving::Saving>,
-    gap_tried: Option<Instant>,
-    /// The event store was asked for what is missing since the last event came early.
-    gaps_are_open: bool,
+    search: gaps::Search,
     /// Duplicates whose payload is still to be compared with the event store's.
     suspects: Vec<gaps::Suspect>,
 }
@@ -199,6 +197,7 @@ impl Line {
                         Next::Cancelled => return Err(Error::internal("a shard's reading ended before the shard")),
                     }
                 }
+                () = std::future::ready(()), if self.search.is_under_way() => self.fill_some_gaps().await?,
             }
         }
         self.drain().await
@@ -276,7 +275,7 @@ impl Line {
                 Ok(None | Some(Outcome::Released)) => {}
                 Ok(Some(Outcome::Early)) => {
                     early += 1;
-                    self.gaps_are_open = false;
+                    self.search.met_gap();
                 }
                 Ok(Some(Outcome::Duplicate(event))) => {
                     duplicates += 1;

@@ -167,7 +167,12 @@ impl Order {
 
     /// The first gap of each stream in which events wait, sorted by stream hash.
     pub fn gaps(&self) -> Vec<Gap> {
-        self.early.gaps(|stream| self.next_of(self.heads.get(stream)).unwrap_or(self.options.first))
+        self.early.streams().into_iter().filter_map(|stream| self.gap(stream)).collect()
+    }
+
+    /// The first gap of a stream.
+    pub fn gap(&self, stream: StreamHash) -> Option<Gap> {
+        self.early.gap(stream, self.next_of(self.heads.get(stream)).unwrap_or(self.options.first))
     }
 
     pub fn has_gaps(&self) -> bool {

@@ -91,7 +91,10 @@ impl Line {
 
     /// The last record is in order: the shard is sealed, and each projection has ended it when it has settled it.
     pub(super) async fn finish(mut self, drain: &CancellationToken) -> Result<()> {
-        self.fill_gaps().await?;
+        self.fill_all_gaps(drain).await?;
+        if drain.is_cancelled() {
+            return self.drain().await;
+        }
         self.seal().await?;
         self.put_in_order(None).await?;
         self.gauge.ended();

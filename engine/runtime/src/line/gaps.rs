@@ -1,7 +1,12 @@
 //! Gaps that are filled from the event store, and duplicates that turn out to be forks.
 
-use foldstream_model::{Entry, Error, ErrorKind, Event, Place, Result, StreamId, ports::EventStore};
+use std::collections::VecDeque;
+
+use foldstream_model::{
+    Entry, Error, ErrorKind, Event, Place, Result, Sequence, StreamHash, StreamId, ports::EventStore,
+};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Line;
 use crate::{
@@ -9,7 +14,7 @@ use crate::{
     order::{self, Gap},
 };
 
-/// Gaps that one attempt looks into, and events that one entry may carry: a journal stays one small row.
+/// Gaps that are looked into before the line goes on with other work, and events that one entry may carry: a journal stays one small row.
 const GAPS: usize = 16;
 const EVENTS: usize = 100;
 /// Bytes of events that one entry may carry.
@@ -35,34 +40,72 @@ pub(super) fn below_first(event: &Event) -> Error {
     ))
 }
 
-impl Line {
-    /// Fills gaps that have lasted, when the event store has what is missing.
-    pub(super) async fn fill_old_gaps(&mut self) -> Result<()> {
-        let patience = self.context.settings.gap_patience;
-        let is_young = self.gap_tried.is_some_and(|tried| tried.elapsed() < patience);
-        if !self.order.has_gaps() {
-            self.gap_tried = None;
-            return Ok(());
-        }
-        if self.gap_tried.is_none() {
-            self.gap_tried = Some(Instant::now());
-            return Ok(());
-        }
-        let shared = self.shared.as_ref().is_some_and(|shared| !shared.commands.is_closed());
-        if is_young || shared {
-            return Ok(());
-        }
-        self.gap_tried = Some(Instant::now());
-        self.fill_gaps().await
+/// Where the search for missing events stands. A lap asks the event store for every gap that there is when it begins,
+/// a few at a time, so that no gap is kept from its turn by others that cannot be filled.
+#[derive(Default)]
+pub(super) struct Search {
+    /// When the last lap began, or the first gap was met.
+    since: Option<Instant>,
+    /// The streams whose turn in this lap is still to come.
+    to_ask: VecDeque<StreamHash>,
+    /// No event came early since the last lap began.
+    knows_all: bool,
+}
+
+impl Search {
+    pub fn met_gap(&mut self) {
+        self.knows_all = false;
     }
 
-    /// Appends an entry for each gap that the event store can fill, and lets them take effect.
-    pub(super) async fn fill_gaps(&mut self) -> Result<()> {
-        let Some(store) = self.context.source.events.clone() else { return Ok(()) };
-        self.gaps_are_open = true;
-        let mut gaps = self.order.gaps();
-        gaps.truncate(GAPS);
-        for gap in gaps {
+    pub fn is_under_way(&self) -> bool {
+        !self.to_ask.is_empty()
+    }
+
+    fn begin_lap(&mut self, gaps: Vec<Gap>) {
+        self.since = Some(Instant::now());
+        self.to_ask = gaps.into_iter().map(|gap| gap.stream.hash()).collect();
+        self.knows_all = true;
+    }
+}
+
+impl Line {
+    /// Goes on with the lap around the gaps; begins the next one when the gaps have lasted.
+    pub(super) async fn fill_old_gaps(&mut self) -> Result<()> {
+        if !self.order.has_gaps() {
+            self.search.since = None;
+            return Ok(());
+        }
+        let since = *self.search.since.get_or_insert_with(Instant::now);
+        let is_due = since.elapsed() >= self.context.settings.gap_patience;
+        let shared = self.shared.as_ref().is_some_and(|shared| !shared.commands.is_closed());
+        if !self.search.is_under_way() && is_due && !shared {
+            self.search.begin_lap(self.order.gaps());
+        }
+        self.fill_some_gaps().await
+    }
+
+    /// Asks the event store for every gap that there is. Ends early when a stop is asked for.
+    pub(super) async fn fill_all_gaps(&mut self, drain: &CancellationToken) -> Result<()> {
+        self.search.begin_lap(self.order.gaps());
+        while self.search.is_under_way() && !drain.is_cancelled() {
+            self.fill_some_gaps().await?;
+        }
+        Ok(())
+    }
+
+    /// Appends an entry for each of the lap's next gaps that the event store can fill, and lets them take effect.
+    pub(super) async fn fill_some_gaps(&mut self) -> Result<()> {
+        if !self.search.is_under_way() {
+            return Ok(());
+        }
+        let Some(store) = self.context.source.events.clone() else {
+            self.search.to_ask.clear();
+            return Ok(());
+        };
+        let mut filled = Vec::new();
+        for _ in 0..GAPS {
+            let Some(stream) = self.search.to_ask.pop_front() else { break };
+            let Some(gap) = self.order.gap(stream) else { continue };
             let events = missing(store.as_ref(), &gap).await?;
             if events.is_empty() {
                 continue;
@@ -70,11 +113,18 @@ impl Line {
             tracing::info!(stream = %gap.stream, first = %gap.first_missing, events = events.len(), "a gap is filled from the event store");
             match self.append(Entry::Fill { stream: gap.stream, events }).await {
                 // The shard was sealed meanwhile: what is open is decided in its children.
-                Err(error) if error.kind() == ErrorKind::Fenced => break,
+                Err(error) if error.kind() == ErrorKind::Fenced => self.search.to_ask.clear(),
                 ended => ended?,
             }
+            filled.push((stream, gap.first_missing));
         }
         self.put_in_order(None).await?;
+        // The event store may have what is missing behind the fill.
+        let has_moved = |(stream, first): &(StreamHash, Sequence)| {
+            self.order.gap(*stream).is_some_and(|gap| gap.first_missing > *first)
+        };
+        filled.retain(has_moved);
+        self.search.to_ask.extend(filled.into_iter().map(|(stream, _)| stream));
         self.tell_where(None);
         Ok(())
     }
@@ -83,8 +133,9 @@ impl Line {
     /// never at the end of its shard: what follows that is in the children.
     pub(super) fn tell_where(&self, behind: Option<u64>) {
         let gaps = self.order.gaps().len();
-        let is_open = gaps == 0 || self.gaps_are_open || self.context.source.events.is_none();
-        let at_tip = !self.end && self.backlog.is_empty() && is_open;
+        let were_asked = self.search.knows_all && !self.search.is_under_way();
+        let are_open = gaps == 0 || were_asked || self.context.source.events.is_none();
+        let at_tip = !self.end && self.backlog.is_empty() && are_open;
         self.gauge.at(&self.at, self.tip.filter(|_| at_tip), behind, gaps);
         metrics::gaps(self.context.source.name.as_str(), self.context.shard.id.as_str(), gaps);
     }
@@ -122,7 +173,7 @@ async fn missing(store: &dyn EventStore, gap: &Gap) -> Result<Vec<String>> {
             break;
         }
         envelopes.push(String::from_utf8(envelope).map_err(|error| Error::internal(error.to_string()))?);
-        next = foldstream_model::Sequence(next.0 + 1);
+        next = Sequence(next.0 + 1);
     }
     Ok(envelopes)
 }

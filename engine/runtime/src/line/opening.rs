@@ -12,7 +12,7 @@ use foldstream_model::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, Line, LineEvent, LineKind, ShardContext, SharedLine, Subscriber, journaling};
+use super::{Command, Line, LineEvent, LineKind, ShardContext, SharedLine, Subscriber, gaps, journaling};
 use crate::{
     assembly::{ProjectionSpec, Start},
     budget::Exemption,
@@ -90,8 +90,7 @@ impl Line {
             shared: opening.shared,
             position: opening.position,
             saving: None,
-            gap_tried: None,
-            gaps_are_open: false,
+            search: gaps::Search::default(),
             suspects: Vec::new(),
             context,
         };

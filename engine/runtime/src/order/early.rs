@@ -93,39 +93,43 @@ impl EarlyEvents {
 
     /// The lowest sequence of the stream that waits.
     pub fn first_of(&self, stream: StreamHash) -> Option<Sequence> {
-        let mut of_stream = self.waiting.range((stream, Sequence(0))..=(stream, Sequence(u64::MAX)));
-        of_stream.next().map(|((_, sequence), _)| *sequence)
+        self.of_stream(stream).next().map(|(sequence, _)| sequence)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.values()
     }
 
-    /// The first gap of each stream; `next_of` says which sequence a stream lacks first.
-    pub fn gaps(&self, next_of: impl Fn(StreamHash) -> Sequence) -> Vec<Gap> {
-        let mut gaps: Vec<Gap> = Vec::new();
-        let mut last = None;
-        for ((stream, sequence), waiting) in &self.waiting {
-            let is_inherited = waiting.at == Place::BEGINNING;
-            match gaps.last_mut() {
-                Some(gap) if last == Some(*stream) => {
-                    gap.waiting += 1;
-                    gap.since = gap.since.min(waiting.since);
-                    gap.is_inherited &= is_inherited;
-                }
-                _ => gaps.push(Gap {
-                    stream: waiting.event.stream_id.clone(),
-                    first_missing: next_of(*stream),
-                    last_missing: Sequence(sequence.0.saturating_sub(1)),
-                    since: waiting.since,
-                    waiting: 1,
-                    is_inherited,
-                }),
-            }
-            last = Some(*stream);
+    /// The streams in which events wait, sorted.
+    pub fn streams(&self) -> Vec<StreamHash> {
+        let mut streams: Vec<_> = self.waiting.keys().map(|(stream, _)| *stream).collect();
+        streams.dedup();
+        streams
+    }
+
+    /// The first gap of a stream, which lacks `first_missing` first; none where nothing waits for it.
+    pub fn gap(&self, stream: StreamHash, first_missing: Sequence) -> Option<Gap> {
+        let mut of_stream = self.of_stream(stream);
+        let (sequence, first) = of_stream.next()?;
+        let mut gap = Gap {
+            stream: first.event.stream_id.clone(),
+            first_missing,
+            last_missing: Sequence(sequence.0.saturating_sub(1)),
+            since: first.since,
+            waiting: 1,
+            is_inherited: first.at == Place::BEGINNING,
+        };
+        for (_, waiting) in of_stream {
+            gap.waiting += 1;
+            gap.since = gap.since.min(waiting.since);
+            gap.is_inherited &= waiting.at == Place::BEGINNING;
         }
         // What lacks nothing, as after a merge, goes with the next record of its stream.
-        gaps.retain(|gap| gap.first_missing <= gap.last_missing);
-        gaps
+        (gap.first_missing <= gap.last_missing).then_some(gap)
+    }
+
+    fn of_stream(&self, stream: StreamHash) -> impl Iterator<Item = (Sequence, &Waiting)> {
+        let of_stream = self.waiting.range((stream, Sequence(0))..=(stream, Sequence(u64::MAX)));
+        of_stream.map(|((_, sequence), waiting)| (*sequence, waiting))
     }
 }
