@@ -45,13 +45,25 @@ pub struct Touched {
 }
 
 impl Released {
+    /// The event that a projection's reducer could not fold, whether the projection handles it or not: no state of its
+    /// stream is known from there on.
+    pub fn unfolded(&self, subscription: &Subscription) -> Option<&(Place, Error)> {
+        let named = subscription.projection.spec.reducer.as_ref()?;
+        self.folded.get(&named.name)?.poison.as_ref()
+    }
+
     /// The touches of the events behind `from`, up to the first poison.
     pub fn dispatch(&self, subscription: &Subscription, from: &Place) -> Dispatched {
         let mut dispatched = Dispatched { touches: Vec::with_capacity(self.placed.len()), poison: None };
         let mut scratch = Vec::new();
+        let unfolded = self.unfolded(subscription);
         for (index, placed) in self.placed.iter().enumerate() {
             if placed.place <= *from {
                 continue;
+            }
+            if unfolded.is_some_and(|(place, _)| *place == placed.place) {
+                dispatched.poison = unfolded.cloned();
+                break;
             }
             if let Err(error) = self.touch(subscription, index, &mut scratch) {
                 dispatched.poison = Some((placed.place.clone(), error));
@@ -77,13 +89,9 @@ impl Released {
     }
 
     fn states(&self, reducer: &Arc<str>, index: usize) -> Result<(Value, Value)> {
-        let Some(folded) = self.folded.get(reducer) else {
-            return Err(Error::internal(format!("reducer={reducer} was not folded in this reading")));
-        };
-        match (folded.states.get(index), &folded.poison) {
-            (Some(states), _) => Ok((states.before.clone(), states.after.clone())),
-            (None, Some(poison)) => Err(poison.clone()),
-            (None, None) => Err(Error::internal(format!("reducer={reducer} left an event out"))),
+        match self.folded.get(reducer).and_then(|folded| folded.states.get(index)) {
+            Some(states) => Ok((states.before.clone(), states.after.clone())),
+            None => Err(Error::internal(format!("reducer={reducer} left an event out"))),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use foldstream_model::{
-    Error, Event, Result, Sequence, StreamHash, StreamId, Value,
+    Error, Event, Place, Result, Sequence, StreamHash, StreamId, Value,
     ports::{EventStore, Reducer},
 };
 use lru::LruCache;
@@ -25,11 +25,11 @@ pub struct States {
     pub after: Value,
 }
 
-/// One reducer's states for the events of a batch, up to the first that it could not fold.
+/// One reducer's states for the events of a batch, up to the first that it could not fold, and the place of that one.
 #[derive(Debug)]
 pub struct Folded {
     pub states: Vec<States>,
-    pub poison: Option<Error>,
+    pub poison: Option<(Place, Error)>,
 }
 
 /// One reducer over the streams of one reading.
@@ -57,11 +57,11 @@ impl Fold {
     /// Folds the released events of a batch, in their order. Errors other than poison are the event store's.
     pub async fn fold(&mut self, placed: &[Placed]) -> Result<Folded> {
         let mut states = Vec::with_capacity(placed.len());
-        for Placed { event, .. } in placed {
+        for Placed { event, place, .. } in placed {
             match self.fold_one(event).await {
                 Ok(folded) => states.push(folded),
                 Err(error) if error.kind() == foldstream_model::ErrorKind::Poison => {
-                    return Ok(Folded { states, poison: Some(error) });
+                    return Ok(Folded { states, poison: Some((place.clone(), error)) });
                 }
                 Err(error) => return Err(error),
             }

@@ -29,6 +29,8 @@ pub struct Progress {
 struct Open {
     end: Place,
     unsettled: usize,
+    /// It holds the poison, which was met before it was opened: its touches are those before the poison.
+    is_cut_short: bool,
 }
 
 impl Progress {
@@ -45,7 +47,8 @@ impl Progress {
             return Err(Error::internal(format!("a batch was opened out of order: end={end} last={last}")));
         }
         let id = BatchId(self.first + self.open.len() as u64);
-        self.open.push_back(Open { end, unsettled: touches });
+        let is_cut_short = self.halted_at.as_ref().is_some_and(|place| last < place && *place <= end);
+        self.open.push_back(Open { end, unsettled: touches, is_cut_short });
         self.in_flight += touches;
         self.advance();
         Ok(id)
@@ -78,6 +81,15 @@ impl Progress {
     /// How many touches are opened and not settled.
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Whether everything before the poison is settled, as far as is known: where it was met in a batch that was open
+    /// already, that batch is left out.
+    pub fn is_settled_before_halt(&self) -> bool {
+        let precedes = |batch: &&Open| {
+            batch.is_cut_short || self.halted_at.as_ref().is_none_or(|place| batch.end < *place)
+        };
+        self.open.iter().filter(precedes).all(|batch| batch.unsettled == 0)
     }
 
     /// Stops at poison: no batch that reaches `place` ever counts as settled. The lowest place counts. Internal when it

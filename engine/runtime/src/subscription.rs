@@ -168,16 +168,7 @@ impl Subscription {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let level = {
-                let settling = self.lock();
-                let stopped = settling.stop.as_ref().map(|stop| &stop.place);
-                settling
-                    .open
-                    .values()
-                    .next()
-                    .is_none_or(|first| stopped.is_none_or(|place| first.end >= *place))
-            };
-            if level {
+            if self.lock().progress.is_settled_before_halt() {
                 return;
             }
             changed.await;

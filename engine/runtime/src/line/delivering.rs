@@ -67,6 +67,11 @@ impl Line {
             joining.keep(released.clone());
             return Ok(());
         }
+        let unfolded = released.unfolded(&subscriber.subscription);
+        if unfolded.is_some_and(|(place, _)| *place <= subscriber.from) {
+            // Its reducer failed on what it has settled before: it goes on by itself from where it is.
+            return self.leave(index, Left::Behind).await;
+        }
         let patient = self.kind != LineKind::Shared || self.subscribers.len() == 1;
         let patience = (!patient).then_some(self.context.settings.patience);
         let subscriber = &self.subscribers[index];

@@ -113,3 +113,27 @@ fn nothing_at_or_beyond_poison_ever_counts_as_settled() {
     progress.open(place(30), 0).unwrap();
     assert_eq!(progress.settled(), &place(10));
 }
+
+#[test]
+fn what_was_opened_before_poison_is_waited_for_and_so_is_the_part_before_it_of_a_batch_that_holds_it() {
+    let mut progress = Progress::new(place(0));
+    let first = progress.open(place(10), 1).unwrap();
+    progress.halt_at(Place::new(Position::new(15), 0, 0)).unwrap();
+    let cut_short = progress.open(place(20), 1).unwrap();
+    progress.settle(first, 1).unwrap();
+    assert!(!progress.is_settled_before_halt());
+    progress.settle(cut_short, 1).unwrap();
+    assert!(progress.is_settled_before_halt());
+    assert_eq!(progress.settled(), &place(10));
+}
+
+#[test]
+fn a_batch_in_which_poison_is_met_late_is_not_waited_for() {
+    let mut progress = Progress::new(place(0));
+    let first = progress.open(place(10), 1).unwrap();
+    progress.open(place(20), 2).unwrap();
+    progress.halt_at(Place::new(Position::new(15), 0, 0)).unwrap();
+    assert!(!progress.is_settled_before_halt());
+    progress.settle(first, 1).unwrap();
+    assert!(progress.is_settled_before_halt());
+}
