@@ -59,8 +59,10 @@ async fn shown(bed: &Bed, name: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reducer_that_fails_stops_its_projections_there_and_what_comes_before_is_written() {
     let mut bed = Bed::new(1).await;
-    // So long that the stop would come before the write.
+    // The stop comes before the first write, and each document is a write.
     bed.settings.flush_interval = Duration::from_millis(200);
+    bed.settings.flush_documents = 1;
+    bed.settings.lanes = 1;
     for (stream, sequence) in [("s", 1), ("t", 1), ("s", 2)] {
         bed.put(stream, sequence, 1).await;
     }
