@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use foldstream_local::NewRecord;
 use foldstream_model::{
     Event, EventId, EventType, Ordering, Payload, ProjectionId, SchemaVersion, Sequence, SourceName,
     StreamId, ports::CheckpointStore,
@@ -176,4 +177,36 @@ async fn a_hang_of_the_furthest_projection_does_not_hold_up_those_behind() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), first).await.expect("in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_one_parent_for_an_event_of_the_other_is_released_when_they_are_merged() {
+    let bed = Bed::new(2).await;
+    let shards = bed.log.describe().await.unwrap().shards;
+    let [low, high] = [&shards[0].id, &shards[1].id];
+    for (sequence, hash_key) in [(1, 0), (2, u128::MAX), (3, 0)] {
+        let event = format!(
+            r#"{{"stream_id":"a","sequence":{sequence},"id":"{sequence}","type":"Added","recorded_at":"2026-01-01T00:00:00Z","payload":{{"n":1}}}}"#
+        );
+        let data = bytes::Bytes::from(event);
+        let record = NewRecord { partition_key: "a".into(), explicit_hash_key: Some(hash_key), data };
+        bed.log.put(vec![record]).await.unwrap();
+    }
+    bed.log.merge(low, high).await.unwrap();
+    let mut source = bed.source();
+    source.events = None;
+    let projections = || {
+        vec![
+            bed.projection("collect", Ordering::PerStream, Kind::Collect),
+            bed.projection("sum", Ordering::Commutative, Kind::Sum),
+        ]
+    };
+    // Once as they are merged, once after a restart.
+    for _ in 0..2 {
+        let outcome = bed.catch_up_from(source.clone(), projections()).await.unwrap();
+        assert!(outcome.gaps.is_empty() && outcome.stops.is_empty());
+        assert_eq!(bed.documents("collect").await["a"], r#"{"sequences":[1,2,3]}"#);
+        let sums: Vec<_> = bed.documents("sum").await.into_values().collect();
+        assert_eq!(sums, [r#"{"events":3,"sum":3}"#]);
+    }
 }

@@ -166,6 +166,7 @@ impl Line {
         let mut tick =
             tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.begin().await?;
         self.put_in_order(None).await?;
         let mut no_room_since = None;
         loop {
@@ -201,6 +202,19 @@ impl Line {
             }
         }
         self.drain().await
+    }
+
+    /// Delivers what a union of parents releases, before the shard's first record.
+    async fn begin(&mut self) -> Result<()> {
+        let mut placed = Vec::new();
+        if self.at == Place::BEGINNING {
+            self.order.begin(&mut placed);
+        }
+        if let Some(last) = placed.last() {
+            self.at = Place::end(last.place.position.clone(), last.place.entry);
+            self.deliver(placed).await?;
+        }
+        Ok(())
     }
 
     async fn batch(&mut self, batch: Decoded) -> Result<()> {

@@ -105,6 +105,16 @@ impl Order {
         }
     }
 
+    /// Releases at the shard's beginning, before any record, what lacks nothing any more: an event that waited in one
+    /// parent for one that came in another. Appends it to `out`, by stream.
+    pub fn begin(&mut self, out: &mut Vec<Placed>) {
+        // The place with ordinal 0 is before everything.
+        let mut exit = Exit { position: &Position::BEGINNING, entry: 0, ordinal: 1, out };
+        for stream in self.early.streams() {
+            self.release_waiting(stream, &mut exit);
+        }
+    }
+
     /// Takes the event of the record at `position`, and appends to `out` whatever that releases.
     ///
     /// `now` only shows later how long a gap has lasted. Invalid, and nothing has changed, when more events are early

@@ -124,7 +124,7 @@ impl EarlyEvents {
             gap.since = gap.since.min(waiting.since);
             gap.is_inherited &= waiting.at == Place::BEGINNING;
         }
-        // What lacks nothing, as after a merge, goes with the next record of its stream.
+        // What lacks nothing, as after a merge, goes at the shard's beginning.
         (gap.first_missing <= gap.last_missing).then_some(gap)
     }
 

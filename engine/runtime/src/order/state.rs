@@ -81,7 +81,8 @@ impl Order {
 
     /// The state that a shard begins with: the union of its parents' final states.
     ///
-    /// The higher head counts, and early events at or below it are done. Those that wait go to the child whose range
+    /// The higher head counts, and early events at or below it are done; what is next behind it is for [`Order::begin`]
+    /// to release. Those that wait go to the child whose range
     /// holds their partition key; to every child where ranges are unknown.
     pub fn child(
         options: OrderOptions,

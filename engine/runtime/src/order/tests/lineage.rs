@@ -64,6 +64,7 @@ fn records() -> impl Strategy<Value = History> {
 /// Reads a shard, and saves and restores its whole state after some record.
 fn read(order: Order, records: &[(&str, u64)], restores_at: usize) -> Stage {
     let mut stage = Stage::of(order);
+    stage.order.begin(&mut stage.out);
     for (index, (stream, sequence)) in records.iter().enumerate() {
         if index == restores_at {
             stage.order = Order::restore(options(), as_it_is(), &[whole(&stage.order)]).unwrap();
@@ -141,13 +142,62 @@ fn what_was_given_up_in_a_parent_is_known_in_its_children() {
     assert_eq!(child.given_up().collect::<Vec<_>>(), [given_up]);
 }
 
+/// Where the event that each sequence of two streams comes in: a parent, the other one, or their child.
+fn whereabouts() -> impl Strategy<Value = Vec<(&'static str, u64, usize)>> {
+    let of_stream = |stream| {
+        let shards = prop::collection::vec(0usize..3, 0..8);
+        shards.prop_map(move |shards| {
+            (1..).zip(shards).map(|(sequence, shard)| (stream, sequence, shard)).collect()
+        })
+    };
+    (of_stream("a"), of_stream("b")).prop_map(|(a, b): (Vec<_>, Vec<_>)| [a, b].concat()).prop_shuffle()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #[test]
+    fn a_merge_releases_at_its_beginning_what_waited_in_one_parent_for_events_of_the_other(
+        events in whereabouts(),
+        restores_at in 0usize..10,
+        swaps_parents: bool,
+    ) {
+        let of = |shard| {
+            let records = events.iter().filter(move |(.., of)| *of == shard);
+            records.map(|(stream, sequence, _)| (*stream, *sequence)).collect::<Vec<_>>()
+        };
+        let [one, other] = [0, 1].map(|parent| read(Order::new(options(), as_it_is()), &of(parent), restores_at));
+        let mut parents = [&one.order, &other.order];
+        if swaps_parents {
+            parents.reverse();
+        }
+        let merged = read(child(&parents, None), &of(2), restores_at);
+        for (stream, released) in by_stream([&one, &other, &merged]) {
+            prop_assert_eq!(released, (1..).take(events.iter().filter(|(of, ..)| *of == stream).count()).collect::<Vec<_>>());
+        }
+        prop_assert!(!merged.order.has_gaps());
+        let at_beginning = merged.out.iter().filter(|placed| placed.place.position == Position::BEGINNING);
+        prop_assert!(at_beginning.zip(1..).all(|(placed, ordinal)| placed.place.ordinal == ordinal));
+    }
+}
+
 #[test]
-fn an_inherited_event_directly_behind_the_head_goes_with_the_next_record_of_its_stream() {
+fn an_inherited_event_directly_behind_the_head_is_released_at_the_childs_beginning_and_not_again() {
     let (mut one, mut other) = (Stage::new(options()), Stage::new(options()));
     one.record(1, event("a", 1));
     other.record(1, event("a", 2));
+    other.record(2, event("b", 2));
     let mut merged = Stage::of(child(&[&one.order, &other.order], None));
-    assert_eq!(merged.order.gaps(), []);
-    merged.record(7, event("a", 1));
-    assert_eq!(merged.shown(), "a2@7/0/0");
+    let mut log = CutLog::new("chain".into(), Place::BEGINNING);
+    merged.order.begin(&mut merged.out);
+    assert_eq!(merged.shown(), "a2@0/0/1");
+    log.released(end(0), merged.order.take_changes()).unwrap();
+
+    // A cut at the very beginning does not hold it as released, one behind it does.
+    for (place, expected) in [(Place::BEGINNING, "a2@0/0/1"), (end(0), "")] {
+        let cut = log.cut(&place, &merged.order).unwrap();
+        let mut again = Stage::of(Order::restore(options(), as_it_is(), &[cut]).unwrap());
+        again.order.begin(&mut again.out);
+        assert_eq!((again.shown().as_str(), again.head("a")), (expected, Some(2)));
+        assert_eq!(again.order.gaps().len(), 1);
+    }
 }
