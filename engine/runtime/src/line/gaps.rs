@@ -1,6 +1,6 @@
 //! Gaps that are filled from the event store, and duplicates that turn out to be forks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use foldstream_model::{
     Entry, Error, ErrorKind, Event, Place, Result, Sequence, StreamHash, StreamId, ports::EventStore,
@@ -14,8 +14,9 @@ use crate::{
     order::{self, Gap},
 };
 
-/// Gaps that are looked into before the line goes on with other work, and events that one entry may carry: a journal stays one small row.
+/// Gaps that are looked into before the line goes on with other work.
 const GAPS: usize = 16;
+/// Events that one read asks for and one entry may carry: a journal stays one small row.
 const EVENTS: usize = 100;
 /// Bytes of events that one entry may carry.
 const BYTES: usize = 128 * 1024;
@@ -144,22 +145,54 @@ impl Line {
     pub(super) async fn first_fork(&mut self) -> Result<Option<(Place, Error)>> {
         let suspects = std::mem::take(&mut self.suspects);
         let Some(store) = self.context.source.events.clone() else { return Ok(None) };
-        for Suspect { place, event } in suspects {
-            let known = store.read_stream(&event.stream_id, event.sequence, 1).await?;
-            let Some(known) = known.first().filter(|known| known.sequence == event.sequence) else {
-                continue;
-            };
-            if !order::is_same(known, &event) {
-                return Ok(Some((place, forked(known, &event))));
+        let mut by_stream: BTreeMap<StreamHash, Vec<Suspect>> = BTreeMap::new();
+        for suspect in suspects {
+            by_stream.entry(suspect.event.stream_id.hash()).or_default().push(suspect);
+        }
+        let mut first: Option<(Place, Error)> = None;
+        for suspects in by_stream.into_values() {
+            let fork = fork_of_stream(store.as_ref(), suspects).await?;
+            first = [first, fork].into_iter().flatten().min_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        Ok(first)
+    }
+}
+
+/// The first place at which a stream's duplicates differ from what the event store has.
+async fn fork_of_stream(
+    store: &dyn EventStore,
+    mut suspects: Vec<Suspect>,
+) -> Result<Option<(Place, Error)>> {
+    suspects.sort_by_key(|suspect| suspect.event.sequence);
+    let mut first: Option<(Place, Error)> = None;
+    let mut rest = &*suspects;
+    while let ([lowest, ..], [.., highest]) = (rest, rest) {
+        let from = lowest.event.sequence;
+        let wanted = count(from, highest.event.sequence);
+        let page = store.read_stream(&lowest.event.stream_id, from, wanted).await?;
+        let Some(last) = page.last().map(|event| event.sequence) else { break };
+        let (read, behind) = rest.split_at(rest.partition_point(|suspect| suspect.event.sequence <= last));
+        for Suspect { place, event } in read {
+            let known = page.binary_search_by_key(&event.sequence, |known| known.sequence);
+            let Some(known) = known.ok().and_then(|index| page.get(index)) else { continue };
+            let is_first = first.as_ref().is_none_or(|(earlier, _)| place < earlier);
+            if is_first && !order::is_same(known, event) {
+                first = Some((place.clone(), forked(known, event)));
             }
         }
-        Ok(None)
+        rest = behind;
     }
+    Ok(first)
+}
+
+/// How many events there are from one sequence to another, as far as one read asks for.
+fn count(first: Sequence, last: Sequence) -> usize {
+    usize::try_from(last.0 - first.0).map_or(EVENTS, |count| count.saturating_add(1).min(EVENTS))
 }
 
 /// The envelopes of the first missing events of a gap, without a hole; none when the store has not got the first.
 async fn missing(store: &dyn EventStore, gap: &Gap) -> Result<Vec<String>> {
-    let wanted = usize::try_from(gap.last_missing.0 - gap.first_missing.0 + 1).unwrap_or(EVENTS).min(EVENTS);
+    let wanted = count(gap.first_missing, gap.last_missing);
     let stream: &StreamId = &gap.stream;
     let mut envelopes = Vec::new();
     let (mut next, mut bytes) = (gap.first_missing, 0);
