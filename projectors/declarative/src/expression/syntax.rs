@@ -24,6 +24,16 @@ impl<'t> Source<'t> {
         let start = self.info.offset_for(id).map_or(0, |(start, _)| start as usize);
         self.text.char_indices().take_while(|(index, _)| *index < start).count()
     }
+
+    /// Where the name of a call stands, which the parser places at its bracket.
+    pub(super) fn offset_of_call(&self, id: u64, name: &str) -> usize {
+        let bracket = self.offset_of(id);
+        let before: String = self.text.chars().take(bracket).collect();
+        match before.trim_end().strip_suffix(name) {
+            Some(before_name) => before_name.chars().count(),
+            None => bracket,
+        }
+    }
 }
 
 pub(super) fn parse(text: &str) -> Result<(IdedExpr, Source<'_>), Vec<Mistake>> {
@@ -47,8 +57,8 @@ fn mistake(text: &str, error: &ParseError) -> Mistake {
     let said = error.msg.trim_start_matches("Syntax error: ");
     let rest: String = text.chars().skip(offset).collect();
     let next = rest.trim_start().chars().take(12).collect::<String>();
-    let help = help(said, &rest);
-    let message = if said.contains("<EOF>") && next.is_empty() {
+    let help = help(said, &rest).or_else(|| next.is_empty().then(|| unfinished(text)).flatten());
+    let message = if next.is_empty() {
         "the expression ends too early".to_owned()
     } else if said.contains("expecting") || said.contains("no viable") || said.contains("recognition") {
         format!("`{next}` cannot stand here")
@@ -56,6 +66,17 @@ fn mistake(text: &str, error: &ParseError) -> Mistake {
         said.to_owned()
     };
     Mistake { offset, message, help }
+}
+
+/// What an expression that ends too early was about to say.
+fn unfinished(text: &str) -> Option<String> {
+    let operators = ["==", "!=", "<=", ">=", "&&", "||", "+", "-", "*", "/", "<", ">", "!", "?", ":", ","];
+    let text = text.trim_end();
+    if text.ends_with('.') {
+        return Some("a name belongs behind the dot".to_owned());
+    }
+    let operator = operators.into_iter().find(|operator| text.ends_with(operator))?;
+    Some(format!("write what comes behind `{operator}`, or remove it"))
 }
 
 fn help(said: &str, rest: &str) -> Option<String> {

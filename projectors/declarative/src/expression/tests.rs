@@ -224,14 +224,21 @@ fn mistakes_say_where_and_what_to_do() {
         ("event", 0, "`event` is no value by itself", None),
         (
             "payload.a.startWith(\"x\")",
-            19,
+            10,
             "there is no function `startWith`",
             Some("did you mean `startsWith`?"),
         ),
-        ("trim(payload.a)", 4, "there is no function `trim`", Some("write x.trim(…)")),
-        ("size(1, 2)", 4, "`size(…)` takes 1 arguments, not 2", None),
+        ("trim(payload.a)", 0, "there is no function `trim`", Some("write x.trim(…)")),
+        ("size(1, 2)", 0, "`size(…)` takes 1 argument, not 2", None),
         ("payload.a = 1", 10, "`= 1` cannot stand here", Some("equality is written `==`")),
-        ("payload.a +", 11, "the expression ends too early", None),
+        (
+            "payload.a +",
+            11,
+            "the expression ends too early",
+            Some("write what comes behind `+`, or remove it"),
+        ),
+        ("payload.", 8, "the expression ends too early", Some("a name belongs behind the dot")),
+        ("coalese(payload.a, 1)", 0, "there is no function `coalese`", Some("did you mean `coalesce`?")),
         ("\"é\" + x", 6, "there is no `x`", None),
         (
             "99999999999999999999",
@@ -264,6 +271,10 @@ fn a_name_that_is_not_known_at_a_place_says_why() {
     let names = Names::only(&[Root::Payload], "a key is made of the event alone");
     let mistakes = Expression::compile("document.a", &names).unwrap_err();
     assert_eq!(mistakes[0].message, "`document` is not known here: a key is made of the event alone");
+    let misspelt = Expression::compile("documnt.a", &names).unwrap_err().remove(0);
+    assert_eq!(misspelt.message, "there is no `documnt`");
+    let help = misspelt.help.unwrap();
+    assert_eq!(help, "`document` is not known here: a key is made of the event alone");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use cel::common::ast::{CallExpr, IdedExpr, operators};
 use foldstream_config::diagnostic::nearest;
 use foldstream_model::Value;
 
-use super::{Lowering, field};
+use super::{Lowering, Mistake, REFUSED, field};
 use crate::expression::function::{self, Function, MACROS, SIGNATURES, Signature};
 use crate::expression::node::{Arithmetic, Node, Order};
 
@@ -92,8 +92,9 @@ impl Lowering<'_> {
         let own = usize::from(is_method);
         let (least, most, given) = (signature.least - own, signature.most - own, given - own);
         let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
-        let message = format!("`{}` takes {wanted} arguments, not {given}", signature.shape());
-        self.refuse(id, message, None)
+        let arguments = if (least, most) == (1, 1) { "argument" } else { "arguments" };
+        let message = format!("`{}` takes {wanted} {arguments}, not {given}", signature.shape());
+        self.refuse_call(id, signature.name, message, None)
     }
 
     fn unknown_function(&mut self, id: u64, name: &str, is_method: bool) -> Node {
@@ -106,6 +107,12 @@ impl Lowering<'_> {
         let names = SIGNATURES.iter().map(|signature| signature.name).chain(MACROS.iter().copied());
         let near = nearest(name, names).map(|near| format!("did you mean `{near}`?"));
         let help = other_form.or(macros).or(near);
-        self.refuse(id, format!("there is no function `{name}`"), help)
+        self.refuse_call(id, name, format!("there is no function `{name}`"), help)
+    }
+
+    /// Points at the name, not at the bracket behind it.
+    fn refuse_call(&mut self, id: u64, name: &str, message: String, help: Option<String>) -> Node {
+        self.mistakes.push(Mistake { offset: self.source.offset_of_call(id, name), message, help });
+        REFUSED
     }
 }

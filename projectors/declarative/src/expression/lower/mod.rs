@@ -127,9 +127,14 @@ impl Lowering<'_> {
     fn unknown_name(&mut self, id: u64, name: &str) -> Node {
         let mut known: Vec<&str> = self.names.known().collect();
         known.extend(self.locals.iter().map(String::as_str));
-        let help = match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}; a string is written in quotes", known.join(", ")),
+        let refused = Root::NAMED.into_iter().find_map(|(root_name, root)| {
+            let why_not = self.names.refusal(root)?;
+            nearest(name, [root_name]).map(|near| format!("`{near}` is not known here: {why_not}"))
+        });
+        let help = match (nearest(name, known.iter().copied()), refused) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(refused)) => refused,
+            (None, None) => format!("known here: {}; a string is written in quotes", known.join(", ")),
         };
         self.refuse(id, format!("there is no `{name}`"), Some(help))
     }
