@@ -79,18 +79,35 @@ fn place_of_index(text: &[char], index: usize) -> Place {
 }
 
 fn syntax_error(file: &SourceFile, error: &ScanError) -> Diagnostic {
+    if let Some(tab) = tab(file.text(), error) {
+        let place = place_of_index(&file.text().chars().collect::<Vec<_>>(), tab);
+        return file
+            .error(place, "", "a tab; YAML wants spaces")
+            .with_help("replace each tab by spaces; a text that holds one belongs in quotes");
+    }
     let place = place(error.marker());
     let found = file.error(place, "", format!("this is not YAML: {}", error.info()));
-    let line = file.line(place.line);
-    if line.trim_start_matches(' ').starts_with('\t') {
-        found.with_help("YAML is indented with blanks, never with tabs")
-    } else if error.info().contains("mapping values are not allowed") {
+    if error.info().contains("mapping values are not allowed") {
         found.with_help(
             "a text with a colon followed by a blank needs quotes; else check the indentation of this line",
         )
     } else {
         found.with_help("look for a missing quote, bracket or comma here or on the lines above")
     }
+}
+
+/// The index of the tab that an error is about: in the indentation of its line, at its place, or, where the error says
+/// so, the next one.
+fn tab(text: &str, error: &ScanError) -> Option<usize> {
+    let marker = error.marker();
+    let line: Vec<char> = text.split('\n').nth(marker.line().saturating_sub(1))?.chars().collect();
+    let begin = marker.index().saturating_sub(marker.col());
+    let indentation = line.iter().take_while(|c| matches!(c, ' ' | '\t' | '-'));
+    if let Some(column) = indentation.into_iter().position(|c| *c == '\t') {
+        return Some(begin + column);
+    }
+    let next = text.chars().skip(marker.index()).position(|c| c == '\t')?;
+    (next == 0 || error.info().contains("tab")).then(|| marker.index() + next)
 }
 
 fn place(marker: &Marker) -> Place {

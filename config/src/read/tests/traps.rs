@@ -113,8 +113,23 @@ fn a_file_that_is_no_yaml_says_where() {
     let found = mistakes("config_version: 1\nsources: [\n");
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("this is not YAML"), "{found:?}");
-    let found = mistakes("config_version: 1\nsources:\n\tshop: {}\n");
-    assert!(found[0].contains("never with tabs"), "{found:?}");
+}
+
+#[test]
+fn a_tab_is_shown_where_it_stands() {
+    for (lines, place) in [
+        ("\tshop: { kind: local }", "3:1"),
+        ("  shop: { kind: local }\n  \tother: { kind: local }", "4:3"),
+        ("  shop:\n    kind: local\n\t\tshards: 2", "5:1"),
+        ("  shop:\tlocal", "3:8"),
+        ("  größe:\tlocal", "3:9"),
+        ("  - \tshop: 1\n\t    x: 2", "3:5"),
+    ] {
+        let found = mistakes(&format!("config_version: 1\nsources:\n{lines}\n"));
+        assert!(found[0].starts_with(&format!("{place} : a tab; YAML wants spaces")), "{lines:?}: {found:?}");
+    }
+    let found = mistakes("config_version: 1\nsources: { shop: { stream: \"a\tb\" } } \t# a tab\n");
+    assert!(found.iter().all(|found| !found.contains("a tab;")), "{found:?}");
 }
 
 #[test]
