@@ -1,3 +1,5 @@
+use std::{io::Read, process::Stdio};
+
 use super::Folder;
 
 #[test]
@@ -73,4 +75,15 @@ fn reading_begins_and_stops_where_it_is_told() {
     let sequences: Vec<_> = lines.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(sequences, ["#4", "#5"]);
     assert_eq!(folder.run(&["events", "tail", "-n", "3"]).ok().lines().count(), 3);
+}
+
+#[test]
+fn following_ends_when_nobody_reads_any_more() {
+    let folder = Folder::new();
+    folder.run(&["events", "append", "s", "A"]).ok();
+    let mut tail = folder.command(&["events", "tail", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = tail.stdout.take().unwrap();
+    reader.read_exact(&mut [0]).unwrap();
+    drop(reader);
+    assert_eq!(tail.wait().unwrap().code(), Some(0));
 }

@@ -1,14 +1,19 @@
+use std::{io, time::Duration};
+
 use foldstream_model::ports::{EventStore, Offset};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::ctrl_c;
 
 use super::show;
 use crate::{
     cli::TailEvents,
     commands::Context,
-    exit::{Exit, Outcome},
+    exit::{Exit, Failure, Outcome},
 };
 
 const PAGE: usize = 1_000;
+/// How often it is looked whether anybody still reads.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub async fn execute(arguments: TailEvents, context: &mut Context) -> Outcome {
     let events = context.store_to_read()?.events();
@@ -28,8 +33,23 @@ pub async fn execute(arguments: TailEvents, context: &mut Context) -> Outcome {
             tokio::select! {
                 biased;
                 _ = ctrl_c() => return Ok(Exit::Done),
+                () = output_closed() => return Err(Failure::PipeClosed),
                 waited = events.wait_beyond(after) => waited?,
             }
+        }
+    }
+}
+
+/// Returns when whoever reads standard output is gone. A pipe says so to who asks, and wakes nobody who waits.
+async fn output_closed() {
+    let mut interval = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        interval.tick().await;
+        let output = io::stdout();
+        let mut asked = [PollFd::new(&output, PollFlags::empty())];
+        let answered = poll(&mut asked, Some(&Timespec::default()));
+        if answered.is_ok() && asked[0].revents().intersects(PollFlags::ERR) {
+            return;
         }
     }
 }
