@@ -192,7 +192,7 @@ struct Limits {
     /// Bytes of payload that the process holds at once.
     #[schemars(extend("default" = "64MiB"))]
     bytes_in_flight: Option<Bytes>,
-    /// Bytes that one shard may be read ahead of what is settled.
+    /// Bytes that one shard may be read ahead of what is in the documents.
     #[schemars(extend("default" = "16MiB"))]
     read_ahead_bytes: Option<Bytes>,
     /// Bytes of early events that wait in memory for a missing one.

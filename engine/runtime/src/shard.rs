@@ -134,7 +134,7 @@ impl Running {
         match event.left {
             Left::Rejoined => {}
             Left::Behind => {
-                tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "is too slow for the others, and goes on by itself");
+                tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "the projection is too slow for the others in this shard, and reads it by itself now");
                 self.waiting.extend(self.known.get(&event.projection).cloned());
                 self.plan().await?;
                 drop(event.busy);

@@ -107,7 +107,7 @@ impl Worker {
         loop {
             match self.session(until.clone(), &stop).await? {
                 SessionEnd::Over(outcome) => return Ok(outcome),
-                SessionEnd::Anew => tracing::info!("assembling anew"),
+                SessionEnd::Anew => tracing::info!("starting again from the checkpoints"),
             }
         }
     }
@@ -295,7 +295,7 @@ impl Worker {
     /// A report that cannot be written is not worth stopping for, nor waiting for.
     async fn report(&self, registry: &Registry, ended: bool) {
         if tokio::time::timeout(REPORT_INTERVAL, self.write_report(registry, ended)).await.is_err() {
-            tracing::warn!("the worker's report could not be written in time");
+            tracing::warn!("what `status` shows could not be written in time");
         }
     }
 
@@ -320,7 +320,7 @@ impl Worker {
             self.rows.put(&key, stored.map(|row| row.revision), &report).await
         };
         if let Err(error) = written.await {
-            tracing::warn!(%error, "the worker's report could not be written");
+            tracing::warn!(%error, "what `status` shows could not be written");
         }
     }
 }

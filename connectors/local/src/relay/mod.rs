@@ -70,8 +70,8 @@ impl Relay {
             event_stream = %offender.stream,
             offset = offender.offset,
             recorded_at = %offender.recorded_at,
-            low_watermark = %offender.low_watermark,
-            "an event was recorded no later than one of an earlier append: no low watermark is stated any more"
+            earlier_append = %offender.low_watermark,
+            "an event was recorded no later than one that was appended before it: `global` projections of this stream go by the clock from now on, and wait `allowed_lateness` for such events"
         );
     }
 }

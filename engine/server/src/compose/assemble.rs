@@ -5,7 +5,7 @@ use foldstream_config::{
     settings::{self, Limits, Name, Projection, Projector as Declared, SourceKind},
 };
 use foldstream_declarative::{Compiled, Definition};
-use foldstream_local::{LocalLog, LocalStore, LogOptions};
+use foldstream_local::{LocalLog, LocalStore, LogDescription, LogOptions};
 use foldstream_model::{
     Clock, Error, Event, EventType, Ids, Ordering, ProjectionId, Record, Result, Sequence, SourceName,
     ports::{Decoder, Projector, Reducer, Upcaster},
@@ -40,6 +40,7 @@ pub async fn assemble(
         let SourceKind::Local { stream, shards, retention } = &source.kind.value;
         let options = LogOptions { shards: *shards, retention: *retention, recorded_in_order: true };
         let log = store.log(stream, options).await?;
+        warn_of_other_shards(stream, *shards, &log.describe().await?);
         sources.push(source_spec(name, source, compiled, store, &log));
         logs.insert(stream.clone(), log);
     }
@@ -54,6 +55,19 @@ pub async fn assemble(
         process: std::process::id(),
     };
     Ok(Line { assembly, logs })
+}
+
+/// The shards of a stream are those that it was made with.
+fn warn_of_other_shards(stream: &str, configured: u32, log: &LogDescription) {
+    let open = log.shards.iter().filter(|shard| shard.closed_at.is_none()).count();
+    if open != configured as usize {
+        tracing::warn!(
+            stream,
+            shards = open,
+            configured,
+            "`shards` counts only when a stream is made, and this one keeps those that it has; write their number, or name a new `stream` under a new source and raise the versions of its projections"
+        );
+    }
 }
 
 fn source_spec(
