@@ -82,13 +82,20 @@ impl fmt::Display for ByProjection {
 
 /// Options of what changes something and is audited.
 #[derive(Debug, Clone, Args)]
-pub struct Permission {
+pub struct Audited {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Why; kept in the audit
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// Options of what is asked about first, as it cannot be undone.
+#[derive(Debug, Clone, Args)]
+pub struct Permission {
+    #[command(flatten)]
+    pub audited: Audited,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

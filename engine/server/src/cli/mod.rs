@@ -11,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use documents::{DocumentsCommand, GetDocument, ListDocuments};
 pub use events::{AppendEvents, EventsCommand, ImportEvents, MapPart, MappedPart, ReadStream, TailEvents};
-pub use global::{ByProjection, Global, Permission};
+pub use global::{Audited, ByProjection, Global, Permission};
 pub use line::{Audit, Demo, Init, Run, Status, Test, Validate};
 pub use projections::{
     DeleteProjection, PauseProjection, ProjectionsCommand, ResumeProjection, RewindProjection,

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use foldstream_model::Timestamp;
 
-use super::{ByProjection, Permission, events::timestamp};
+use super::{Audited, ByProjection, Permission, events::timestamp};
 
 #[derive(Debug, Subcommand)]
 pub enum ProjectionsCommand {
@@ -29,7 +29,7 @@ pub struct PauseProjection {
     /// The projection, `orders` or `orders@3`; without a version the configured one
     pub projection: ByProjection,
     #[command(flatten)]
-    pub permission: Permission,
+    pub audited: Audited,
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub struct ResumeProjection {
     /// The projection, `orders` or `orders@3`; without a version the configured one
     pub projection: ByProjection,
     #[command(flatten)]
-    pub permission: Permission,
+    pub audited: Audited,
 }
 
 #[derive(Debug, Args)]

@@ -20,11 +20,11 @@ pub async fn execute(arguments: &DeleteProjection, context: &mut Context) -> Out
     let controls = Controls::new(Rows::new(store.checkpoints()));
     controls.get(&projection).await?;
     let plan = format!("delete {projection} with all its documents and checkpoints");
-    if !may_go_on(&plan, &arguments.permission, true, context)? {
+    if !may_go_on(&plan, &arguments.permission, context)? {
         return Ok(Exit::Done);
     }
     let _lock = refuse_while_it_runs(&store, &projection, context).await?;
-    let actor = actor(&arguments.permission, context);
+    let actor = actor(&arguments.permission.audited, context);
     controls.delete(&projection, &*store.documents(), &actor).await?;
     let object = json!({"projection": projection.row_name(), "deleted": true});
     done(&format!("deleted {projection}"), &object, context)?;

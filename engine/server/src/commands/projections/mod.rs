@@ -9,9 +9,10 @@ mod rewind;
 use std::io::{self, BufRead, IsTerminal};
 
 use foldstream_runtime::control::Actor;
+use serde_json::json;
 
 use crate::{
-    cli::{Permission, ProjectionsCommand},
+    cli::{Audited, Permission, ProjectionsCommand},
     commands::{Context, who},
     exit::{Failure, Outcome},
     output::say,
@@ -22,27 +23,35 @@ pub async fn execute(command: ProjectionsCommand, context: &mut Context) -> Outc
         ProjectionsCommand::List => list::execute(context).await,
         ProjectionsCommand::Describe { projection } => describe::execute(&projection, context).await,
         ProjectionsCommand::Pause(arguments) => {
-            pause::execute(&arguments.projection, &arguments.permission, true, context).await
+            pause::execute(&arguments.projection, &arguments.audited, true, context).await
         }
         ProjectionsCommand::Resume(arguments) => {
-            pause::execute(&arguments.projection, &arguments.permission, false, context).await
+            pause::execute(&arguments.projection, &arguments.audited, false, context).await
         }
         ProjectionsCommand::Rewind(arguments) => rewind::execute(&arguments, context).await,
         ProjectionsCommand::Delete(arguments) => delete::execute(&arguments, context).await,
     }
 }
 
-fn actor(permission: &Permission, context: &Context) -> Actor {
-    Actor { who: who(), reason: permission.reason.clone(), at: context.clock.now() }
+fn actor(audited: &Audited, context: &Context) -> Actor {
+    Actor { who: who(), reason: audited.reason.clone(), at: context.clock.now() }
 }
 
-/// Says what is about to be done; true if it may be done. What cannot be undone is asked about first.
-fn may_go_on(plan: &str, permission: &Permission, ask: bool, context: &mut Context) -> Outcome<bool> {
-    if permission.dry_run {
-        context.output.line(format!("would {plan}; nothing was done"))?;
+/// True if nothing is to be done but to say what would be; it is said then.
+fn only_says(plan: &str, audited: &Audited, context: &mut Context) -> Outcome<bool> {
+    if audited.dry_run {
+        let object = json!({"dry_run": true, "would": plan});
+        done(&format!("would {plan}; nothing was done"), &object, context)?;
+    }
+    Ok(audited.dry_run)
+}
+
+/// Says what is about to be done and asks, as it cannot be undone; true if it may be done.
+fn may_go_on(plan: &str, permission: &Permission, context: &mut Context) -> Outcome<bool> {
+    if only_says(plan, &permission.audited, context)? {
         return Ok(false);
     }
-    if permission.yes || !ask {
+    if permission.yes {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {

@@ -1,9 +1,9 @@
 use foldstream_runtime::{control::Controls, rows::Rows};
 use serde_json::json;
 
-use super::{actor, done, may_go_on};
+use super::{actor, done, only_says};
 use crate::{
-    cli::{ByProjection, Permission},
+    cli::{Audited, ByProjection},
     commands::Context,
     exit::{Exit, Outcome},
 };
@@ -11,7 +11,7 @@ use crate::{
 /// Pauses or resumes.
 pub async fn execute(
     wanted: &ByProjection,
-    permission: &Permission,
+    audited: &Audited,
     pause: bool,
     context: &mut Context,
 ) -> Outcome {
@@ -20,10 +20,10 @@ pub async fn execute(
     let (verb, was) = if pause { ("pause", "paused") } else { ("resume", "resumed") };
     let controls = Controls::new(Rows::new(store.checkpoints()));
     controls.get(&projection).await?;
-    if !may_go_on(&format!("{verb} {projection}"), permission, false, context)? {
+    if only_says(&format!("{verb} {projection}"), audited, context)? {
         return Ok(Exit::Done);
     }
-    let actor = actor(permission, context);
+    let actor = actor(audited, context);
     let changed = controls.set_paused(&projection, pause, &actor).await?;
     let text = match (changed, pause) {
         (true, true) => format!("{was} {projection}; a running worker notices within a second"),

@@ -39,7 +39,7 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
         false => "deliver the events since then again; documents keep what they have",
     };
     let plan = format!("rewind {projection} {place} and {documents}");
-    if !may_go_on(&plan, &arguments.permission, true, context)? {
+    if !may_go_on(&plan, &arguments.permission, context)? {
         return Ok(Exit::Done);
     }
     let actor = rewinder(arguments, context);
@@ -78,7 +78,7 @@ fn place(starts: &Starts, shards: usize, time: Timestamp) -> String {
 
 /// Who rewinds, and why: the time that was asked for is kept with the reason.
 fn rewinder(arguments: &RewindProjection, context: &Context) -> Actor {
-    let actor = actor(&arguments.permission, context);
+    let actor = actor(&arguments.permission.audited, context);
     let Some(time) = arguments.to else { return actor };
     let to = format!("to {time}");
     let reason = actor.reason.map_or_else(|| to.clone(), |reason| format!("{reason} ({to})"));
