@@ -35,7 +35,7 @@ async fn poison_stops(kind: Kind) {
     assert_eq!(outcome.stops.len(), 1);
     let stop = &outcome.stops[0];
     assert_eq!(stop.projection.name.as_str(), "positive");
-    assert!(stop.stop.reason.contains("stream=s-7 sequence=4"), "{}", stop.stop.reason);
+    assert!(stop.stop.to_string().contains("stream=s-7 sequence=4"), "{}", stop.stop);
     assert_eq!(bed.documents("collect").await["s-7"], r#"{"sequences":[1,2,3,4,5]}"#);
     let positive = bed.documents("positive").await;
     assert_eq!(positive["s-7"], r#"{"sequences":[1,2,3]}"#);

@@ -1,15 +1,18 @@
 //! Checkpoints, and what is registered about a projection beside them: the bodies of the checkpoint store's rows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cut::CutId,
+    document::DocumentKey,
+    event::EventType,
     guard::Epoch,
     position::Place,
     projection::{Fingerprint, Ordering},
     shard::ShardId,
+    stream::{Sequence, StreamId},
     time::Timestamp,
 };
 
@@ -48,9 +51,48 @@ impl Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     pub place: Place,
-    /// What was met, with the stream, sequence and document where they are known.
+    /// The event that could not be taken; none where the shard itself cannot be read on, as the reason says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<RefusedEvent>,
     pub reason: String,
     pub at: Timestamp,
+}
+
+/// An event that a projection could not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedEvent {
+    pub stream: StreamId,
+    pub sequence: Sequence,
+    /// None where only the document is at hand.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<EventType>,
+    /// None where it was refused before it was known which documents it touches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentKey>,
+}
+
+/// `stream=o-4 sequence=1 type=Sold document=tea`, as far as it is known.
+impl fmt::Display for RefusedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream={} sequence={}", self.stream, self.sequence)?;
+        if let Some(event_type) = &self.event_type {
+            write!(f, " type={event_type}")?;
+        }
+        if let Some(document) = &self.document {
+            write!(f, " document={document}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One line: the event and the reason.
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(event) = &self.event {
+            write!(f, "{event}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
 }
 
 /// What is registered of a projection, and what its operators have decided.

@@ -20,7 +20,7 @@ pub mod ports;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
-pub use checkpoint::{Checkpoint, Control, Generation, Stop};
+pub use checkpoint::{Checkpoint, Control, Generation, RefusedEvent, Stop};
 pub use cut::{Cut, CutId, Early, GivenUp, Head};
 pub use document::{Document, DocumentKey, ReadModel};
 pub use error::{Error, ErrorKind, Result};

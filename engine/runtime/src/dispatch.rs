@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use foldstream_model::{
-    Error, Place, Result, Stop, Timestamp, Value,
+    Error, Event, Place, RefusedEvent, Result, Stop, Timestamp, Value,
     ports::{StateCarried, Touch},
 };
 
@@ -126,13 +126,12 @@ impl Released {
 }
 
 /// Poison as it is kept beside the checkpoint.
-pub fn stop(place: Place, error: &Error, event: Option<&foldstream_model::Event>, at: Timestamp) -> Stop {
-    let reason = match event {
-        Some(event) => format!(
-            "stream={} sequence={} type={}: {error}",
-            event.stream_id, event.sequence, event.event_type
-        ),
-        None => error.to_string(),
-    };
-    Stop { place, reason, at }
+pub fn stop(place: Place, error: &Error, event: Option<&Event>, at: Timestamp) -> Stop {
+    let event = event.map(|event| RefusedEvent {
+        stream: event.stream_id.clone(),
+        sequence: event.sequence,
+        event_type: Some(event.event_type.clone()),
+        document: None,
+    });
+    Stop { place, event, reason: error.to_string(), at }
 }

@@ -176,7 +176,7 @@ impl Running {
             Left::Stopped(stop) => self.stopped(&projection, &shard, stop),
             Left::ReadToEnd { cut, children } => self.read_to_end(&projection, &shard, cut, children).await?,
             Left::Fenced(error) => {
-                tracing::warn!(%projection, %shard, %error, "another has taken over");
+                tracing::warn!(%projection, %shard, %error, "another worker has taken over; starting again from the checkpoints");
                 return Ok((Some(SourceEnd::Anew), busy));
             }
             Left::Behind | Left::Rejoined | Left::Drained => {}
@@ -185,7 +185,7 @@ impl Running {
     }
 
     async fn ended(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
-        tracing::info!(%projection, %shard, "has settled the shard to its end");
+        tracing::info!(%projection, %shard, "the projection has finished this shard, which is closed");
         if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
             place.checkpoint = place.handle.checkpoint().await;
             place.last_cut = place.checkpoint.cut.clone();
@@ -194,7 +194,7 @@ impl Running {
     }
 
     fn stopped(&mut self, projection: &ProjectionId, shard: &ShardId, stop: Stop) {
-        tracing::error!(%projection, %shard, place = %stop.place, reason = %stop.reason, "the projection has stopped in this shard");
+        tracing::error!(%projection, source = %self.task.spec.name, %shard, position = %stop.place.position, "the projection has stopped in this shard, and others go on: {stop}");
         metrics::stopped(projection.name.as_str(), shard.as_str());
         self.task.registry.stopped(projection, &self.task.spec.name, shard, stop);
         if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
@@ -357,9 +357,10 @@ impl Running {
             return;
         };
         let reason = format!(
-            "shard={shard} was trimmed before the projection had settled it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew"
+            "the retention time of shard={shard} was over before the projection had read all of it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew"
         );
-        let stop = Stop { place: place.checkpoint.place(), reason, at: self.task.services.clock.now() };
+        let at = self.task.services.clock.now();
+        let stop = Stop { place: place.checkpoint.place(), event: None, reason, at };
         self.stopped(projection, shard, stop);
     }
 

@@ -5,7 +5,7 @@ mod outlet;
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, DocumentKey, Error, Ordering, Result,
+    Clock, DocumentKey, Error, Ordering, RefusedEvent, Result, Stop,
     ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
-    dispatch,
     lanes::{Lane, LanePoison, LateEvent, LineId},
     metrics,
     retry::{self, Verdict},
@@ -169,19 +168,25 @@ impl Running {
     fn poisoned(&self, poison: LanePoison) -> Result<()> {
         let Some(subscription) = self.subscriptions.get(&poison.line) else { return Ok(()) };
         let origin = poison.origin;
-        let error = poison.error.context(format!(
-            "stream={} sequence={} document={}",
-            origin.stream, origin.sequence, poison.key
-        ));
-        match retry::verdict(error.kind()) {
+        let in_words =
+            || format!("stream={} sequence={} document={}", origin.stream, origin.sequence, poison.key);
+        match retry::verdict(poison.error.kind()) {
             Verdict::StopProjection => {
-                subscription.stop(dispatch::stop(origin.place, &error, None, self.task.clock.now()))
+                let event = RefusedEvent {
+                    stream: origin.stream,
+                    sequence: origin.sequence,
+                    event_type: None,
+                    document: Some(poison.key),
+                };
+                let at = self.task.clock.now();
+                let reason = poison.error.to_string();
+                subscription.stop(Stop { place: origin.place, event: Some(event), reason, at })
             }
             Verdict::LookAnew | Verdict::Again => {
-                subscription.fence(error);
+                subscription.fence(poison.error.context(in_words()));
                 Ok(())
             }
-            Verdict::StopWorker => Err(error),
+            Verdict::StopWorker => Err(poison.error.context(in_words())),
         }
     }
 

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Clock, Error, HashKeyRange, Incarnation, Position, Result, ShardId, Timestamp, ports::Offset,
+    Clock, Error, HashKeyRange, Incarnation, Position, Record, Result, ShardId, Timestamp, ports::Offset,
 };
 
 use crate::database::Database;
@@ -128,6 +128,12 @@ impl LocalLog {
     pub async fn describe(&self) -> Result<LogDescription> {
         let id = self.id;
         self.database.read(move |snapshot| create::describe(snapshot, id)).await
+    }
+
+    /// The oldest record behind a position of a shard that is still kept. `Invalid`: there is no such shard.
+    pub async fn next_record(&self, shard: &ShardId, after: &Position) -> Result<Option<Record>> {
+        let (id, shard, after) = (self.id, shard.clone(), after.as_u64().unwrap_or(u64::MAX));
+        self.database.read(move |snapshot| reader::next_record(snapshot, id, &shard, after)).await
     }
 
     /// Puts records, all or nothing; where each went, in the order given. `Invalid`: an empty partition key.

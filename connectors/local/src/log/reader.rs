@@ -1,6 +1,6 @@
 //! Reading one shard.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -119,6 +119,17 @@ fn records(snapshot: &Connection, shard: i64, after: u64, limit: ReadLimit) -> R
         }
     }
     Ok(records)
+}
+
+pub(super) fn next_record(
+    snapshot: &Connection,
+    log: i64,
+    shard: &ShardId,
+    after: u64,
+) -> Result<Option<Record>, Failure> {
+    let shard = shards::find(snapshot, log, shard)?;
+    let limit = ReadLimit { records: 1, bytes: 0, wait: Duration::ZERO };
+    Ok(records(snapshot, shard.row, after, limit)?.pop())
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {

@@ -14,8 +14,9 @@ use crate::{
     commands::{Context, mistaken, who},
     compose::{self, Changed, Line},
     exit::{Exit, Failure, Outcome},
-    output::{plural, printable},
+    output::plural,
     running::{Running, Service, stop_on_signals},
+    status::{add_event_type, stop_in_words},
 };
 
 pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
@@ -40,11 +41,14 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     let (_complete, complete) = watch::channel(true);
     let until_complete = arguments.until_caught_up.then_some(complete);
     tracing::info!(data = %context.global.data.display(), projections = config.projections.len(), "running");
-    let ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
+    let mut ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
+    for stopped in &mut ended.stops {
+        add_event_type(&mut stopped.stop, &store).await?;
+    }
     match arguments.until_caught_up {
         true => report(&ended, context),
         false => {
-            tracing::info!("stopped; everything that was read is settled");
+            tracing::info!("stopped; what was read is in the documents, and the checkpoints are saved");
             Ok(Exit::Done)
         }
     }
@@ -101,7 +105,9 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
                 json!({
                     "projection": stopped.projection.row_name(),
                     "shard": stopped.shard,
+                    "source": stopped.source,
                     "position": stopped.stop.place.position,
+                    "event": stopped.stop.event,
                     "reason": stopped.stop.reason,
                 })
             })
@@ -121,11 +127,8 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
         };
         output.line(said)?;
         for stopped in &ended.stops {
-            let (place, reason) = (&stopped.stop.place.position, printable(&stopped.stop.reason));
-            output.line(format!(
-                "  {}, stopped in {} at {place}:\n    {reason}",
-                stopped.projection, stopped.shard
-            ))?;
+            let words = stop_in_words(&stopped.projection, &stopped.source, &stopped.shard, &stopped.stop);
+            words.lines().try_for_each(|line| output.line(format!("  {line}")))?;
         }
         for (shard, gaps) in &ended.gaps {
             let streams = plural(*gaps as u64, "stream");

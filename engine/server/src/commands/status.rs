@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::{
     commands::Context,
     exit::{Exit, Outcome},
-    output::{Column, Table, count, duration, plural, printable, seconds},
-    status::{Facts, ProjectionStanding, Rates},
+    output::{Column, Table, count, duration, plural, seconds},
+    status::{Facts, ProjectionStanding, Rates, stop_in_words},
 };
 
 /// How long to wait for a second report to tell a rate: workers report every second.
@@ -26,7 +26,7 @@ pub async fn execute(context: &mut Context) -> Outcome {
     }
     let rates = earlier.zip(facts.worker()).and_then(|(earlier, later)| Rates::between(&earlier, later));
     let rates = rates.unwrap_or_default();
-    let standings = ProjectionStanding::all(&facts);
+    let standings = ProjectionStanding::current(&facts);
     let late = late(&Rows::new(store.checkpoints()), &standings).await?;
     match context.output.is_json() {
         true => for_programs(&facts, &standings, &rates, &late, context)?,
@@ -63,6 +63,12 @@ fn for_people(
     }
     output.line("")?;
     output.table(&projections(facts, standings, rates))?;
+    let kept = facts.controls.len()
+        - standings.iter().filter(|known| facts.is_registered(&known.projection)).count();
+    if kept > 0 {
+        let versions = plural(kept as u64, "other version");
+        output.line(format!("{versions} in the store, not configured: `foldstream projections list`"))?;
+    }
     let shards = shards(facts, rates);
     if !shards.is_empty() {
         output.line("")?;
@@ -147,9 +153,7 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Ve
         let name = standing.projection.row_name();
         for shard in &standing.shards {
             if let Some(stop) = &shard.stop {
-                let (position, at) = (&stop.place.position, seconds(stop.at));
-                let reason = printable(&stop.reason);
-                problems.push(format!("{name} stopped in {} at {position}, {at}:\n  {reason}", shard.shard));
+                problems.push(stop_in_words(&standing.projection, &shard.source, &shard.shard, stop));
             }
         }
         if *late > 0 {

@@ -1,15 +1,19 @@
 use std::collections::BTreeMap;
 
 use foldstream_config::{Config, settings::SourceKind};
-use foldstream_local::{LocalStore, LogDescription};
+use foldstream_local::{LocalLog, LocalStore, LogDescription};
 use foldstream_model::{
-    Checkpoint, Control, ProjectionId, Result, ShardId, SourceName, Timestamp, ports::Table,
+    Checkpoint, Control, Event, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
+    ports::{EventStore, Table},
 };
 use foldstream_runtime::{
+    checkpoint::effective,
     control::Controls,
     report::WorkerReport,
     rows::{self, Rows},
 };
+
+use super::add_event_type;
 
 /// A worker that has said nothing for so long is not running any more.
 const SILENT_MICROS: u64 = 5_000_000;
@@ -26,6 +30,10 @@ pub struct Facts {
     pub logs: BTreeMap<SourceName, LogDescription>,
     /// Events that are stored and in no stream yet: the source with the most of them.
     pub not_relayed: u64,
+    /// Recorded-at of the oldest event that is stored and not in the source's stream yet.
+    pub not_relayed_since: BTreeMap<SourceName, Timestamp>,
+    /// Recorded-at of the oldest event in a shard that lies behind a configured projection's checkpoint.
+    pub unread_since: BTreeMap<(ProjectionId, ShardId), Timestamp>,
     /// The sources of configured projections.
     pub configured: BTreeMap<ProjectionId, SourceName>,
 }
@@ -33,27 +41,63 @@ pub struct Facts {
 impl Facts {
     pub async fn gather(store: &LocalStore, config: Option<&Config>, now: Timestamp) -> Result<Self> {
         let rows = Rows::new(store.checkpoints());
-        let controls = Controls::new(rows.clone()).list().await?;
-        let mut checkpoints = BTreeMap::new();
-        for (projection, control) in &controls {
-            checkpoints.insert(projection.clone(), checkpoints_of(&rows, projection, control).await?);
+        let mut facts = Self {
+            now,
+            report: newest_report(&rows).await?,
+            controls: Controls::new(rows.clone()).list().await?,
+            checkpoints: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            not_relayed: 0,
+            not_relayed_since: BTreeMap::new(),
+            unread_since: BTreeMap::new(),
+            configured: config.map(configured).unwrap_or_default(),
+        };
+        for (projection, control) in &facts.controls {
+            let found = checkpoints_of(&rows, projection, control).await?;
+            facts.checkpoints.insert(projection.clone(), found);
         }
-        let (mut logs, mut not_relayed) = (BTreeMap::new(), 0);
-        let last = store.events().last_offset().await?;
         for (name, source) in config.into_iter().flat_map(|config| &config.sources) {
             let SourceKind::Local { stream, .. } = &source.kind.value;
             let Some(log) = store.existing_log(stream).await? else { continue };
-            let description = log.describe().await?;
-            not_relayed = not_relayed.max(last.0.saturating_sub(description.relayed.0));
-            logs.insert(SourceName::new(name.as_str()), description);
+            facts.look_into(&log, SourceName::new(name.as_str()), store).await?;
         }
-        let configured = config.into_iter().flat_map(|config| &config.projections);
-        let configured = configured.map(|(name, projection)| {
-            let id = ProjectionId::new(name, projection.version.value);
-            (id, SourceName::new(projection.source.value.as_str()))
-        });
-        let report = newest_report(&rows).await?;
-        Ok(Self { now, report, controls, checkpoints, logs, not_relayed, configured: configured.collect() })
+        for stop in facts.stops_mut() {
+            add_event_type(stop, store).await?;
+        }
+        Ok(facts)
+    }
+
+    /// What a source's stream holds, and what of it is not read yet.
+    async fn look_into(&mut self, log: &LocalLog, source: SourceName, store: &LocalStore) -> Result<()> {
+        let description = log.describe().await?;
+        let next = store.events().read_all(description.relayed, 1).await?;
+        let since = next.first().map(|(_, event)| (source.clone(), event.recorded_at));
+        self.not_relayed_since.extend(since);
+        let last = store.events().last_offset().await?;
+        self.not_relayed = self.not_relayed.max(last.0.saturating_sub(description.relayed.0));
+        for (projection, control) in &self.controls {
+            if self.configured.get(projection) != Some(&source) {
+                continue;
+            }
+            let checkpoints = self.checkpoints.get(projection);
+            for shard in &description.shards {
+                let checkpoint =
+                    checkpoints.and_then(|known| known.get(&(source.clone(), shard.id.clone()))).cloned();
+                let done = effective(checkpoint, control, &shard.id).place().position;
+                let Some(record) = log.next_record(&shard.id, &done).await? else { continue };
+                let event = Event::from_envelope(&record.data)?;
+                self.unread_since.insert((projection.clone(), shard.id.clone()), event.recorded_at);
+            }
+        }
+        self.logs.insert(source, description);
+        Ok(())
+    }
+
+    fn stops_mut(&mut self) -> impl Iterator<Item = &mut Stop> {
+        let stored = self.checkpoints.values_mut().flat_map(BTreeMap::values_mut);
+        let said = self.report.iter_mut().flat_map(|report| &mut report.projections);
+        let stored = stored.filter_map(|checkpoint| checkpoint.stop.as_mut());
+        stored.chain(said.filter_map(|projection| projection.stop.as_mut()))
     }
 
     /// The worker that runs now, as far as can be known.
@@ -63,11 +107,24 @@ impl Facts {
             .filter(|report| !report.ended && self.now.micros_since(report.written_at) < SILENT_MICROS)
     }
 
+    pub fn is_registered(&self, projection: &ProjectionId) -> bool {
+        self.controls.iter().any(|(known, _)| known == projection)
+    }
+
     /// Whether the worker that runs now feeds a projection.
     pub fn runs(&self, projection: &ProjectionId) -> bool {
         self.worker()
             .is_some_and(|worker| worker.projections.iter().any(|known| known.projection == *projection))
     }
+}
+
+/// The projections of a configuration, with their sources.
+fn configured(config: &Config) -> BTreeMap<ProjectionId, SourceName> {
+    let projections = config.projections.iter().map(|(name, projection)| {
+        let id = ProjectionId::new(name, projection.version.value);
+        (id, SourceName::new(projection.source.value.as_str()))
+    });
+    projections.collect()
 }
 
 /// The last word of the worker that spoke last.

@@ -3,7 +3,9 @@
 mod facts;
 mod rates;
 mod standing;
+mod stopped;
 
-pub use facts::Facts;
+pub use facts::{Facts, newest_report};
 pub use rates::{LineRate, Rates};
 pub use standing::{ProjectionStanding, ShardStanding, State};
+pub use stopped::{add_event_type, stop_in_words};

@@ -42,7 +42,7 @@ pub struct ProjectionStanding {
     #[serde(serialize_with = "row_name")]
     pub projection: ProjectionId,
     pub state: State,
-    /// Microseconds from the recorded-at of the newest event in its documents until now, while there are newer ones.
+    /// Microseconds from the recorded-at of the oldest event that is not in its documents until now; 0 if all are.
     pub lag_micros: Option<u64>,
     /// Events that are not in its documents yet, where that is known.
     pub behind: Option<u64>,
@@ -64,6 +64,8 @@ pub struct ShardStanding {
     pub position: Position,
     pub phase: Option<Phase>,
     pub behind: Option<u64>,
+    /// Recorded-at of the oldest event that is not in the documents.
+    pub unread_since: Option<Timestamp>,
     pub settled_until: Option<Timestamp>,
     pub behind_since: Option<Timestamp>,
     pub stop: Option<Stop>,
@@ -89,20 +91,25 @@ impl ProjectionStanding {
         standings.into_values().collect()
     }
 
+    /// Those that are configured, or run by a worker; all when nothing is configured.
+    pub fn current(facts: &Facts) -> Vec<Self> {
+        let mut standings = Self::all(facts);
+        standings.retain(|standing| {
+            let projection = &standing.projection;
+            facts.configured.is_empty() || facts.configured.contains_key(projection) || facts.runs(projection)
+        });
+        standings
+    }
+
     fn of(facts: &Facts, projection: &ProjectionId, control: &Control) -> Self {
         let shards = shards(facts, projection, control);
         let behind = shards.iter().map(|shard| shard.behind).sum::<Option<u64>>();
         let behind = behind.filter(|_| facts.configured.contains_key(projection));
-        let behind_here = |shard: &&ShardStanding| {
-            shard.behind_since.is_some() || shard.behind.is_some_and(|behind| behind > 0)
-        };
-        let lag_micros = match behind {
-            Some(0) => Some(0),
-            _ => {
-                let until = shards.iter().filter(behind_here).filter_map(|shard| shard.settled_until);
-                until.map(|until| facts.now.micros_since(until)).max()
-            }
-        };
+        let lag_micros = facts.configured.get(projection).map(|source| {
+            let unread = shards.iter().filter_map(|shard| shard.unread_since);
+            let oldest = unread.chain(facts.not_relayed_since.get(source).copied()).min();
+            oldest.map_or(0, |oldest| facts.now.micros_since(oldest))
+        });
         Self {
             projection: projection.clone(),
             state: state(facts, projection, control, &shards),
@@ -145,6 +152,7 @@ fn shards(facts: &Facts, projection: &ProjectionId, control: &Control) -> Vec<Sh
         let done = standing.position.clone().max(described.trimmed.clone());
         let numbers = described.last.as_u64().zip(done.as_u64());
         standing.behind = numbers.map(|(last, done)| last.saturating_sub(done));
+        standing.unread_since = facts.unread_since.get(&(projection.clone(), described.id.clone())).copied();
     }
     for said in facts.worker().iter().flat_map(|worker| &worker.projections) {
         let key = (said.source.clone(), said.shard.clone());
@@ -164,6 +172,7 @@ fn stored(source: &SourceName, shard: &ShardId, checkpoint: &Checkpoint) -> Shar
         position: checkpoint.place().position,
         phase: None,
         behind: None,
+        unread_since: None,
         settled_until: checkpoint.settled_until,
         behind_since: None,
         stop: checkpoint.stop.clone(),
@@ -179,6 +188,10 @@ impl ShardStanding {
         self.stop = self.stop.take().or_else(|| said.stop.clone());
         if said.behind_since.is_none() && said.stop.is_none() {
             self.behind = Some(0);
+            self.unread_since = None;
+        } else {
+            // Whatever was recorded before what is in the documents is there too.
+            self.unread_since = self.unread_since.max(self.unread_since.and(said.settled_until));
         }
     }
 }

@@ -45,6 +45,46 @@ fn a_paused_projection_waits_until_it_is_resumed() {
 }
 
 #[test]
+fn lag_counts_from_the_oldest_event_that_is_not_read() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    let lag = || {
+        let status = folder.run(&["status", "-o", "json"]).ok();
+        let status: serde_json::Value = serde_json::from_str(status.trim()).unwrap();
+        status["projections"][0]["standing"]["lag_micros"].as_u64().unwrap()
+    };
+    let old = "{\"type\":\"Made\",\"recorded_at\":\"2020-01-01T00:00:00Z\"}";
+    folder.run_with(&["events", "append", "s"], old).ok();
+    made(&folder, 0);
+    folder.run(&["projections", "pause", "counts"]).ok();
+    assert_eq!(lag(), 0, "nothing is unread");
+    folder.run(&["events", "append", "s", "Made"]).ok();
+    let hour = 3_600_000_000;
+    assert!((1..hour).contains(&lag()), "stored, and not in the stream yet");
+    made(&folder, 0);
+    assert!((1..hour).contains(&lag()), "in the stream");
+    folder.run(&["projections", "resume", "counts"]).ok();
+    made(&folder, 0);
+    assert_eq!(lag(), 0);
+}
+
+#[test]
+fn only_what_cannot_be_undone_asks_and_everything_can_be_tried() {
+    let folder = begun();
+    for action in ["pause", "resume", "rewind", "delete"] {
+        let dry = folder.run(&["projections", action, "counts@1", "--dry-run", "--reason", "why"]).ok();
+        assert!(dry.starts_with(&format!("would {action} counts v1")), "{dry}");
+        let dry = folder.run(&["projections", action, "counts@1", "--dry-run", "-o", "json"]).ok();
+        assert!(dry.starts_with(r#"{"dry_run":true,"would":""#), "{dry}");
+    }
+    assert_eq!(folder.run(&["audit", "-o", "json"]).ok(), "");
+    for action in ["pause", "resume"] {
+        folder.run(&["projections", action, "counts", "--yes"]).fails(2);
+        folder.run(&["projections", action, "counts"]).ok();
+    }
+}
+
+#[test]
 fn a_rewind_delivers_again_and_counts_nothing_twice() {
     let folder = begun();
     folder.run(&["projections", "rewind", "counts"]).fails(2);

@@ -70,7 +70,7 @@ fn stopped(ended: &Ended, context: &mut Context) -> Outcome {
     if context.output.is_json() {
         let stops = stops.map(|stopped| {
             let (projection, shard) = (stopped.projection.row_name(), &stopped.shard);
-            json!({ "projection": projection, "shard": shard, "reason": stopped.stop.reason })
+            json!({ "projection": projection, "shard": shard, "reason": stopped.stop.to_string() })
         });
         let stops: Vec<_> = stops.collect();
         let gaps = &ended.gaps;
@@ -80,7 +80,7 @@ fn stopped(ended: &Ended, context: &mut Context) -> Outcome {
     }
     context.output.line("git cannot judge:")?;
     for stopped in stops {
-        let reason = printable(&stopped.stop.reason);
+        let reason = printable(&stopped.stop.to_string());
         let line = format!("  {} stopped in {}:\n    {reason}", stopped.projection, stopped.shard);
         context.output.line(line)?;
     }

@@ -7,8 +7,8 @@ use crate::{
     cli::ByProjection,
     commands::Context,
     exit::{Exit, Failure, Outcome},
-    output::{Column, Table, count, duration, printable, seconds},
-    status::{Facts, ProjectionStanding},
+    output::{Column, Table, count, duration, seconds},
+    status::{Facts, ProjectionStanding, stop_in_words},
 };
 
 pub async fn execute(wanted: &ByProjection, context: &mut Context) -> Outcome {
@@ -84,10 +84,8 @@ fn shards(standing: &ProjectionStanding, context: &mut Context) -> Outcome {
     }
     for shard in &standing.shards {
         if let Some(stop) = &shard.stop {
-            let reason = printable(&stop.reason);
-            context
-                .output
-                .line(format!("\nstopped in {} at {}:\n  {reason}", shard.shard, stop.place.position))?;
+            let stopped = stop_in_words(&standing.projection, &shard.source, &shard.shard, stop);
+            context.output.line(format!("\n{stopped}"))?;
         }
     }
     Ok(Exit::Done)
