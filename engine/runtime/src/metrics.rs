@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 const RECORDS_READ: &str = "foldstream_records_read_total";
 const EVENTS_RELEASED: &str = "foldstream_events_released_total";
@@ -24,6 +24,45 @@ const SHARD: &str = "shard";
 const PROJECTION: &str = "projection";
 const READER: &str = "reader";
 const EVENT_TYPE: &str = "type";
+
+/// Says of each what it counts, for whoever scrapes them.
+pub fn describe() {
+    let count = Unit::Count;
+    describe_counter!(RECORDS_READ, count, "Records read from shards, by the reader that read them");
+    describe_counter!(
+        EVENTS_RELEASED,
+        count,
+        "Events passed on to projections in the order of their streams"
+    );
+    describe_counter!(
+        EVENTS_EARLY,
+        count,
+        "Events that came before an earlier one of their stream, and wait for it"
+    );
+    describe_counter!(EVENTS_DUPLICATE, count, "Events that had come before and were dropped");
+    describe_counter!(EVENTS_UNKNOWN_TYPE, count, "Events whose type the source's `types` does not list");
+    describe_counter!(TOUCHES, count, "Effects of one event on one document");
+    describe_counter!(DOCUMENTS_WRITTEN, count, "Documents written to the document store");
+    describe_counter!(DOCUMENT_CONFLICTS, count, "Writes that found the document changed and were done anew");
+    describe_counter!(LATE, count, "Events that came too late for their place in a `global` projection");
+    describe_histogram!(WRITE_SECONDS, Unit::Seconds, "How long one write of documents took");
+    describe_gauge!(
+        LAG_SECONDS,
+        Unit::Seconds,
+        "Seconds that a projection's documents are behind, by the recorded-at of the newest event in them, in the shard that is furthest behind; 0 when caught up"
+    );
+    describe_gauge!(
+        PROJECTION_STOPPED,
+        count,
+        "1 for each shard in which a projection has stopped at an event"
+    );
+    describe_gauge!(
+        BYTES_IN_FLIGHT,
+        Unit::Bytes,
+        "Bytes of events that were read and are not in documents yet"
+    );
+    describe_gauge!(GAPS, count, "Streams of a shard that wait for a missing event");
+}
 
 pub fn records_read(source: &str, shard: &str, reader: &'static str, records: usize) {
     counter!(RECORDS_READ, SOURCE => source.to_owned(), SHARD => shard.to_owned(), READER => reader)

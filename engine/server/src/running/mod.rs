@@ -7,6 +7,7 @@ mod signals;
 use foldstream_local::LocalStore;
 use foldstream_model::Result;
 use foldstream_runtime::{
+    rows::Rows,
     tasks::Tasks,
     worker::{Outcome, Until, Worker},
 };
@@ -18,6 +19,7 @@ pub use signals::stop_on_signals;
 
 use crate::compose::Line;
 use relay::Relays;
+use service::Readiness;
 
 /// What a line needs beside its parts.
 pub struct Running<'a> {
@@ -43,7 +45,9 @@ impl Running<'_> {
         };
         let worker = Worker::new(line.assembly);
         if let Some(service) = self.service {
-            service.start(worker.ready(), self.stop.clone(), &mut tasks);
+            let rows = Rows::new(self.store.checkpoints());
+            let readiness = Readiness { ready: worker.ready(), stop: self.stop.clone(), rows };
+            service.start(readiness, &mut tasks);
         }
         let stopped = CancellationToken::new();
         let mut work = std::pin::pin!(worker.run(until, stopped.clone()));

@@ -2,10 +2,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
 use foldstream_model::{Error, Result};
-use foldstream_runtime::tasks::Tasks;
+use foldstream_runtime::{rows::Rows, tasks::Tasks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::status::newest_report;
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
@@ -29,6 +31,7 @@ impl Service {
         let metrics = builder
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(|error| Error::internal(format!("metrics cannot be recorded: {error}")))?;
+        foldstream_runtime::metrics::describe();
         Ok(Self { listener, metrics })
     }
 
@@ -36,15 +39,11 @@ impl Service {
         self.listener.local_addr().map_err(|error| Error::internal(error.to_string()))
     }
 
-    /// Ready is who reads its shards and was not told to stop.
-    pub(super) fn start(self, ready: watch::Receiver<bool>, stop: CancellationToken, tasks: &mut Tasks) {
+    /// Ready is who reads its shards and was not told to stop. A projection that has stopped is named and does not
+    /// change that: the others are served, and no other instance could take the event either.
+    pub(super) fn start(self, readiness: Readiness, tasks: &mut Tasks) {
         let (rendered, kept) = (self.metrics.clone(), self.metrics);
-        let is_ready = move || async move {
-            match *ready.borrow() && !stop.is_cancelled() {
-                true => (StatusCode::OK, "ready\n"),
-                false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            }
-        };
+        let is_ready = move || async move { readiness.answer().await };
         let router = Router::new()
             .route("/metrics", get(move || async move { rendered.render() }))
             .route("/livez", get(|| async { "alive\n" }))
@@ -61,5 +60,30 @@ impl Service {
                 kept.run_upkeep();
             }
         });
+    }
+}
+
+/// What is known of whether work is done.
+#[derive(Clone)]
+pub(super) struct Readiness {
+    pub ready: watch::Receiver<bool>,
+    pub stop: CancellationToken,
+    pub rows: Rows,
+}
+
+impl Readiness {
+    async fn answer(&self) -> (StatusCode, String) {
+        if !*self.ready.borrow() || self.stop.is_cancelled() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned());
+        }
+        // Without a report nothing is known to have stopped; whether shards are read does not depend on it.
+        let report = newest_report(&self.rows).await.ok().flatten();
+        let mut answer = "ready\n".to_owned();
+        for known in report.iter().flat_map(|report| &report.projections).filter(|known| known.stop.is_some())
+        {
+            let name = known.projection.row_name();
+            answer.push_str(&format!("stopped: {name} in {}/{}\n", known.source, known.shard));
+        }
+        (StatusCode::OK, answer)
     }
 }

@@ -139,6 +139,15 @@ fn metrics_and_health_are_served() {
     assert!(get("/livez").starts_with("HTTP/1.1 200"));
     eventually("it is ready", || get("/readyz").starts_with("HTTP/1.1 200"));
     eventually("it counts", || get("/metrics").contains("foldstream_documents_written_total"));
+    let metrics = get("/metrics");
+    for line in metrics.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let name = line.split(' ').nth(2).unwrap();
+        assert!(metrics.contains(&format!("# HELP {name} ")), "{name}: {metrics}");
+    }
+    let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
+    folder.run_with(&["events", "append", "o-4"], bad).ok();
+    eventually("it names what has stopped", || get("/readyz").contains("stopped: totals@1 in shop/shardId-"));
+    assert!(get("/readyz").starts_with("HTTP/1.1 200") && get("/livez").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
@@ -148,10 +157,56 @@ fn poison_stops_one_projection_and_is_told() {
     folder.run_with(&["events", "append", "o-4"], bad).ok();
     let ran = folder.run(&["run", "--until-caught-up"]);
     assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.out.contains("totals v1, stopped in"), "{}", ran.out);
     assert_eq!(folder.run(&["documents", "list", "orders"]).ok().lines().count(), 4);
+    let told = [
+        "totals@1 has stopped in shop/shardId-",
+        "event     o-4 #1 Sold\n",
+        "document  tea\n",
+        "handler=foldstream.yaml:10",
+        "it takes a number, not a string",
+        "raise `version` of totals",
+        "`foldstream run --dev`",
+    ];
     let status = folder.run(&["status"]).ok();
-    assert!(status.contains("totals@1 stopped in"), "{status}");
+    let described = folder.run(&["projections", "describe", "totals"]).ok();
+    for (said, part) in [&ran.out, &status, &described].iter().flat_map(|said| told.map(|part| (said, part)))
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let again = folder.run(&["run", "--until-caught-up", "-o", "json"]);
+    let ended: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    let event = serde_json::json!({"stream": "o-4", "sequence": 1, "type": "Sold", "document": "tea"});
+    assert_eq!(ended["stopped"][0]["event"], event, "{again:?}");
+}
+
+#[test]
+fn a_stop_of_a_version_that_was_superseded_is_not_a_problem_of_today() {
+    let folder = shop();
+    let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
+    folder.run_with(&["events", "append", "o-4"], bad).ok();
+    assert_eq!(folder.run(&["run", "--until-caught-up"]).code, 4);
+    let mended = CONFIG
+        .replace("version: 1\n    source", "version: 2\n    source")
+        .replace("=payload.quantity", "=size(string(payload.quantity))");
+    folder.write("foldstream.yaml", mended);
+    folder.run(&["run", "--until-caught-up"]).ok();
+    let status = folder.run(&["status"]).ok();
+    assert!(status.contains("totals@2") && !status.contains("totals@1"), "{status}");
+    assert!(status.contains("1 other version in the store, not configured"), "{status}");
+    let list = folder.run(&["projections", "list"]).ok();
+    assert!(list.contains("totals@1    stopped"), "{list}");
+    assert!(folder.run(&["projections", "describe", "totals@1"]).ok().contains("event     o-4 #1 Sold"));
+}
+
+#[test]
+fn a_stream_that_has_another_number_of_shards_than_is_configured_is_warned_of() {
+    let folder = caught_up();
+    folder.write("foldstream.yaml", CONFIG.replace("shards: 2", "shards: 8"));
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    let told = ran.err.contains("shards=2 configured=8") && ran.err.contains("when a stream is made");
+    assert!(ran.code == 0 && told, "{ran:?}");
+    folder.write("foldstream.yaml", CONFIG);
+    assert!(!folder.run(&["run", "--until-caught-up"]).err.contains("WARN"));
 }
 
 #[test]
