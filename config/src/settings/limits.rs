@@ -10,7 +10,7 @@ pub struct Limits {
     /// Bytes of payload that the process holds at once, over all shards. More hide pauses of a sink, fewer
     /// bound memory.
     pub bytes_in_flight: u64,
-    /// Bytes that one shard may be read ahead of what is settled. More feed lanes that work at different
+    /// Bytes that one shard may be read ahead of what is in the documents. More feed lanes that work at different
     /// speeds, fewer keep one shard from taking the whole of `bytes_in_flight`.
     pub read_ahead_bytes: u64,
     /// Bytes of early events that wait in memory for a missing one, before they are spilled.

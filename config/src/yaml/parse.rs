@@ -96,8 +96,8 @@ fn syntax_error(file: &SourceFile, error: &ScanError) -> Diagnostic {
     }
 }
 
-/// The index of the tab that an error is about: in the indentation of its line, at its place, or, where the error says
-/// so, the next one.
+/// The index of the tab that an error is about: in the indentation of its line, at its place or before it, or, where
+/// the error says so, the next one.
 fn tab(text: &str, error: &ScanError) -> Option<usize> {
     let marker = error.marker();
     let line: Vec<char> = text.split('\n').nth(marker.line().saturating_sub(1))?.chars().collect();
@@ -106,8 +106,9 @@ fn tab(text: &str, error: &ScanError) -> Option<usize> {
     if let Some(column) = indentation.into_iter().position(|c| *c == '\t') {
         return Some(begin + column);
     }
-    let next = text.chars().skip(marker.index()).position(|c| c == '\t')?;
-    (next == 0 || error.info().contains("tab")).then(|| marker.index() + next)
+    let from = marker.index().saturating_sub(1);
+    let next = text.chars().skip(from).position(|c| c == '\t')?;
+    (next < 2 || error.info().contains("tab")).then_some(from + next)
 }
 
 fn place(marker: &Marker) -> Place {
