@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use foldstream_model::{Ordering, StreamHash};
-use foldstream_runtime::{assembly::ProjectionSpec, worker::Until};
+use foldstream_model::{Journal, Ordering, SourceName, StreamHash};
+use foldstream_runtime::{
+    assembly::ProjectionSpec,
+    rows::{Rows, journal_key},
+    worker::Until,
+};
 use foldstream_tests::{bed::Bed, projectors::Kind};
 use tokio_util::sync::CancellationToken;
 
@@ -65,4 +69,27 @@ async fn a_gap_of_more_events_than_one_entry_carries_is_filled_before_the_line_i
     let outcome = bed.catch_up(collect(&bed)).await.unwrap();
     assert!(outcome.gaps.is_empty());
     assert_eq!(bed.documents("collect").await["a"].matches(',').count(), 251);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_behind_the_horizon_fills_no_gap_that_a_record_fills_before_it() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.gap_patience = Duration::from_secs(3_600);
+    bed.append("a", &[1, 1, 1]).await;
+    bed.put("a", 1, 1).await;
+    bed.put("a", 3, 1).await;
+    for sequence in 1..=400 {
+        bed.put("b", sequence, 1).await;
+    }
+    bed.put("a", 2, 1).await;
+    bed.catch_up(vec![bed.projection("further", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+    bed.settings.gap_patience = Duration::from_millis(1);
+    bed.settings.checkpoint_interval = Duration::from_millis(2);
+    bed.settings.batch_records = 1;
+    bed.catch_up(collect(&bed)).await.unwrap();
+    assert_eq!(bed.documents("collect").await["a"], r#"{"sequences":[1,2,3]}"#);
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let rows = Rows::new(bed.store.checkpoints());
+    let journal = rows.get::<Journal>(&journal_key(&SourceName::new("events"), &shard)).await.unwrap();
+    assert_eq!(journal.unwrap().body.entries, []);
 }

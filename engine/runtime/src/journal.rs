@@ -24,8 +24,9 @@ pub struct JournalView {
 pub enum Wish {
     /// To release records up to and with this position.
     Raise(Position),
-    /// A fact that is no record, directly after the horizon.
-    Append(Entry),
+    /// A fact that is no record, directly after the horizon; of one who has read up to `read`. It is dropped where others
+    /// have read further: what they have met may make it needless.
+    Append { entry: Entry, read: Position },
     /// To end the shard, whose last record is at this position.
     Seal(Position),
 }
@@ -65,7 +66,12 @@ impl JournalView {
         self.revision.is_some() && *position <= self.journal.horizon
     }
 
-    /// The journal to be written for a wish; none when the stored one grants it already. Fenced when the shard was
+    /// Whether who has read up to a position has read all that may be released.
+    pub fn is_at_horizon(&self, read: &Position) -> bool {
+        read.max(&self.journal.start) >= &self.journal.horizon
+    }
+
+    /// The journal to be written for a wish; none when the stored one grants it already, or it is dropped. Fenced when the shard was
     /// sealed meanwhile: what is open is then decided in its children.
     pub fn next(&self, wish: &Wish) -> Result<Option<Journal>> {
         let mut next = self.journal.clone();
@@ -74,7 +80,9 @@ impl JournalView {
                 self.refuse_if_sealed()?;
                 next.horizon = to.clone();
             }
-            Wish::Append(entry) if !next.entries.iter().any(|known| known.entry == *entry) => {
+            Wish::Append { entry, read }
+                if self.is_at_horizon(read) && !next.entries.iter().any(|known| known.entry == *entry) =>
+            {
                 self.refuse_if_sealed()?;
                 next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
             }

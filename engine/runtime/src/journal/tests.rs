@@ -20,6 +20,11 @@ fn give_up(stream: &str) -> Entry {
     Entry::GiveUp { stream: StreamId::new(stream), up_to: Sequence(1) }
 }
 
+/// A wish of one who has read so far.
+fn append(stream: &str, read: u128) -> Wish {
+    Wish::Append { entry: give_up(stream), read: at(read) }
+}
+
 fn row(journal: &Journal, revision: u64) -> Row {
     let key = RowKey::new(Table::Journals, "source", "shard");
     Row { key, revision: Revision(revision), body: JournalView::body(journal).unwrap() }
@@ -50,12 +55,7 @@ fn the_horizon_never_goes_down() {
 #[test]
 fn entries_are_numbered_at_the_horizon_that_they_were_appended_at() {
     let mut view = stored(&Journal { horizon: at(7), ..first() });
-    for wish in [
-        Wish::Append(give_up("a")),
-        Wish::Append(give_up("b")),
-        Wish::Raise(at(9)),
-        Wish::Append(give_up("c")),
-    ] {
+    for wish in [append("a", 7), append("b", 7), Wish::Raise(at(9)), append("c", 9)] {
         let next = view.next(&wish).unwrap().unwrap();
         view.written(next, Revision(2));
     }
@@ -71,12 +71,21 @@ fn entries_are_numbered_at_the_horizon_that_they_were_appended_at() {
 }
 
 #[test]
+fn who_is_behind_the_horizon_appends_nothing_even_when_it_finds_out_only_by_a_conflict() {
+    let mut view = stored(&Journal { horizon: at(7), ..first() });
+    assert_eq!(view.next(&append("a", 6)).unwrap(), None);
+    assert!(view.next(&append("a", 7)).unwrap().is_some());
+    view.take(Some(&row(&Journal { horizon: at(8), ..first() }, 2))).unwrap();
+    assert_eq!(view.next(&append("a", 7)).unwrap(), None);
+}
+
+#[test]
 fn a_sealed_journal_takes_nothing_more_and_grants_what_it_holds() {
     let sealed = Journal { horizon: at(9), sealed: true, ..first() };
     let view = stored(&sealed);
     assert_eq!(view.next(&Wish::Seal(at(9))).unwrap(), None);
     assert_eq!(view.next(&Wish::Raise(at(9))).unwrap(), None);
-    assert_eq!(view.next(&Wish::Append(give_up("a"))).unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(view.next(&append("a", 9)).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(view.next(&Wish::Raise(at(10))).unwrap_err().kind(), ErrorKind::Fenced);
 }
 
@@ -84,7 +93,7 @@ fn a_sealed_journal_takes_nothing_more_and_grants_what_it_holds() {
 fn a_shard_without_records_behind_its_start_has_its_entries_and_its_end() {
     let start = Journal { start: at(5), horizon: at(5), ..first() };
     let mut view = stored(&start);
-    let next = view.next(&Wish::Append(give_up("a"))).unwrap().unwrap();
+    let next = view.next(&append("a", 0)).unwrap().unwrap();
     view.written(next, Revision(2));
     assert_eq!(view.entries_after(&Place::BEGINNING).count(), 1);
     assert_eq!(view.entries_after(&Place::end(at(5), 1)).count(), 0);
@@ -95,7 +104,7 @@ fn a_shard_without_records_behind_its_start_has_its_entries_and_its_end() {
 #[test]
 fn an_unknown_answer_is_resolved_by_what_is_read_back() {
     let mut view = stored(&first());
-    let wish = Wish::Append(give_up("a"));
+    let wish = append("a", 0);
     let mine = view.next(&wish).unwrap().unwrap();
 
     view.take(Some(&row(&first(), 1))).unwrap();
@@ -223,7 +232,7 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     ]);
     let wish = prop_oneof![
         8 => (1..=END).prop_map(|to| Wish::Raise(at(to))),
-        4 => "[a-f]".prop_map(|stream| Wish::Append(give_up(&stream))),
+        4 => ("[a-f]", 0..=END).prop_map(|(stream, read)| append(&stream, read)),
         1 => Just(Wish::Seal(at(END))),
     ];
     let step = prop_oneof![

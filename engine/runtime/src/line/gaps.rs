@@ -62,6 +62,12 @@ impl Search {
         !self.to_ask.is_empty()
     }
 
+    /// Forgets the lap; the next one begins when it is due.
+    fn break_off(&mut self) {
+        self.to_ask.clear();
+        self.knows_all = false;
+    }
+
     fn begin_lap(&mut self, gaps: Vec<Gap>) {
         self.since = Some(Instant::now());
         self.to_ask = gaps.into_iter().map(|gap| gap.stream.hash()).collect();
@@ -99,8 +105,10 @@ impl Line {
         if !self.search.is_under_way() {
             return Ok(());
         }
-        let Some(store) = self.context.source.events.clone() else {
-            self.search.to_ask.clear();
+        // What is missing behind the horizon may be in a record that others have released already.
+        let is_first = self.journal.is_at_horizon(&self.at.position);
+        let Some(store) = self.context.source.events.clone().filter(|_| is_first) else {
+            self.search.break_off();
             return Ok(());
         };
         let mut filled = Vec::new();
@@ -114,7 +122,7 @@ impl Line {
             tracing::info!(stream = %gap.stream, first = %gap.first_missing, events = events.len(), "a gap is filled from the event store");
             match self.append(Entry::Fill { stream: gap.stream, events }).await {
                 // The shard was sealed meanwhile: what is open is decided in its children.
-                Err(error) if error.kind() == ErrorKind::Fenced => self.search.to_ask.clear(),
+                Err(error) if error.kind() == ErrorKind::Fenced => self.search.break_off(),
                 ended => ended?,
             }
             filled.push((stream, gap.first_missing));

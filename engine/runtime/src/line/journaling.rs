@@ -19,9 +19,9 @@ impl Line {
         self.wish(Wish::Raise(to.clone())).await
     }
 
-    /// Appends an entry, which takes effect directly after the horizon.
+    /// Appends an entry, which takes effect directly after the horizon, unless this line is behind that.
     pub(super) async fn append(&mut self, entry: Entry) -> Result<()> {
-        self.wish(Wish::Append(entry)).await
+        self.wish(Wish::Append { entry, read: self.at.position.clone() }).await
     }
 
     /// Ends the shard: no entry comes any more.
