@@ -77,7 +77,7 @@ async fn a_reducer_that_fails_stops_its_projections_there_and_what_comes_before_
     assert_eq!(outcome.stops.len(), 1);
     let stop = &outcome.stops[0].stop;
     assert_eq!(stop.place.position.to_string(), "4");
-    assert!(stop.reason.contains("stream=t sequence=2 type=Odd: odd"), "{}", stop.reason);
+    assert!(stop.to_string().contains("stream=t sequence=2 type=Odd"), "{stop}");
     assert_eq!(shown(&bed, "reduced").await, r#"s{"sequences":[1,2]} t{"sequences":[1]} "#);
     let all = r#"s{"sequences":[1,2,3]} t{"sequences":[1]} u{"sequences":[1]} "#;
     assert_eq!(shown(&bed, "plain").await, all);
