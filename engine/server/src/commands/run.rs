@@ -16,7 +16,7 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     output::plural,
     running::{Running, Service, stop_on_signals},
-    status::{add_event_type, stop_in_words},
+    status::{WHAT_TO_DO, add_event_type, stop_in_words},
 };
 
 pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
@@ -129,6 +129,9 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
         for stopped in &ended.stops {
             let words = stop_in_words(&stopped.projection, &stopped.source, &stopped.shard, &stopped.stop);
             words.lines().try_for_each(|line| output.line(format!("  {line}")))?;
+        }
+        if ended.stops.iter().any(|stopped| stopped.stop.event.is_some()) {
+            WHAT_TO_DO.lines().try_for_each(|line| output.line(format!("  {line}")))?;
         }
         for (shard, gaps) in &ended.gaps {
             let streams = plural(*gaps as u64, "stream");

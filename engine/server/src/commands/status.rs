@@ -7,7 +7,7 @@ use crate::{
     commands::Context,
     exit::{Exit, Outcome},
     output::{Column, Table, count, duration, plural, seconds},
-    status::{Facts, ProjectionStanding, Rates, stop_in_words},
+    status::{Facts, ProjectionStanding, Rates, WHAT_TO_DO, stop_in_words},
 };
 
 /// How long to wait for a second report to tell a rate: workers report every second.
@@ -148,7 +148,7 @@ fn shards(facts: &Facts, rates: &Rates) -> Table {
 }
 
 fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Vec<String> {
-    let mut problems = Vec::new();
+    let (mut problems, mut has_stopped) = (Vec::new(), false);
     for (standing, late) in standings.iter().zip(late) {
         let name = standing.projection.row_name();
         for shard in &standing.shards {
@@ -156,10 +156,14 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Ve
                 problems.push(stop_in_words(&standing.projection, &shard.source, &shard.shard, stop));
             }
         }
+        has_stopped |= standing.is_stopped_at_event();
         if *late > 0 {
             let events = plural(*late, "event");
             problems.push(format!("{name}: {events} came too late; a rebuild would put them in their order"));
         }
+    }
+    if has_stopped {
+        problems.push(WHAT_TO_DO.to_owned());
     }
     for shard in facts.report.iter().flat_map(|report| &report.shards) {
         let gaps = shard.lines.iter().map(|line| line.gaps as u64).max().unwrap_or(0);

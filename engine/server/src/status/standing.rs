@@ -66,6 +66,8 @@ pub struct ShardStanding {
     pub behind: Option<u64>,
     /// Recorded-at of the oldest event that is not in the documents.
     pub unread_since: Option<Timestamp>,
+    /// Recorded-at of the newest event that is in the documents.
+    #[serde(rename = "recorded_until")]
     pub settled_until: Option<Timestamp>,
     pub behind_since: Option<Timestamp>,
     pub stop: Option<Stop>,
@@ -99,6 +101,11 @@ impl ProjectionStanding {
             facts.configured.is_empty() || facts.configured.contains_key(projection) || facts.runs(projection)
         });
         standings
+    }
+
+    /// Whether it waits for an event's handler to be mended.
+    pub fn is_stopped_at_event(&self) -> bool {
+        self.shards.iter().filter_map(|shard| shard.stop.as_ref()).any(|stop| stop.event.is_some())
     }
 
     fn of(facts: &Facts, projection: &ProjectionId, control: &Control) -> Self {

@@ -14,7 +14,12 @@ pub async fn add_event_type(stop: &mut Stop, store: &LocalStore) -> Result<()> {
     Ok(())
 }
 
-/// Where it has stopped, at what and why, and what to do; several lines.
+/// What makes a projection go on that has stopped at an event.
+pub const WHAT_TO_DO: &str =
+    "to go on, mend what the reason names, then raise the `version` of the projection: a new read model
+is built beside the old one; or, while developing, `foldstream run --dev` makes the old one anew";
+
+/// Where it has stopped, at what and why; several lines.
 pub fn stop_in_words(projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: &Stop) -> String {
     let name = projection.row_name();
     let mut lines = vec![format!("{name} has stopped in {source}/{shard} since {}", seconds(stop.at))];
@@ -26,15 +31,6 @@ pub fn stop_in_words(projection: &ProjectionId, source: &SourceName, shard: &Sha
     }
     lines.push(format!("  position  {} in the shard", stop.place.position));
     lines.push(format!("  reason    {}", stop.reason));
-    if stop.event.is_some() {
-        lines.push(format!(
-            "  to do     mend what the reason names, then raise `version` of {} and run: a new read model",
-            projection.name
-        ));
-        lines.push(
-            "            is built beside this one; or `foldstream run --dev` makes this one anew".to_owned(),
-        );
-    }
     let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     lines.join("\n")
 }

@@ -164,7 +164,7 @@ fn poison_stops_one_projection_and_is_told() {
         "document  tea\n",
         "handler=foldstream.yaml:10",
         "it takes a number, not a string",
-        "raise `version` of totals",
+        "raise the `version`",
         "`foldstream run --dev`",
     ];
     let status = folder.run(&["status"]).ok();

@@ -8,7 +8,7 @@ use crate::{
     commands::Context,
     exit::{Exit, Failure, Outcome},
     output::{Column, Table, count, duration, seconds},
-    status::{Facts, ProjectionStanding, stop_in_words},
+    status::{Facts, ProjectionStanding, WHAT_TO_DO, stop_in_words},
 };
 
 pub async fn execute(wanted: &ByProjection, context: &mut Context) -> Outcome {
@@ -87,6 +87,9 @@ fn shards(standing: &ProjectionStanding, context: &mut Context) -> Outcome {
             let stopped = stop_in_words(&standing.projection, &shard.source, &shard.shard, stop);
             context.output.line(format!("\n{stopped}"))?;
         }
+    }
+    if standing.is_stopped_at_event() {
+        context.output.line(format!("\n{WHAT_TO_DO}"))?;
     }
     Ok(Exit::Done)
 }
