@@ -12,7 +12,7 @@ use foldstream_model::{
 
 use crate::{
     assembly::{ProjectionSpec, SourceSpec},
-    metrics,
+    metrics, pure,
     upcast::Upcasts,
 };
 
@@ -52,7 +52,8 @@ impl Intake {
 
     /// The event in a record, ready to be ordered; none when the record is not meant to be one.
     pub fn decode(&self, record: &Record) -> Result<Option<Event>> {
-        let Some(mut event) = self.decoder.decode(record)? else { return Ok(None) };
+        let decoded = pure::guarded("the decoder", || self.decoder.decode(record))?;
+        let Some(mut event) = decoded else { return Ok(None) };
         self.prepare(&mut event)?;
         Ok(Some(event))
     }

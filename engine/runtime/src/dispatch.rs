@@ -85,7 +85,8 @@ impl Released {
             Some(named) => self.states(&named.name, index)?,
         };
         let carried = StateCarried { event: event.clone(), before, state };
-        pure::guarded(|| spec.projector.touch(&carried, touches)).inspect_err(|_| touches.clear())
+        pure::guarded("the projector", || spec.projector.touch(&carried, touches))
+            .inspect_err(|_| touches.clear())
     }
 
     fn states(&self, reducer: &Arc<str>, index: usize) -> Result<(Value, Value)> {

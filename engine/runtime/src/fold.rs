@@ -11,7 +11,7 @@ use foldstream_model::{
 };
 use lru::LruCache;
 
-use crate::{assembly::NamedReducer, decode::Intake, order::Placed};
+use crate::{assembly::NamedReducer, decode::Intake, order::Placed, pure};
 
 /// Events that one read of the event store asks for.
 const PAGE: usize = 500;
@@ -81,7 +81,7 @@ impl Fold {
         if !self.reducer.event_types().contains(&event.event_type) {
             return Ok(before.clone());
         }
-        crate::pure::guarded(|| self.reducer.reduce(event, before))
+        pure::guarded("the reducer", || self.reducer.reduce(event, before))
     }
 
     async fn before(&mut self, event: &Event, stream: StreamHash) -> Result<Value> {

@@ -153,8 +153,8 @@ impl Order {
 
     /// Takes the journal's entry with this number after `position`, and appends to `out` whatever that releases.
     ///
-    /// Returns the events of a fill that differ from one which waits under the same sequence. Internal, and nothing has
-    /// changed, when the entry does not fit this state.
+    /// Returns the events of a fill that differ from one which waits under the same sequence. Nothing has changed after an
+    /// error. Internal: the entry does not fit this state. Poison: an event of a fill cannot be read.
     pub fn entry(
         &mut self,
         entry: &Entry,

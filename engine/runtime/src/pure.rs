@@ -1,4 +1,4 @@
-//! Calls into projectors, reducers and upcasters: a panic there is poison, never the end of the worker.
+//! Calls into decoders, upcasters, reducers and projectors: a panic there is poison, never the end of the worker.
 
 use std::{
     any::Any,
@@ -7,11 +7,11 @@ use std::{
 
 use foldstream_model::{Error, Result};
 
-/// Runs pure code of a user; what it would have changed is dropped by the caller when it fails.
-pub fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs pure code of a user, `what` says whose; what it would have changed is dropped by the caller when it fails.
+pub fn guarded<T>(what: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result,
-        Err(panic) => Err(Error::poison(format!("the projector panicked: {}", message(panic.as_ref())))),
+        Err(panic) => Err(Error::poison(format!("{what} panicked: {}", message(panic.as_ref())))),
     }
 }
 

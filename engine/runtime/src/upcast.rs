@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{Event, EventType, Result, SchemaVersion, Value, ports::Upcaster};
 
+use crate::pure;
+
 /// The declared upcasters, by what they lift.
 #[derive(Clone, Default)]
 pub struct Upcasts {
@@ -42,7 +44,7 @@ impl Upcasts {
         let mut version = event.schema_version;
         while let Some(step) = steps.get(&version) {
             let payload = std::mem::replace(&mut event.payload.value, Value::Null);
-            event.payload.value = step.upcast(payload)?;
+            event.payload.value = pure::guarded("an upcaster", || step.upcast(payload))?;
             version = SchemaVersion(version.0 + 1);
         }
         Ok(())

@@ -120,7 +120,8 @@ impl Rules {
             }
             if judge.judge(&delivery.origin).map_err(failed(applied))? == Judgement::Apply {
                 let change = &delivery.touch.change;
-                crate::pure::guarded(|| change.apply(&mut document)).map_err(failed(applied))?;
+                crate::pure::guarded("the projector", || change.apply(&mut document))
+                    .map_err(failed(applied))?;
                 judge.advance(&delivery.origin);
                 applied += 1;
             }

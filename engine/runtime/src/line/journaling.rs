@@ -75,7 +75,12 @@ impl Line {
             None => self.journal.entries_after(&self.at).map(owned).collect(),
         };
         for (position, number, entry) in due {
-            let forks = self.order.entry(&entry, &position, number, placed)?;
+            let forks = match self.order.entry(&entry, &position, number, placed) {
+                Err(error) if error.kind() == ErrorKind::Poison => {
+                    return Ok(Some((Place::new(position, number, 0), error)));
+                }
+                forks => forks?,
+            };
             self.at = Place::end(position.clone(), number);
             if let Some(fork) = forks.first() {
                 let place = Place::new(position, number, 0);
