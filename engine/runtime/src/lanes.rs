@@ -276,6 +276,11 @@ impl Lane {
         self.out.undone == 0 && self.writing == 0
     }
 
+    /// There is something to read or to write now. All else waits for an answer, or for the merge to come further.
+    pub fn has_work(&self) -> bool {
+        !self.unread.is_empty() || !self.ready.is_empty()
+    }
+
     /// How many events may yet settle.
     pub fn undone(&self) -> usize {
         self.out.undone

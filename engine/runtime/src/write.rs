@@ -195,7 +195,7 @@ impl Running {
         if self.operation.is_some() {
             return;
         }
-        if self.flush_at.is_none() && self.task.lane.undone() > 0 {
+        if self.flush_at.is_none() && (self.task.lane.has_work() || !self.late.is_empty()) {
             self.flush_at = Some(Instant::now() + self.task.settings.flush_interval);
         }
         let paused = self.pause > FIRST_PAUSE;

@@ -1,0 +1,68 @@
+//! What waits does so without spinning, and is found again.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
+
+use std::{sync::Arc, task::Poll, time::Duration};
+
+use foldstream_local::NullDocuments;
+use foldstream_model::{
+    Document, DocumentKey, Epoch, Ordering, Place, Position, Sequence, ShardNumber, ShardPlaces, StreamId,
+    Timestamp, ports::Touch,
+};
+use foldstream_runtime::{
+    guard::Origin,
+    lanes::{Bounds, Delivery, Lane, LaneOptions, LineId},
+    progress::BatchId,
+    rows::Rows,
+    write::{LaneInput, LaneTask},
+};
+use foldstream_tests::{bed::Bed, projectors::Kind};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// An event at this place, in a merge whose watermark has not come to it.
+fn early(place: Place) -> LaneInput {
+    let shard = ShardNumber(0);
+    let origin = Origin {
+        shard,
+        place: place.clone(),
+        stream: StreamId::new("s"),
+        sequence: Sequence(1),
+        recorded_at: Timestamp::from_seconds(1),
+    };
+    let touch = Touch { key: DocumentKey::new("feed"), change: Box::new(|_: &mut Option<Document>| Ok(())) };
+    let delivery = Delivery { line: LineId(1), batch: BatchId(0), origin, touch, bytes: 1 };
+    let read = ShardPlaces { places: [(shard, place)].into(), ..ShardPlaces::default() };
+    let bounds = Bounds { watermark: Timestamp::MIN, read: Arc::new(read) };
+    LaneInput::Merged { subscription: None, deliveries: vec![delivery], bounds }
+}
+
+#[tokio::test]
+async fn a_lane_rests_while_its_documents_wait_for_the_merge() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.flush_interval = Duration::ZERO;
+    let options = LaneOptions { ordering: Ordering::Global, epoch: Epoch::default(), cache_bytes: 1 << 20 };
+    let (sender, inputs) = mpsc::channel(4);
+    let mut projection = bed.projection("feed", Ordering::Global, Kind::Feed);
+    projection.documents = Arc::new(NullDocuments);
+    let task = LaneTask {
+        lane: Lane::new(options),
+        projection,
+        inputs,
+        settings: Arc::new(bed.settings.clone()),
+        rows: Rows::new(bed.store.checkpoints()),
+        clock: bed.clock.clone(),
+    };
+    sender.send(early(Place::end(Position::new(1), 0))).await.unwrap();
+    tokio::time::pause();
+    let mut running = std::pin::pin!(task.run(CancellationToken::new()));
+    let mut polls = 0;
+    let counted = std::future::poll_fn(|context| {
+        polls += 1;
+        match running.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(ended.unwrap()),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    tokio::time::timeout(Duration::from_secs(60), counted).await.unwrap_err();
+    assert!(polls < 20, "woke up {polls} times in a minute");
+}
