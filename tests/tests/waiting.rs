@@ -3,20 +3,23 @@
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
+use async_trait::async_trait;
 use foldstream_local::NullDocuments;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Ordering, Place, Position, Sequence, ShardNumber, ShardPlaces, StreamId,
-    Timestamp, ports::Touch,
+    Document, DocumentKey, Epoch, Error, Ordering, Place, Position, ReadModel, Result, Sequence, ShardNumber,
+    ShardPlaces, StreamId, Timestamp,
+    ports::{DocumentStore, DocumentWrite, StoredDocument, Touch, Written},
 };
 use foldstream_runtime::{
     guard::Origin,
     lanes::{Bounds, Delivery, Lane, LaneOptions, LineId},
     progress::BatchId,
     rows::Rows,
+    worker::Until,
     write::{LaneInput, LaneTask},
 };
 use foldstream_tests::{bed::Bed, projectors::Kind};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// An event at this place, in a merge whose watermark has not come to it.
@@ -65,4 +68,57 @@ async fn a_lane_rests_while_its_documents_wait_for_the_merge() {
     });
     tokio::time::timeout(Duration::from_secs(60), counted).await.unwrap_err();
     assert!(polls < 20, "woke up {polls} times in a minute");
+}
+
+/// Documents that another has taken over.
+struct FencedDocuments(Arc<dyn DocumentStore>);
+
+#[async_trait]
+impl DocumentStore for FencedDocuments {
+    async fn identity(&self) -> Result<String> {
+        self.0.identity().await
+    }
+
+    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        self.0.read(model, keys).await
+    }
+
+    async fn write(&self, _: &ReadModel, _: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        Err(Error::fenced("another worker has raised the epoch"))
+    }
+
+    async fn list(
+        &self,
+        model: &ReadModel,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
+        self.0.list(model, after, limit).await
+    }
+
+    async fn remove(&self, model: &ReadModel) -> Result<()> {
+        self.0.remove(model).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_fenced_again_and_again_pauses_longer_and_longer() {
+    let bed = Bed::new(1).await;
+    bed.append("s", &[1]).await;
+    bed.relay().await;
+    let mut projection = bed.projection("collect", Ordering::PerStream, Kind::Collect);
+    projection.documents = Arc::new(FencedDocuments(projection.documents));
+    let worker = bed.worker(vec![bed.source()], vec![projection]);
+    let stop = CancellationToken::new();
+    let began = Instant::now();
+    let see = async {
+        while bed.counted.most().0 < 6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), see);
+    outcome.unwrap();
+    let paused: u64 = [20, 40, 80, 160, 320].iter().sum();
+    assert!(began.elapsed() >= Duration::from_millis(paused), "begun six times in {:?}", began.elapsed());
 }

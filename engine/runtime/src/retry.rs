@@ -6,7 +6,7 @@ use foldstream_model::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the line does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

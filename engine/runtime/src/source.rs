@@ -50,12 +50,12 @@ pub struct SourceTask {
 }
 
 /// Why a source's task ended by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SourceEnd {
     /// It was told to stop, or every shard is settled to its end.
     Done,
     /// Another generation or epoch has taken over: look anew.
-    Anew,
+    Fenced(Error),
 }
 
 struct Running {
@@ -177,7 +177,7 @@ impl Running {
             Left::ReadToEnd { cut, children } => self.read_to_end(&projection, &shard, cut, children).await?,
             Left::Fenced(error) => {
                 tracing::warn!(%projection, %shard, %error, "another worker has taken over; starting again from the checkpoints");
-                return Ok((Some(SourceEnd::Anew), busy));
+                return Ok((Some(SourceEnd::Fenced(error)), busy));
             }
             Left::Behind | Left::Rejoined | Left::Drained => {}
         }

@@ -13,7 +13,10 @@ use foldstream_model::{
     Clock, Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp,
     ports::{EventStore, Table},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,6 +30,7 @@ use crate::{
     metrics,
     patient::Patient,
     report::{ProjectionReport, Registry, StopReport, WorkerReport},
+    retry::{self, Backoff},
     rows::{self, Rows},
     settings::Settings,
     source::{Registered, SourceEnd, SourceTask},
@@ -81,7 +85,17 @@ pub struct Worker {
 
 enum SessionEnd {
     Over(Outcome),
-    Anew,
+    /// An operator has changed something.
+    Changed,
+    Fenced(Error),
+}
+
+/// Why a session drains.
+enum Reason {
+    Stopped,
+    CaughtUp,
+    Changed,
+    Fenced(Error),
 }
 
 impl Worker {
@@ -104,10 +118,22 @@ impl Worker {
         self.check_definitions().await?;
         // One worker runs at a time; what those before it said of themselves is over.
         self.rows.clear(Table::Reports, rows::REPORTS).await?;
+        let mut backoff = Backoff::new();
         loop {
+            let began = Instant::now();
             match self.session(until.clone(), &stop).await? {
                 SessionEnd::Over(outcome) => return Ok(outcome),
-                SessionEnd::Anew => tracing::info!("starting again from the checkpoints"),
+                SessionEnd::Changed => tracing::info!("starting again from the checkpoints"),
+                SessionEnd::Fenced(error) => {
+                    if began.elapsed() > retry::LONGEST_PAUSE {
+                        backoff = Backoff::new();
+                    }
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Ok(Outcome::default()),
+                        () = backoff.pause(&error, "a session") => {}
+                    }
+                }
             }
         }
     }
@@ -152,14 +178,20 @@ impl Worker {
         drain.cancel();
         let ended = match ended {
             Err(error) => Err(error),
-            Ok(caught_up) => session.sources.finish().await.map(|()| caught_up),
+            Ok(reason) => session.sources.finish().await.map(|()| reason),
         };
         cancel.cancel();
         let lanes = session.lanes.finish().await;
-        let wanted = ended?;
+        let reason = ended?;
         lanes?;
-        self.report(&registry, wanted.is_some()).await;
-        let Some(caught_up) = wanted else { return Ok(SessionEnd::Anew) };
+        let is_over = matches!(reason, Reason::Stopped | Reason::CaughtUp);
+        self.report(&registry, is_over).await;
+        let caught_up = match reason {
+            Reason::Changed => return Ok(SessionEnd::Changed),
+            Reason::Fenced(error) => return Ok(SessionEnd::Fenced(error)),
+            Reason::CaughtUp => true,
+            Reason::Stopped => false,
+        };
         let paused =
             controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
         Ok(SessionEnd::Over(Outcome { caught_up, stops: registry.stops(), gaps, paused }))
@@ -250,14 +282,14 @@ impl Worker {
         }
     }
 
-    /// Waits for a reason to drain. None: assemble anew; else whether everything is caught up.
+    /// Waits for a reason to drain.
     async fn watch(
         &self,
         session: &mut Session,
         until: Until,
         stop: &CancellationToken,
         controls: &BTreeMap<ProjectionId, Control>,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Reason> {
         let mut control =
             tokio::time::interval(self.assembly.settings.control_interval.max(CAUGHT_UP_INTERVAL));
         let mut report = tokio::time::interval(REPORT_INTERVAL);
@@ -266,25 +298,25 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(Some(false)),
+                () = stop.cancelled() => return Ok(Reason::Stopped),
                 Some((name, ended)) = session.lanes.next(), if !session.lanes.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
                 }
                 Some((name, ended)) = session.sources.next(), if !session.sources.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
-                    if session.is_to_begin_anew() {
-                        return Ok(None);
+                    if let Some(error) = session.fenced() {
+                        return Ok(Reason::Fenced(error));
                     }
                 }
-                () = &mut caught_up => return Ok(Some(true)),
+                () = &mut caught_up => return Ok(Reason::CaughtUp),
                 _ = control.tick() => {
                     let found = tokio::select! {
                         biased;
-                        () = stop.cancelled() => return Ok(Some(false)),
+                        () = stop.cancelled() => return Ok(Reason::Stopped),
                         found = self.controls() => found?,
                     };
                     if found != *controls {
-                        return Ok(None);
+                        return Ok(Reason::Changed);
                     }
                 }
                 _ = report.tick() => self.report(&session.registry, false).await,
@@ -363,8 +395,12 @@ struct Session {
 }
 
 impl Session {
-    fn is_to_begin_anew(&self) -> bool {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).contains(&SourceEnd::Anew)
+    fn fenced(&self) -> Option<Error> {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.iter().find_map(|end| match end {
+            SourceEnd::Fenced(error) => Some(error.clone()),
+            SourceEnd::Done => None,
+        })
     }
 }
 

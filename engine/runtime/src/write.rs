@@ -305,16 +305,15 @@ impl Running {
         match retry::verdict(error.kind()) {
             Verdict::Again => {
                 tracing::warn!(projection = %self.task.projection.id, %error, "the document store failed, trying again");
-                self.flush_at = Some(Instant::now() + self.pause);
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                Ok(())
             }
             Verdict::LookAnew => {
                 self.subscriptions.values().for_each(|subscription| subscription.fence(error.clone()));
-                Ok(())
             }
-            Verdict::StopProjection | Verdict::StopWorker => Err(error.clone()),
+            Verdict::StopProjection | Verdict::StopWorker => return Err(error.clone()),
         }
+        self.flush_at = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
     }
 }
 
