@@ -6,9 +6,12 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use async_trait::async_trait;
 use foldstream_local::NullDocuments;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, Ordering, Place, Position, ReadModel, Result, Sequence, ShardNumber,
-    ShardPlaces, StreamId, Timestamp,
-    ports::{DocumentStore, DocumentWrite, StoredDocument, Touch, Written},
+    Document, DocumentKey, Epoch, Error, Ordering, Place, Position, ReadModel, Result, Sequence, Shard,
+    ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
+    ports::{
+        DocumentStore, DocumentWrite, From, ShardReader, Source, SourceDescription, StoredDocument, Touch,
+        Written,
+    },
 };
 use foldstream_runtime::{
     guard::Origin,
@@ -19,7 +22,10 @@ use foldstream_runtime::{
     write::{LaneInput, LaneTask},
 };
 use foldstream_tests::{bed::Bed, projectors::Kind};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// An event at this place, in a merge whose watermark has not come to it.
@@ -121,4 +127,60 @@ async fn a_worker_that_is_fenced_again_and_again_pauses_longer_and_longer() {
     outcome.unwrap();
     let paused: u64 = [20, 40, 80, 160, 320].iter().sum();
     assert!(began.elapsed() >= Duration::from_millis(paused), "begun six times in {:?}", began.elapsed());
+}
+
+/// A source that lists its second shard only once that was added.
+struct Growing {
+    inner: Arc<dyn Source>,
+    has_grown: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Source for Growing {
+    async fn describe(&self) -> Result<SourceDescription> {
+        self.inner.describe().await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        let listed = if *self.has_grown.borrow() { usize::MAX } else { 1 };
+        Ok(self.inner.shards().await?.into_iter().take(listed).collect())
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        self.inner.open(shard, from).await
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.inner.hash_key(partition_key)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_added_while_the_others_are_open_is_found() {
+    let mut bed = Bed::new(2).await;
+    bed.settings.discovery_interval = Duration::from_millis(10);
+    for stream in 0..20 {
+        bed.append(&format!("s-{stream}"), &[1]).await;
+    }
+    bed.relay().await;
+    let (grow, has_grown) = watch::channel(false);
+    let mut source = bed.source();
+    source.source = Arc::new(Growing { inner: source.source, has_grown });
+    let collect = bed.projection("collect", Ordering::PerStream, Kind::Collect);
+    let worker = bed.worker(vec![source], vec![collect]);
+    let stop = CancellationToken::new();
+    let see = async {
+        while bed.documents("collect").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(bed.documents("collect").await.len() < 20);
+        grow.send_replace(true);
+        while bed.documents("collect").await.len() < 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
+    outcome.unwrap();
 }

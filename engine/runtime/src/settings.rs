@@ -30,6 +30,9 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How often decisions of operators are looked for.
     pub control_interval: Duration,
+    /// How often a source is asked for new shards, besides whenever one has ended. Longer asks less, and sees later what
+    /// was added beside shards that are still open.
+    pub discovery_interval: Duration,
     /// How long one projection may hold up the others of a shard before it goes on by itself.
     pub patience: Duration,
     /// How long a gap lasts before the event store is asked for what is missing.
@@ -51,6 +54,7 @@ impl Default for Settings {
             checkpoint_interval: Duration::from_secs(1),
             poll_interval: Duration::from_millis(200),
             control_interval: Duration::from_millis(500),
+            discovery_interval: Duration::from_secs(30),
             patience: Duration::from_secs(5),
             gap_patience: Duration::from_millis(500),
         }

@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use foldstream_model::{
     Checkpoint, Control, CutId, Error, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
 };
 
 const QUEUE: usize = 64;
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A projection, and what is registered of it.
 #[derive(Clone)]
@@ -130,6 +132,10 @@ async fn discover(
 impl Running {
     async fn run(mut self, busy: Busy) -> Result<SourceEnd> {
         let mut busy = Some(busy);
+        let mut discovery =
+            tokio::time::interval(self.task.settings.discovery_interval.max(SHORTEST_INTERVAL));
+        discovery.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        discovery.reset();
         loop {
             self.let_in().await?;
             drop(busy.take());
@@ -146,6 +152,7 @@ impl Running {
                     ended.map_err(|error| error.context(name))?;
                 }
                 () = self.task.drain.cancelled() => return self.drain().await,
+                _ = discovery.tick() => self.discover_again().await?,
             }
         }
     }

@@ -13,8 +13,8 @@ use crate::{
 
 /// A stream of records, cut into shards.
 ///
-/// The worker asks for the description once at start, lists the shards then and whenever a shard has ended, and opens
-/// one reader for each shard's shared read and at most one more for the projections that are behind.
+/// The worker asks for the description and the shards at start, whenever a shard has ended, and every half a minute or
+/// so; it opens one reader for each shard's shared read and at most one more for the projections that are behind.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Which incarnation this is. `Invalid`: there is no such stream.
