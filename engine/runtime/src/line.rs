@@ -57,6 +57,8 @@ pub struct ShardContext {
     pub rows: Rows,
     pub settings: Arc<Settings>,
     pub budget: Arc<Budget>,
+    /// Cancelled when a drain has lasted: what has settled is saved now, and nothing else is waited for.
+    pub hurry: CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -231,7 +233,7 @@ impl Line {
             self.put_in_order(None).await?;
         }
         if self.delivered == before && self.kind == LineKind::Merge {
-            self.tell_tip().await?;
+            self.tell_tip()?;
         }
         self.tell_where(batch.behind);
         Ok(())

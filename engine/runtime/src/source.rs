@@ -49,6 +49,8 @@ pub struct SourceTask {
     pub budget: Arc<Budget>,
     pub registry: Arc<Registry>,
     pub drain: CancellationToken,
+    /// The drain has lasted.
+    pub hurry: CancellationToken,
 }
 
 /// Why a source's task ended by itself.
@@ -400,6 +402,7 @@ impl Running {
             rows: self.rows.clone(),
             settings: self.task.settings.clone(),
             budget: self.task.budget.clone(),
+            hurry: self.task.hurry.clone(),
         });
         let (sender, entrants) = mpsc::channel(QUEUE);
         let task = ShardTask {

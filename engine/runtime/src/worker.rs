@@ -115,9 +115,11 @@ impl Worker {
     /// Runs until `stop` is cancelled, which drains, saves and returns, or until `until` says so. `Invalid`: what is
     /// stored and what was configured do not fit.
     pub async fn run(&self, until: Until, stop: CancellationToken) -> Result<Outcome> {
-        self.check_definitions().await?;
-        // One worker runs at a time; what those before it said of themselves is over.
-        self.rows.clear(Table::Reports, rows::REPORTS).await?;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Outcome::default()),
+            begun = self.begin() => begun?,
+        }
         let mut backoff = Backoff::new();
         loop {
             let began = Instant::now();
@@ -136,6 +138,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    async fn begin(&self) -> Result<()> {
+        self.check_definitions().await?;
+        // One worker runs at a time; what those before it said of themselves is over.
+        self.rows.clear(Table::Reports, rows::REPORTS).await
     }
 
     async fn check_definitions(&self) -> Result<()> {
@@ -159,15 +167,20 @@ impl Worker {
     }
 
     async fn session(&self, until: Until, stop: &CancellationToken) -> Result<SessionEnd> {
-        let controls = self.controls().await?;
+        let controls = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(SessionEnd::Over(Outcome::default())),
+            controls = self.controls() => controls?,
+        };
         let registry = Arc::<Registry>::default();
-        let (drain, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let cancel = CancellationToken::new();
         let mut session = Session {
             lanes: Tasks::new(),
             sources: Tasks::new(),
             ends: Arc::default(),
             registry: registry.clone(),
-            drain: drain.clone(),
+            drain: CancellationToken::new(),
+            hurry: CancellationToken::new(),
             cancel: cancel.clone(),
         };
         let registered = self.start_projections(&controls, &mut session);
@@ -175,10 +188,10 @@ impl Worker {
         self.ready.send_replace(true);
         let ended = self.watch(&mut session, until, stop, &controls).await;
         let gaps = registry.gaps();
-        drain.cancel();
+        session.drain.cancel();
         let ended = match ended {
             Err(error) => Err(error),
-            Ok(reason) => session.sources.finish().await.map(|()| reason),
+            Ok(reason) => session.drained(self.assembly.settings.patience).await.map(|()| reason),
         };
         cancel.cancel();
         let lanes = session.lanes.finish().await;
@@ -272,6 +285,7 @@ impl Worker {
                 budget: budget.clone(),
                 registry: session.registry.clone(),
                 drain: session.drain.clone(),
+                hurry: session.hurry.clone(),
             };
             let (ends, busy) = (session.ends.clone(), session.registry.busy());
             session.sources.start(format!("source {}", spec.name), async move {
@@ -390,11 +404,28 @@ struct Session {
     registry: Arc<Registry>,
     /// Stops reading; what was delivered settles.
     drain: CancellationToken,
+    /// The drain has lasted: what has settled is saved, and nothing else is waited for.
+    hurry: CancellationToken,
     /// Ends lanes and merges.
     cancel: CancellationToken,
 }
 
 impl Session {
+    /// Waits until everything that was delivered is settled and saved. One half of the patience is for settling, the
+    /// other for saving; what then still hangs is left, and done again by the next start.
+    async fn drained(&mut self, patience: Duration) -> Result<()> {
+        let mut finished = std::pin::pin!(self.sources.finish());
+        if let Ok(ended) = tokio::time::timeout(patience / 2, &mut finished).await {
+            return ended;
+        }
+        self.hurry.cancel();
+        if let Ok(ended) = tokio::time::timeout(patience / 2, &mut finished).await {
+            return ended;
+        }
+        tracing::warn!("something still hangs; what is not saved will be done again");
+        Ok(())
+    }
+
     fn fenced(&self) -> Option<Error> {
         let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         ends.iter().find_map(|end| match end {

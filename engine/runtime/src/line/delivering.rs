@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{Error, Place, Result, Timestamp};
-use tokio::time::Instant;
+use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use super::{Left, Line, LineKind, Subscriber};
 use crate::{
@@ -78,15 +78,24 @@ impl Line {
         let now = self.context.services.clock.now();
         let sent = send(subscriber, released, now);
         let waited = Instant::now();
-        let in_time = match patience {
-            None => sent.await.map(|()| true),
-            Some(patience) => match tokio::time::timeout(patience, sent).await {
-                Ok(sent) => sent.map(|()| true),
-                Err(_) => Ok(false),
-            },
+        let give_up = async {
+            match patience {
+                None => std::future::pending().await,
+                Some(patience) => tokio::time::sleep(patience).await,
+            }
+        };
+        let is_behind = tokio::select! {
+            biased;
+            sent = sent => {
+                sent?;
+                false
+            }
+            // What was settled before is saved with the others.
+            () = self.context.hurry.cancelled() => false,
+            () = give_up => true,
         };
         self.gauge.spent(Stage::Sink, waited.elapsed());
-        if !in_time? {
+        if is_behind {
             self.leave(index, Left::Behind).await?;
         }
         Ok(())
@@ -110,7 +119,7 @@ impl Line {
     }
 
     /// A merge moves with time where nothing comes: the tip that was found is told.
-    pub(super) async fn tell_tip(&self) -> Result<()> {
+    pub(super) fn tell_tip(&self) -> Result<()> {
         let read = MergeRead {
             up_to: self.delivered.clone(),
             newest: None,
@@ -120,7 +129,11 @@ impl Line {
         for subscriber in self.subscribers.iter().filter(|subscriber| !subscriber.is_gone()) {
             if let Outlet::Merge { inputs, .. } = &subscriber.subscription.projection.outlet {
                 let input = MergeInput::Tip { shard: self.context.number, read: read.clone() };
-                inputs.send(input).await.map_err(|_| gone(&subscriber.subscription))?;
+                match inputs.try_send(input) {
+                    // The next read tells it anew.
+                    Ok(()) | Err(TrySendError::Full(_)) => {}
+                    Err(TrySendError::Closed(_)) => return Err(gone(&subscriber.subscription)),
+                }
             }
         }
         Ok(())

@@ -6,9 +6,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Left, Line, LineKind};
 use crate::{merging::MergeInput, write::Outlet};
 
-/// How often the patience that one projection is given a line waits for all to settle when it ends.
-const SETTLING: u32 = 4;
-
 impl Line {
     /// Lets those go that met poison or were fenced. What they had settled is saved first, the reason with it.
     pub(super) async fn drop_left(&mut self) -> Result<()> {
@@ -29,10 +26,17 @@ impl Line {
 
     /// What precedes the poison may still be on its way to the documents.
     async fn settle_before_poison(&self, index: usize) {
-        let patience = self.context.settings.patience;
-        let before_poison = self.subscribers[index].subscription.level_before_stop();
-        // Beyond this patience the checkpoint is only further back; nothing is lost.
-        let _ = tokio::time::timeout(patience, before_poison).await;
+        self.wait_for(self.subscribers[index].subscription.level_before_stop()).await;
+    }
+
+    /// Waits for what settles, for as long as there is patience. Beyond that a checkpoint is only further back.
+    async fn wait_for(&self, settled: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = settled => {}
+            () = self.context.hurry.cancelled() => {}
+            () = tokio::time::sleep(self.context.settings.patience) => {}
+        }
     }
 
     /// Takes a projection out of this line; its lanes forget what is undone.
@@ -47,6 +51,8 @@ impl Line {
                     lanes.closed(self.context.number).await;
                 }
             }
+            // The merge ends with the session, and takes nothing more.
+            Outlet::Merge { .. } if matches!(left, Left::Drained) => subscription.abandon(),
             Outlet::Merge { inputs, .. } => {
                 let (closed, shard) = (matches!(left, Left::Ended), self.context.number);
                 // A merge that has ended holds nothing.
@@ -71,8 +77,7 @@ impl Line {
                 subscriber.subscription.level().await;
             }
         };
-        // Beyond this the checkpoint of what hangs is only further back.
-        let _ = tokio::time::timeout(SETTLING * self.context.settings.patience, level).await;
+        self.wait_for(level).await;
         self.save_now(false).await
     }
 

@@ -48,7 +48,7 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     match arguments.until_caught_up {
         true => report(&ended, context),
         false => {
-            tracing::info!("stopped; what was read is in the documents, and the checkpoints are saved");
+            tracing::info!("stopped; the checkpoints of what is in the documents are saved");
             Ok(Exit::Done)
         }
     }

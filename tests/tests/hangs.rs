@@ -1,0 +1,174 @@
+//! Sinks and stores that hang or are away, and what they hold up: themselves, and nobody else for long.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldstream_model::{
+    Error, Ordering, ProjectionId, Result, SourceName,
+    ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
+};
+use foldstream_runtime::{
+    assembly::{ProjectionSpec, Services},
+    rows::Rows,
+    worker::{Assembly, Outcome, Until, Worker},
+};
+use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// A bed of one shard in which a lane is soon full.
+async fn narrow() -> Bed {
+    let mut bed = Bed::new(1).await;
+    bed.settings.patience = Duration::from_millis(500);
+    bed.settings.lanes = 1;
+    bed.settings.flush_documents = 1;
+    bed.settings.batch_records = 20;
+    bed
+}
+
+async fn append(bed: &Bed, streams: std::ops::Range<usize>, events: usize) {
+    for stream in streams {
+        bed.append(&format!("s-{stream}"), &vec![1; events]).await;
+    }
+    bed.relay().await;
+}
+
+/// A projection whose writes hang until the gate is opened.
+fn gated(bed: &Bed, name: &str, ordering: Ordering, kind: Kind) -> (ProjectionSpec, watch::Sender<bool>) {
+    let (gate, gated) = watch::channel(false);
+    let mut spec = bed.projection(name, ordering, kind);
+    spec.documents = Arc::new(GatedDocuments { inner: spec.documents, gate: gated });
+    (spec, gate)
+}
+
+fn collect(bed: &Bed, name: &str) -> ProjectionSpec {
+    bed.projection(name, Ordering::PerStream, Kind::Collect)
+}
+
+/// Until all events of these streams are in its documents.
+async fn has(bed: &Bed, name: &str, streams: usize, events: usize) {
+    let is_whole = |document: &String| document.matches(',').count() + 1 >= events;
+    loop {
+        let documents = bed.documents(name).await;
+        if documents.len() == streams && documents.values().all(is_whole) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Runs a worker, and stops it once something is so. How long it took to stop.
+async fn stop_when(worker: &Worker, so: impl Future<Output = ()>) -> (Outcome, Duration) {
+    let stop = CancellationToken::new();
+    let see = async {
+        so.await;
+        stop.cancel();
+        Instant::now()
+    };
+    let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
+    let (outcome, stopped) = tokio::time::timeout(Duration::from_secs(30), both).await.expect("in time");
+    (outcome.unwrap(), stopped.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_takes_one_patience_while_sinks_hang_and_saves_what_is_settled() {
+    let bed = narrow().await;
+    append(&bed, 0..3, 5).await;
+    let (slow, _gate) = gated(&bed, "slow", Ordering::PerStream, Kind::Collect);
+    let (feed, _feed_gate) = gated(&bed, "feed", Ordering::Global, Kind::Feed);
+    let worker = bed.worker(vec![bed.source()], vec![slow, feed, collect(&bed, "quick")]);
+    let (_, took) = stop_when(&worker, has(&bed, "quick", 3, 5)).await;
+    assert!(took < 2 * bed.settings.patience, "{took:?}");
+    bed.counted.forget();
+    bed.catch_up(vec![collect(&bed, "quick")]).await.unwrap();
+    assert_eq!(bed.counted.most().1, 0, "something is read again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_heard_while_the_lanes_of_the_only_projection_are_full() {
+    for (ordering, kind) in [(Ordering::PerStream, Kind::Collect), (Ordering::Global, Kind::Feed)] {
+        let mut bed = narrow().await;
+        bed.settings.read_ahead_bytes = 1 << 30;
+        append(&bed, 0..10, 50).await;
+        let (slow, gate) = gated(&bed, "slow", ordering, kind);
+        let worker = bed.worker(vec![bed.source()], vec![slow]);
+        // A lane takes a few batches, and its queue a few more.
+        let full = async {
+            while bed.counted.most().1 < 160 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let (_, took) = stop_when(&worker, full).await;
+        assert!(took < 2 * bed.settings.patience, "{took:?}");
+        drop(gate);
+    }
+}
+
+/// Rows that cannot be reached while it is away.
+struct Away {
+    inner: Arc<dyn CheckpointStore>,
+    away: watch::Receiver<bool>,
+}
+
+impl Away {
+    fn reach(&self) -> Result<&Arc<dyn CheckpointStore>> {
+        if *self.away.borrow() { Err(Error::transient("the store is away")) } else { Ok(&self.inner) }
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Away {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
+        self.reach()?.get(key).await
+    }
+
+    async fn list(
+        &self,
+        table: Table,
+        partition: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        self.reach()?.list(table, partition, after, limit).await
+    }
+
+    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+        self.reach()?.put(key, expected, body).await
+    }
+
+    async fn delete(&self, key: &RowKey) -> Result<()> {
+        self.reach()?.delete(key).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
+    let mut bed = narrow().await;
+    bed.settings.checkpoint_interval = Duration::from_secs(3_600);
+    append(&bed, 0..3, 5).await;
+    let (leave, away) = watch::channel(false);
+    let checkpoints = Arc::new(Away { inner: bed.store.checkpoints(), away });
+    let services = Services { checkpoints, clock: bed.clock.clone(), ids: bed.ids.clone() };
+    let worker = Worker::new(Assembly {
+        services,
+        sources: vec![bed.source()],
+        projections: vec![collect(&bed, "quick")],
+        settings: bed.settings.clone(),
+        process: 0,
+    });
+    let so = async {
+        has(&bed, "quick", 3, 5).await;
+        leave.send_replace(true);
+    };
+    let (_, took) = stop_when(&worker, so).await;
+    // The last report is given a second of its own.
+    assert!(took < 2 * bed.settings.patience + Duration::from_secs(1), "{took:?}");
+    let rows = Rows::new(bed.store.checkpoints());
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let (id, source) = (ProjectionId::new("quick", 1), SourceName::new("events"));
+    assert!(rows.checkpoint(&id, &source, &shard).await.unwrap().is_none());
+    bed.catch_up(vec![collect(&bed, "quick")]).await.unwrap();
+    has(&bed, "quick", 3, 5).await;
+}
