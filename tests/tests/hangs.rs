@@ -172,3 +172,36 @@ async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
     bed.catch_up(vec![collect(&bed, "quick")]).await.unwrap();
     has(&bed, "quick", 3, 5).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_that_meets_poison_while_it_is_handed_over_is_not_waited_for() {
+    let bed = Bed::new(1).await;
+    append(&bed, 0..3, 5).await;
+    bed.catch_up(vec![collect(&bed, "early")]).await.unwrap();
+    bed.append("s-3", &[1, -1]).await;
+    bed.relay().await;
+    bed.catch_up(vec![collect(&bed, "early")]).await.unwrap();
+    let late = bed.projection("late", Ordering::PerStream, Kind::CollectPositive);
+    let (complete, watched) = watch::channel(false);
+    let worker = bed.worker(vec![bed.source()], vec![collect(&bed, "early"), late]);
+    let run = worker.run(Until::CaughtUp(watched), CancellationToken::new());
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let end = async {
+        let rows = Rows::new(bed.store.checkpoints());
+        let (id, source) = (ProjectionId::new("late", 1), SourceName::new("events"));
+        loop {
+            let checkpoint = rows.checkpoint(&id, &source, &shard).await.unwrap();
+            if checkpoint.is_some_and(|checkpoint| checkpoint.body.stop.is_some()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+        append(&bed, 0..4, 1).await;
+        complete.send_replace(true);
+    };
+    let both = async { tokio::join!(run, end) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
+    assert_eq!(outcome.unwrap().stops.len(), 1);
+    has(&bed, "early", 4, 3).await;
+}

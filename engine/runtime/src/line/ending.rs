@@ -3,12 +3,18 @@
 use foldstream_model::Result;
 use tokio_util::sync::CancellationToken;
 
-use super::{Left, Line, LineKind};
+use super::{Left, Line, LineKind, Subscriber};
 use crate::{merging::MergeInput, write::Outlet};
 
 impl Line {
-    /// Lets those go that met poison or were fenced. What they had settled is saved first, the reason with it.
+    /// Lets those go that met poison or were fenced, or were to join and do not come. What they had settled is saved
+    /// first, the reason with it.
     pub(super) async fn drop_left(&mut self) -> Result<()> {
+        let is_past = |known: &Subscriber| known.joining.as_ref().is_some_and(|to| to.past.is_cancelled());
+        if self.subscribers.iter().any(is_past) {
+            self.subscribers.retain(|known| !is_past(known));
+            self.tell_gauge();
+        }
         if !self.subscribers.iter().any(|subscriber| subscriber.is_gone()) {
             return Ok(());
         }
@@ -140,20 +146,27 @@ impl Line {
         }
     }
 
-    /// Returns when one of the subscribers is level, or has left by itself.
+    /// Returns when one of the subscribers is level, or has left by itself, or does not come.
     fn any_level(&self) -> impl Future<Output = ()> + use<> {
-        let subscriptions: Vec<_> = self
+        let changes: Vec<_> = self
             .subscribers
             .iter()
-            .filter(|subscriber| subscriber.joining.is_none())
-            .map(|subscriber| subscriber.subscription.clone())
+            .map(|subscriber| {
+                let subscription = subscriber.subscription.clone();
+                let past = subscriber.joining.as_ref().map(|joining| joining.past.clone());
+                Box::pin(async move {
+                    match past {
+                        Some(past) => past.cancelled().await,
+                        None => subscription.level().await,
+                    }
+                })
+            })
             .collect();
         async move {
-            if subscriptions.is_empty() {
+            if changes.is_empty() {
                 return std::future::pending().await;
             }
-            let level = subscriptions.iter().map(|subscription| Box::pin(subscription.level()));
-            futures::future::select_all(level).await;
+            futures::future::select_all(changes).await;
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use foldstream_model::{Place, ProjectionId, Result};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{Left, Line, LineEvent, Subscriber};
 use crate::{
@@ -32,20 +33,29 @@ pub struct SharedLine {
 
 pub enum Command {
     /// Begin to keep what is released for these projections; the answer is J.
-    Join { projections: Vec<(Arc<Active>, Arc<CheckpointHandle>)>, answer: oneshot::Sender<Place> },
+    Join {
+        projections: Vec<(Arc<Active>, Arc<CheckpointHandle>)>,
+        /// Cancelled when this hand-over is past: who has not joined by then does not come.
+        past: CancellationToken,
+        answer: oneshot::Sender<Place>,
+    },
     /// Everything up to `settled`, which is J or beyond, is settled: deliver what was kept behind it. False: too much
     /// was kept, catch up further.
     Joined { projection: ProjectionId, settled: Place, answer: oneshot::Sender<bool> },
 }
 
 /// What a shared line keeps for a projection between its `Join` and its `Joined`.
-#[derive(Default)]
 pub struct Joining {
     kept: Vec<Arc<Released>>,
     overflowed: bool,
+    pub past: CancellationToken,
 }
 
 impl Joining {
+    fn new(past: CancellationToken) -> Self {
+        Self { kept: Vec::new(), overflowed: false, past }
+    }
+
     pub fn keep(&mut self, released: Arc<Released>) {
         match self.overflowed || self.kept.len() >= KEPT {
             true => self.overflow(),
@@ -64,16 +74,12 @@ impl Joining {
 impl Line {
     pub(super) async fn command(&mut self, command: Command) -> Result<()> {
         match command {
-            Command::Join { projections, answer } => {
-                let joining: Vec<_> =
-                    projections.iter().map(|(projection, _)| projection.spec.id.clone()).collect();
+            Command::Join { projections, past, answer } => {
                 for (projection, handle) in projections {
-                    self.join(projection, handle);
+                    self.join(projection, handle, past.clone());
                 }
-                if answer.send(self.at.clone()).is_err() {
-                    // Nobody waits for the answer any more.
-                    self.subscribers.retain(|known| known.joining.is_none() || !joining.contains(known.id()));
-                }
+                // Who does not wait for the answer any more has passed on.
+                let _ = answer.send(self.at.clone());
                 self.tell_gauge();
                 Ok(())
             }
@@ -85,13 +91,13 @@ impl Line {
         }
     }
 
-    fn join(&mut self, projection: Arc<Active>, handle: Arc<CheckpointHandle>) {
+    fn join(&mut self, projection: Arc<Active>, handle: Arc<CheckpointHandle>, past: CancellationToken) {
         let id = projection.spec.id.clone();
         self.subscribers.retain(|subscriber| *subscriber.id() != id);
         self.add_fold(&projection.spec);
         let from = self.at.clone();
         let subscription = Subscription::new(self.id, self.context.number, projection, from.clone());
-        let joining = Some(Joining::default());
+        let joining = Some(Joining::new(past));
         self.subscribers.push(Subscriber { subscription, handle, unsettled: Vec::new(), from, joining });
     }
 
@@ -125,7 +131,9 @@ impl Line {
         if self.tip.is_none() && reached < shared.position.borrow().position {
             return Ok(false);
         }
-        let Some(until) = self.ask_to_join(&shared).await? else { return Ok(false) };
+        let past = CancellationToken::new();
+        let _past = past.clone().drop_guard();
+        let Some(until) = self.ask_to_join(&shared, past).await? else { return Ok(false) };
         self.reload_journal().await?;
         self.put_in_order(Some(&until)).await?;
         if self.at < until {
@@ -143,13 +151,13 @@ impl Line {
         Ok(false)
     }
 
-    async fn ask_to_join(&mut self, shared: &SharedLine) -> Result<Option<Place>> {
+    async fn ask_to_join(&mut self, shared: &SharedLine, past: CancellationToken) -> Result<Option<Place>> {
         let staying = self.subscribers.iter().filter(|subscriber| !subscriber.is_gone());
         let projections = staying
             .map(|subscriber| (subscriber.subscription.projection.clone(), subscriber.handle.clone()))
             .collect();
         let (answer, answered) = oneshot::channel();
-        if shared.commands.send(Command::Join { projections, answer }).await.is_err() {
+        if shared.commands.send(Command::Join { projections, past, answer }).await.is_err() {
             return Ok(None);
         }
         // A shared line that is held up answers too late: catching up goes on, and asks again.
