@@ -96,7 +96,7 @@ pub enum Left {
     Ended,
     /// It met poison.
     Stopped(Stop),
-    /// It held the others up; it goes on in a catch-up line.
+    /// It held the others up; it goes on in a catch-up line as soon as its lanes are free.
     Behind,
     /// It was handed over to the shared line.
     Rejoined,
@@ -146,6 +146,8 @@ pub struct Line {
     /// Where a catch-up line hands its projections over.
     shared: Option<SharedLine>,
     position: Option<tokio::sync::watch::Sender<Place>>,
+    /// Another projection waits for this line to come on, or to end.
+    wanted: tokio::sync::watch::Receiver<bool>,
     saving: Option<saving::Saving>,
     search: gaps::Search,
     /// Duplicates whose payload is still to be compared with the event store's.

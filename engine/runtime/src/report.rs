@@ -1,7 +1,7 @@
 //! What a running worker says of itself: for `status`, and to know when everything is caught up.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -47,6 +47,18 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A projection waits for a line of a shard; dropped when it has one.
+pub struct Waits {
+    registry: Arc<Registry>,
+    key: (ProjectionId, SourceName, ShardId),
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        lock(&self.registry.waiting).remove(&self.key);
     }
 }
 
@@ -232,6 +244,8 @@ pub struct Registry {
     /// How much is on its way between owners, so that nobody sees it.
     busy: Arc<AtomicUsize>,
     stops: Mutex<Vec<StopReport>>,
+    /// Projections that wait for a line of a shard.
+    waiting: Mutex<BTreeSet<(ProjectionId, SourceName, ShardId)>>,
     /// Since when a projection has been behind in a shard.
     behind: Mutex<BTreeMap<(ProjectionId, ShardId), Timestamp>>,
 }
@@ -271,6 +285,13 @@ impl Registry {
         Busy::new(&self.busy)
     }
 
+    /// A projection waits for a line of a shard, until what is returned is dropped: it is behind.
+    pub fn waits(self: &Arc<Self>, projection: &ProjectionId, source: &SourceName, shard: &ShardId) -> Waits {
+        let key = (projection.clone(), source.clone(), shard.clone());
+        lock(&self.waiting).insert(key.clone());
+        Waits { registry: self.clone(), key }
+    }
+
     pub fn stopped(&self, projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: Stop) {
         let (projection, source, shard) = (projection.clone(), source.clone(), shard.clone());
         lock(&self.stops).push(StopReport { projection, source, shard, stop });
@@ -301,6 +322,7 @@ impl Registry {
     pub fn is_caught_up(&self, since: Timestamp) -> bool {
         let stopped: Vec<ProjectionId> = self.stops().into_iter().map(|stopped| stopped.projection).collect();
         self.busy.load(Ordering::Acquire) == 0
+            && lock(&self.waiting).is_empty()
             && lock(&self.lines)
                 .values()
                 .filter(|line| !line.gauge.lock().closed)
@@ -315,6 +337,18 @@ impl Registry {
             let report = line.gauge.report(line.kind.as_str());
             shards.entry(key).or_insert_with(Vec::new).push(report);
             projections.extend(self.projections(line, now));
+        }
+        for (projection, source, shard) in lock(&self.waiting).iter() {
+            let since = *lock(&self.behind).entry((projection.clone(), shard.clone())).or_insert(now);
+            projections.push(ProjectionReport {
+                projection: projection.clone(),
+                source: source.clone(),
+                shard: shard.clone(),
+                phase: Phase::CatchingUp,
+                settled_until: None,
+                behind_since: Some(since),
+                stop: None,
+            });
         }
         projections.extend(self.stops().into_iter().map(|stopped| ProjectionReport {
             projection: stopped.projection,

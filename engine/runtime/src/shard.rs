@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{CutId, Ordering, Place, ProjectionId, Result, ShardId, Timestamp};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use crate::{
     lanes::LineId,
     line::{Beginning, Left, Line, LineEvent, LineKind, Opening, ShardContext, SharedLine, Subscriber},
     merging::MergeInput,
-    report::{Busy, Registry},
+    report::{Busy, Registry, Waits},
     subscription::{Active, Subscription},
     tasks::Tasks,
     write::Outlet,
@@ -60,16 +61,25 @@ struct Running {
     lines: Tasks,
     line_events: (mpsc::Sender<LineEvent>, mpsc::Receiver<LineEvent>),
     known: BTreeMap<ProjectionId, Entrant>,
-    waiting: Vec<Entrant>,
-    /// While somebody waits for a line.
-    kept_busy: Option<Busy>,
+    /// Those that held others up: each waits until its lanes are free.
+    resting: FuturesUnordered<BoxFuture<'static, Waiting>>,
+    waiting: Vec<Waiting>,
     shared: Option<SharedLine>,
     catching_up: bool,
+    /// Told to the shared and the catch-up line: somebody waits for them.
+    wanted: (watch::Sender<bool>, watch::Sender<bool>),
+}
+
+/// A projection without a line.
+struct Waiting {
+    entrant: Entrant,
+    waits: Waits,
 }
 
 /// A projection, and where it stands.
 struct Standing {
     entrant: Entrant,
+    waits: Waits,
     place: Place,
     cut: Option<CutId>,
     settled_until: Option<Timestamp>,
@@ -83,10 +93,11 @@ impl ShardTask {
             lines: Tasks::new(),
             line_events: mpsc::channel(QUEUE),
             known: BTreeMap::new(),
+            resting: FuturesUnordered::new(),
             waiting: Vec::new(),
-            kept_busy: None,
             shared: None,
             catching_up: false,
+            wanted: (watch::Sender::new(false), watch::Sender::new(false)),
         };
         running.run().await
     }
@@ -97,13 +108,13 @@ impl Running {
         let mut open = true;
         loop {
             self.plan().await?;
-            self.kept_busy = (!self.waiting.is_empty()).then(|| self.task.registry.busy());
             if !open && self.lines.is_empty() && self.line_events.1.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                Some(event) = self.line_events.1.recv() => self.line_event(event).await?,
+                Some(event) = self.line_events.1.recv() => self.line_event(event).await,
+                Some(rested) = self.resting.next(), if !self.resting.is_empty() => self.place(rested).await?,
                 entrants = self.task.entrants.recv(), if open => match entrants {
                     Some(Entrants { entrants, busy }) => self.enter(entrants, busy).await?,
                     None => open = false,
@@ -119,25 +130,38 @@ impl Running {
     async fn enter(&mut self, entrants: Vec<Entrant>, busy: Busy) -> Result<()> {
         for entrant in entrants {
             self.known.insert(entrant.projection.spec.id.clone(), entrant.clone());
-            if entrant.projection.spec.ordering == Ordering::Global {
-                self.start_merge_line(entrant).await?;
-            } else {
-                self.waiting.push(entrant);
-            }
+            let waiting = self.wait(entrant);
+            self.place(waiting).await?;
         }
         self.plan().await?;
         drop(busy);
         Ok(())
     }
 
-    async fn line_event(&mut self, event: LineEvent) -> Result<()> {
+    fn wait(&self, entrant: Entrant) -> Waiting {
+        let context = &self.task.context;
+        let id = &entrant.projection.spec.id;
+        let waits = self.task.registry.waits(id, &context.source.name, &context.shard.id);
+        Waiting { entrant, waits }
+    }
+
+    async fn place(&mut self, waiting: Waiting) -> Result<()> {
+        if waiting.entrant.projection.spec.ordering == Ordering::Global {
+            return self.start_merge_line(waiting).await;
+        }
+        self.waiting.push(waiting);
+        Ok(())
+    }
+
+    async fn line_event(&mut self, event: LineEvent) {
         match event.left {
             Left::Rejoined => {}
             Left::Behind => {
-                tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "the projection is too slow for the others in this shard, and reads it by itself now");
-                self.waiting.extend(self.known.get(&event.projection).cloned());
-                self.plan().await?;
-                drop(event.busy);
+                tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "the projection has left a reading of this shard; it goes on by itself as soon as its lanes are free");
+                if let Some(entrant) = self.known.get(&event.projection).cloned() {
+                    let waiting = self.wait(entrant);
+                    self.resting.push(rest(waiting).boxed());
+                }
             }
             left => {
                 let shard = self.task.context.shard.id.clone();
@@ -146,20 +170,24 @@ impl Running {
                 let _ = self.task.events.send(event).await;
             }
         }
-        Ok(())
     }
 
     fn line_ended(&mut self, name: &str) {
-        if name.starts_with(LineKind::Shared.as_str()) {
-            self.shared = None;
-        }
         if name.starts_with(LineKind::CatchUp.as_str()) {
             self.catching_up = false;
         }
     }
 
-    /// Starts the lines that are needed and not there: the furthest projections share one, the others catch up.
     async fn plan(&mut self) -> Result<()> {
+        self.start_lines().await?;
+        let is_somebody_waiting = !self.waiting.is_empty();
+        self.wanted.0.send_replace(is_somebody_waiting || self.catching_up);
+        self.wanted.1.send_replace(is_somebody_waiting);
+        Ok(())
+    }
+
+    /// Starts the lines that are needed and not there: the furthest projections share one, the others catch up.
+    async fn start_lines(&mut self) -> Result<()> {
         if self.waiting.is_empty() || self.task.drain.is_cancelled() {
             return Ok(());
         }
@@ -168,8 +196,8 @@ impl Running {
             return Ok(());
         }
         let mut standings = Vec::with_capacity(self.waiting.len());
-        for entrant in std::mem::take(&mut self.waiting) {
-            standings.push(stand(entrant).await);
+        for waiting in std::mem::take(&mut self.waiting) {
+            standings.push(stand(waiting).await);
         }
         if !shared_is_open {
             let furthest = standings.iter().map(|standing| standing.place.clone()).max();
@@ -179,7 +207,7 @@ impl Running {
             standings = behind;
         }
         match standings.is_empty() || self.catching_up {
-            true => self.waiting.extend(standings.into_iter().map(|standing| standing.entrant)),
+            true => self.waiting.extend(standings.into_iter().map(Standing::wait_on)),
             false => self.start_catch_up(standings).await?,
         }
         Ok(())
@@ -206,10 +234,10 @@ impl Running {
         Ok(())
     }
 
-    async fn start_merge_line(&mut self, entrant: Entrant) -> Result<()> {
+    async fn start_merge_line(&mut self, waiting: Waiting) -> Result<()> {
         let (_, receiver) = mpsc::channel(1);
-        let projection = entrant.projection.clone();
-        let standing = stand(entrant).await;
+        let projection = waiting.entrant.projection.clone();
+        let standing = stand(waiting).await;
         let (place, settled_until) = (standing.place.clone(), standing.settled_until);
         let standings = vec![standing];
         let beginning = beginning(&standings);
@@ -241,7 +269,13 @@ impl Running {
         let gauge = self.task.registry.line(id, &context.source.name, &context.shard.id, kind);
         let subscribers = standings.into_iter().map(|standing| subscribe(id, &context, standing)).collect();
         let events = self.line_events.0.clone();
-        let opening = Opening { id, kind, subscribers, beginning, gauge, events, commands, shared, position };
+        let wanted = match kind {
+            LineKind::Shared => self.wanted.0.subscribe(),
+            LineKind::CatchUp => self.wanted.1.subscribe(),
+            LineKind::Merge => watch::channel(false).1,
+        };
+        let opening =
+            Opening { id, kind, subscribers, beginning, gauge, events, commands, shared, position, wanted };
         Line::open(context, opening).await
     }
 
@@ -258,13 +292,29 @@ fn subscribe(line: LineId, context: &ShardContext, standing: Standing) -> Subscr
     Subscriber { subscription, handle, unsettled, from: place, joining: None }
 }
 
-async fn stand(entrant: Entrant) -> Standing {
+impl Standing {
+    fn wait_on(self) -> Waiting {
+        Waiting { entrant: self.entrant, waits: self.waits }
+    }
+}
+
+/// Returns when the lanes have taken what they were given and have heard of what was on its way to the store.
+async fn rest(waiting: Waiting) -> Waiting {
+    if let Outlet::Lanes(lanes) = &waiting.entrant.projection.outlet {
+        lanes.clear_caches().await;
+    }
+    waiting
+}
+
+async fn stand(waiting: Waiting) -> Standing {
+    let Waiting { entrant, waits } = waiting;
     let checkpoint = entrant.handle.checkpoint().await;
     Standing {
         place: checkpoint.place(),
         cut: checkpoint.cut,
         settled_until: checkpoint.settled_until,
         entrant,
+        waits,
     }
 }
 

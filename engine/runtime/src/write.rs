@@ -8,7 +8,10 @@ use foldstream_model::{
     Clock, DocumentKey, Error, Ordering, RefusedEvent, Result, Stop,
     ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,6 +58,8 @@ struct Running {
     operation: Option<Operation>,
     flush_at: Option<Instant>,
     pause: Duration,
+    /// Who waits for the cache to be cleared, and for the operation that is under way.
+    cleared: Vec<oneshot::Sender<()>>,
 }
 
 impl LaneTask {
@@ -66,6 +71,7 @@ impl LaneTask {
             operation: None,
             flush_at: None,
             pause: FIRST_PAUSE,
+            cleared: Vec::new(),
         };
         tokio::select! {
             biased;
@@ -81,6 +87,7 @@ impl Running {
         loop {
             self.report()?;
             self.forget_abandoned();
+            self.tell_cleared();
             self.begin();
             let room = self.has_room();
             let flush_at = self.flush_at.filter(|_| self.operation.is_none());
@@ -97,6 +104,15 @@ impl Running {
                     inputs.drain(..).for_each(|input| self.take(input));
                 }
                 () = sleep_until(flush_at), if flush_at.is_some() => self.flush(),
+            }
+        }
+    }
+
+    fn tell_cleared(&mut self) {
+        if self.operation.is_none() {
+            for done in self.cleared.drain(..) {
+                // Whoever asked may have gone; then nobody waits.
+                let _ = done.send(());
             }
         }
     }
@@ -145,8 +161,8 @@ impl Running {
             }
             LaneInput::ClearCache { done } => {
                 self.task.lane.clear_cache();
-                // The asker may have gone; then nobody waits.
-                let _ = done.send(());
+                self.cleared.retain(|done| !done.is_closed());
+                self.cleared.push(done);
             }
         }
     }

@@ -72,18 +72,10 @@ impl Line {
             // Its reducer failed on what it has settled before: it goes on by itself from where it is.
             return self.leave(index, Left::Behind).await;
         }
-        let patient = self.kind != LineKind::Shared || self.subscribers.len() == 1;
-        let patience = (!patient).then_some(self.context.settings.patience);
         let subscriber = &self.subscribers[index];
         let now = self.context.services.clock.now();
         let sent = send(subscriber, released, now);
         let waited = Instant::now();
-        let give_up = async {
-            match patience {
-                None => std::future::pending().await,
-                Some(patience) => tokio::time::sleep(patience).await,
-            }
-        };
         let is_behind = tokio::select! {
             biased;
             sent = sent => {
@@ -92,7 +84,7 @@ impl Line {
             }
             // What was settled before is saved with the others.
             () = self.context.hurry.cancelled() => false,
-            () = give_up => true,
+            () = self.out_of_patience() => true,
         };
         self.gauge.spent(Stage::Sink, waited.elapsed());
         if is_behind {
@@ -101,11 +93,26 @@ impl Line {
         Ok(())
     }
 
+    /// One projection by itself may take as long as it needs, unless another waits for the line.
+    pub(super) fn may_wait(&self) -> bool {
+        self.subscribers.len() == 1 && !*self.wanted.borrow()
+    }
+
+    /// Returns when the line has waited long enough for one of its projections.
+    async fn out_of_patience(&self) {
+        tokio::time::sleep(self.context.settings.patience).await;
+        let mut wanted = self.wanted.clone();
+        if self.subscribers.len() == 1 && wanted.wait_for(|wanted| *wanted).await.is_err() {
+            // The owner of the shard is gone, which ends this line, too.
+            std::future::pending().await
+        }
+    }
+
     /// What is held leaves no room. Those who have settled everything do not wait for the others, who go on by
-    /// themselves; when nobody has, there is nothing to do but wait.
+    /// themselves; when nobody has, and nobody waits for the line, there is nothing to do but wait.
     pub(super) async fn shed(&mut self) -> Result<()> {
         let someone_is_level = self.subscribers.iter().any(Subscriber::is_level);
-        if self.kind != LineKind::Shared || !someone_is_level {
+        if self.kind == LineKind::Merge || !(someone_is_level || *self.wanted.borrow()) {
             return Ok(());
         }
         for index in (0..self.subscribers.len()).rev() {

@@ -40,6 +40,7 @@ pub struct Opening {
     pub commands: mpsc::Receiver<Command>,
     pub shared: Option<SharedLine>,
     pub position: Option<watch::Sender<Place>>,
+    pub wanted: watch::Receiver<bool>,
 }
 
 /// Where in its shard a line begins, and with which order state.
@@ -89,6 +90,7 @@ impl Line {
             commands: opening.commands,
             shared: opening.shared,
             position: opening.position,
+            wanted: opening.wanted,
             saving: None,
             search: gaps::Search::default(),
             suspects: Vec::new(),

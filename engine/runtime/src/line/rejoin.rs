@@ -78,7 +78,7 @@ impl Line {
                 for (projection, handle) in projections {
                     self.join(projection, handle, past.clone());
                 }
-                // Who does not wait for the answer any more has passed on.
+                // Whoever has stopped waiting for the answer has ended the hand-over, too.
                 let _ = answer.send(self.at.clone());
                 self.tell_gauge();
                 Ok(())
@@ -128,8 +128,12 @@ impl Line {
     pub(super) async fn hand_over(&mut self) -> Result<bool> {
         let Some(shared) = self.shared.clone() else { return Ok(false) };
         let reached = self.backlog.back().map_or(&self.at.position, |record| &record.position).clone();
-        if self.tip.is_none() && reached < shared.position.borrow().position {
+        let is_over = shared.commands.is_closed();
+        if self.tip.is_none() && (is_over || reached < shared.position.borrow().position) {
             return Ok(false);
+        }
+        if is_over && !self.end {
+            return self.hand_back().await;
         }
         let past = CancellationToken::new();
         let _past = past.clone().drop_guard();
@@ -143,12 +147,27 @@ impl Line {
         self.settle_and_save().await?;
         for index in (0..self.subscribers.len()).rev() {
             let subscriber = &self.subscribers[index];
-            if subscriber.is_gone() || !subscriber.is_level() || !self.confirm(&shared, index).await? {
+            if subscriber.is_gone() {
                 continue;
             }
-            self.leave(index, Left::Rejoined).await?;
+            if subscriber.is_level() && self.confirm(&shared, index).await? {
+                self.leave(index, Left::Rejoined).await?;
+            } else if !self.may_wait() {
+                self.leave(index, Left::Behind).await?;
+            }
         }
         Ok(false)
+    }
+
+    /// The shared line is no more. Those that were level with it here are the next one.
+    async fn hand_back(&mut self) -> Result<bool> {
+        self.put_in_order(None).await?;
+        self.settle_and_save().await?;
+        self.drop_left().await?;
+        while let Some(index) = self.subscribers.len().checked_sub(1) {
+            self.leave(index, Left::Behind).await?;
+        }
+        Ok(true)
     }
 
     async fn ask_to_join(&mut self, shared: &SharedLine, past: CancellationToken) -> Result<Option<Place>> {
@@ -157,18 +176,22 @@ impl Line {
             .map(|subscriber| (subscriber.subscription.projection.clone(), subscriber.handle.clone()))
             .collect();
         let (answer, answered) = oneshot::channel();
-        if shared.commands.send(Command::Join { projections, past, answer }).await.is_err() {
-            return Ok(None);
-        }
+        let ask = async {
+            shared.commands.send(Command::Join { projections, past, answer }).await.ok()?;
+            answered.await.ok()
+        };
         // A shared line that is held up answers too late: catching up goes on, and asks again.
-        let answer = tokio::time::timeout(self.context.settings.patience, answered).await;
-        Ok(answer.ok().and_then(Result::ok))
+        Ok(tokio::time::timeout(self.context.settings.patience, ask).await.ok().flatten())
     }
 
     async fn confirm(&mut self, shared: &SharedLine, index: usize) -> Result<bool> {
         let subscription = self.subscribers[index].subscription.clone();
         if let Outlet::Lanes(lanes) = &subscription.projection.outlet {
-            lanes.clear_caches().await;
+            let cleared = tokio::time::timeout(self.context.settings.patience, lanes.clear_caches()).await;
+            if cleared.is_err() {
+                // What another shard has brought them hangs.
+                return Ok(false);
+            }
         }
         let (answer, answered) = oneshot::channel();
         let projection = subscription.projection.spec.id.clone();

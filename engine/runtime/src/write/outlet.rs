@@ -49,12 +49,13 @@ impl Lanes {
         }
     }
 
-    /// Returns when every lane has forgotten what its documents were known to hold.
+    /// Returns when every lane has taken what waited for it, has forgotten what its documents were known to hold, and
+    /// has heard of what was on its way to the store.
     pub async fn clear_caches(&self) {
         for sender in &self.senders {
             let (done, cleared) = oneshot::channel();
             if sender.send(LaneInput::ClearCache { done }).await.is_ok() {
-                // A lane that has ended meanwhile has no cache.
+                // A lane that has ended meanwhile holds nothing.
                 let _ = cleared.await;
             }
         }
@@ -85,7 +86,7 @@ pub enum LaneInput {
     Leave {
         line: LineId,
     },
-    /// Forget cached documents; answered when it is done.
+    /// Forget cached documents; answered when that is done and nothing is on its way that was before.
     ClearCache {
         done: oneshot::Sender<()>,
     },
