@@ -19,6 +19,9 @@ pub struct Journal {
     /// Each takes effect directly after the horizon that it was appended at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<JournalEntry>,
+    /// Entries that were appended at horizons before this one were removed: nobody begins there any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trimmed: Option<Position>,
     /// The horizon is the shard's end, and no entry comes any more.
     #[serde(default)]
     pub sealed: bool,

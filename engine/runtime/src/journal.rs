@@ -17,6 +17,8 @@ mod tests;
 pub struct JournalView {
     journal: Journal,
     revision: Option<Revision>,
+    /// Entries that this worker knew before they were removed, and may still have to let take effect.
+    removed: Vec<JournalEntry>,
 }
 
 /// What a worker wants of a journal.
@@ -43,9 +45,11 @@ pub struct Effective<'a> {
 impl JournalView {
     /// The stored journal, or where there is none the one to begin with. Internal when the row is no journal.
     pub fn read(row: Option<&Row>, otherwise: Journal) -> Result<Self> {
-        let Some(row) = row else { return Ok(Self { journal: otherwise, revision: None }) };
+        let Some(row) = row else {
+            return Ok(Self { journal: otherwise, revision: None, removed: Vec::new() });
+        };
         match serde_json::from_slice(&row.body) {
-            Ok(journal) => Ok(Self { journal, revision: Some(row.revision) }),
+            Ok(journal) => Ok(Self { journal, revision: Some(row.revision), removed: Vec::new() }),
             Err(error) => {
                 Err(Error::internal(format!("a journal cannot be read: row={} ({error})", row.key)))
             }
@@ -81,7 +85,7 @@ impl JournalView {
                 next.horizon = to.clone();
             }
             Wish::Append { entry, read }
-                if self.is_at_horizon(read) && !next.entries.iter().any(|known| known.entry == *entry) =>
+                if self.is_at_horizon(read) && !self.known().any(|known| known.entry == *entry) =>
             {
                 self.refuse_if_sealed()?;
                 next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
@@ -116,7 +120,8 @@ impl JournalView {
         self.revision = Some(revision);
     }
 
-    /// Takes what is stored, after a conflict or an unknown answer. Internal when it is behind what was stored before.
+    /// Takes what is stored, after a conflict or an unknown answer. Internal when it is behind what was stored before;
+    /// invalid when entries were removed that this worker has never seen: it has slept for longer than records are kept.
     pub fn take(&mut self, row: Option<&Row>) -> Result<()> {
         if row.is_none() && self.revision.is_some() {
             return Err(Error::internal(
@@ -129,8 +134,28 @@ impl JournalView {
                 "a journal went back: its checkpoint store was replaced or restored",
             ));
         }
-        *self = stored;
+        if self.revision.is_some() && stored.journal.trimmed.as_ref() > Some(&self.journal.horizon) {
+            return Err(lost(&self.journal.horizon, &stored.journal));
+        }
+        let known = std::mem::take(&mut self.journal.entries);
+        self.removed.extend(known.into_iter().filter(|known| is_removed(known, &stored.journal)));
+        self.journal = stored.journal;
+        self.revision = stored.revision;
         Ok(())
+    }
+
+    /// Nothing at or before the position of `place` is asked for again.
+    pub fn passed(&mut self, place: &Place) {
+        self.removed.retain(|known| known.after >= place.position);
+    }
+
+    /// Invalid when a worker that begins at `place` would miss entries that were removed.
+    pub fn refuse_if_lost(&self, place: &Place) -> Result<()> {
+        let begins = (&place.position).max(&self.journal.start);
+        match self.journal.trimmed.as_ref() > Some(begins) {
+            true => Err(lost(begins, &self.journal)),
+            false => Ok(()),
+        }
     }
 
     /// The entries that take effect directly after the position of `place`, behind `place` itself: what a worker has
@@ -151,17 +176,22 @@ impl JournalView {
 
     /// Asked before every record: searches, as entries are in the order of the horizons that they were appended at.
     fn entries_behind<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = Effective<'a>> {
-        let entries = &self.journal.entries;
-        let from = entries.partition_point(|known| known.after < place.position);
+        let behind = |entries: &'a [JournalEntry]| {
+            entries.iter().skip(entries.partition_point(|known| known.after < place.position))
+        };
         let mut last = None;
         let mut number = 0;
-        let numbered = entries.iter().skip(from).map(move |known| {
+        let numbered = behind(&self.removed).chain(behind(&self.journal.entries)).map(move |known| {
             number = if last == Some(&known.after) { number + 1 } else { 1 };
             last = Some(&known.after);
             Effective { position: &known.after, number, entry: &known.entry }
         });
         numbered
             .skip_while(|effective| (effective.position, effective.number) <= (&place.position, place.entry))
+    }
+
+    fn known(&self) -> impl Iterator<Item = &JournalEntry> {
+        self.removed.iter().chain(&self.journal.entries)
     }
 
     fn refuse_if_sealed(&self) -> Result<()> {
@@ -175,6 +205,26 @@ impl JournalView {
 /// Whether a journal can have come of an earlier one by what workers write.
 fn follows(later: &Journal, earlier: &Journal) -> bool {
     let is_same = later.base == earlier.base && later.start == earlier.start;
-    let is_longer = later.entries.starts_with(&earlier.entries) && later.horizon >= earlier.horizon;
-    is_same && is_longer && (later.sealed || !earlier.sealed)
+    let left = earlier.entries.partition_point(|known| is_removed(known, later));
+    let left = earlier.entries.get(left..).unwrap_or_default();
+    let is_longer = later.entries.starts_with(left) && later.horizon >= earlier.horizon;
+    is_same && is_longer && later.trimmed >= earlier.trimmed && (later.sealed || !earlier.sealed)
+}
+
+fn is_removed(entry: &JournalEntry, from: &Journal) -> bool {
+    from.trimmed.as_ref().is_some_and(|trimmed| entry.after < *trimmed)
+}
+
+/// The journal without the entries that were appended at horizons before a position; none when there are none.
+pub fn trimmed(journal: &Journal, before: &Position) -> Option<Journal> {
+    let removed = journal.entries.partition_point(|known| known.after < *before);
+    let entries = journal.entries.get(removed..).filter(|_| removed > 0)?.to_vec();
+    Some(Journal { entries, trimmed: Some(before.clone()), ..journal.clone() })
+}
+
+fn lost(begins: &Position, journal: &Journal) -> Error {
+    let trimmed = journal.trimmed.as_ref().unwrap_or(&Position::BEGINNING);
+    Error::invalid(format!(
+        "what happened in the shard behind position={begins} is kept only from position={trimmed} on: its retention time was over before it was read. Rewind or delete the projection that stands there, or give it a new version"
+    ))
 }

@@ -13,7 +13,14 @@ fn at(position: u128) -> Position {
 }
 
 fn first() -> Journal {
-    Journal { base: BasePolicy::First, start: at(0), horizon: at(0), entries: Vec::new(), sealed: false }
+    Journal {
+        base: BasePolicy::First,
+        start: at(0),
+        horizon: at(0),
+        entries: Vec::new(),
+        trimmed: None,
+        sealed: false,
+    }
 }
 
 fn give_up(stream: &str) -> Entry {
@@ -99,6 +106,48 @@ fn a_shard_without_records_behind_its_start_has_its_entries_and_its_end() {
     assert_eq!(view.entries_after(&Place::end(at(5), 1)).count(), 0);
     let sealed = view.next(&Wish::Seal(at(0))).unwrap().unwrap();
     assert!(sealed.sealed && sealed.horizon == at(5));
+}
+
+fn with_entries(horizon: u128, entries: &[(u128, &str)]) -> Journal {
+    let entries = entries
+        .iter()
+        .map(|(after, stream)| JournalEntry { after: at(*after), entry: give_up(stream) })
+        .collect();
+    Journal { horizon: at(horizon), entries, ..first() }
+}
+
+#[test]
+fn entries_that_nobody_begins_before_are_removed_and_the_others_keep_their_places() {
+    let journal = with_entries(9, &[(3, "a"), (5, "b"), (5, "c"), (8, "d")]);
+    assert_eq!(trimmed(&journal, &at(3)), None);
+    let left = trimmed(&journal, &at(5)).unwrap();
+    assert_eq!((left.entries.len(), left.trimmed.clone()), (3, Some(at(5))));
+    let view = stored(&left);
+    let places: Vec<_> = view.entries_before(&Place::end(at(5), 1), &at(9)).map(effect).collect();
+    assert_eq!(
+        places.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>(),
+        [Place::end(at(5), 2), Place::end(at(8), 1)]
+    );
+    assert!(view.refuse_if_lost(&Place::end(at(5), 0)).is_ok());
+    assert_eq!(view.refuse_if_lost(&Place::end(at(4), 0)).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_worker_that_is_behind_keeps_the_entries_that_it_knew_and_is_refused_those_that_it_never_saw() {
+    let journal = with_entries(9, &[(3, "a"), (5, "b")]);
+    let mut view = stored(&journal);
+    let later = Journal { horizon: at(12), ..trimmed(&journal, &at(9)).unwrap() };
+    view.take(Some(&row(&later, 2))).unwrap();
+    let (start, end) = (Place::end(at(2), 0), at(12));
+    assert_eq!(view.entries_before(&start, &end).count(), 2);
+    assert_eq!(view.next(&append("a", 12)).unwrap(), None, "it is there already");
+    assert_eq!(view.next(&Wish::Raise(at(13))).unwrap().unwrap().entries, []);
+    view.passed(&Place::end(at(5), 0));
+    assert_eq!(view.entries_before(&start, &end).count(), 1);
+
+    let mut asleep = stored(&with_entries(3, &[(3, "a")]));
+    let error = asleep.take(Some(&row(&later, 2))).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.message().contains("retention"), "{error}");
 }
 
 #[test]

@@ -45,7 +45,10 @@ impl Line {
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(stored) => self.journal.take(stored.as_ref())?,
+                Ok(stored) => {
+                    self.journal.take(stored.as_ref())?;
+                    self.journal.passed(&self.at);
+                }
                 Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
                     backoff.pause(&error, "writing a journal").await;
                     self.reload_journal().await?;
@@ -60,7 +63,9 @@ impl Line {
     pub(super) async fn reload_journal(&mut self) -> Result<()> {
         let key = rows::journal_key(&self.context.source.name, &self.context.shard.id);
         let stored = self.context.services.checkpoints.get(&key).await?;
-        self.journal.take(stored.as_ref())
+        self.journal.take(stored.as_ref())?;
+        self.journal.passed(&self.at);
+        Ok(())
     }
 
     /// Lets the entries before a record, or all that are known, take effect; a poisonous one ends it.
@@ -105,5 +110,5 @@ impl Line {
 
 /// The journal that a shard begins with.
 pub(super) fn first_journal(base: foldstream_model::BasePolicy, start: Position) -> Journal {
-    Journal { base, horizon: start.clone(), start, entries: Vec::new(), sealed: false }
+    Journal { base, horizon: start.clone(), start, entries: Vec::new(), trimmed: None, sealed: false }
 }

@@ -67,6 +67,7 @@ impl Line {
             Beginning::Cut(cut) => cut.place.clone(),
             Beginning::Parents(_) => Place::BEGINNING,
         };
+        journal.refuse_if_lost(&at)?;
         let chain = format!("{}-{}", context.services.clock.now().micros(), context.services.ids.unique());
         let mut line = Self {
             id: opening.id,
