@@ -3,7 +3,7 @@
 //! A checkpoint stands on a cut that was written before it, never goes back within a generation, and never replaces one
 //! of a higher generation.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Latest, PoisonError};
 
 use foldstream_model::{
     Checkpoint, CutId, Error, Generation, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
@@ -19,7 +19,9 @@ pub struct CheckpointHandle {
     key: RowKey,
     rows: Rows,
     generation: Generation,
+    /// Held while a claim is on its way.
     seen: Mutex<Seen>,
+    latest: Latest<Checkpoint>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,12 +54,14 @@ impl CheckpointHandle {
         let stored = rows.get::<Checkpoint>(&key).await?;
         let revision = stored.as_ref().map(|stored| stored.revision);
         let checkpoint = effective(stored.map(|stored| stored.body), control, shard);
+        let latest = Latest::new(checkpoint.clone());
         let seen = Mutex::new(Seen { revision, checkpoint });
-        Ok(Arc::new(Self { key, rows: rows.clone(), generation: control.generation, seen }))
+        Ok(Arc::new(Self { key, rows: rows.clone(), generation: control.generation, seen, latest }))
     }
 
-    pub async fn checkpoint(&self) -> Checkpoint {
-        self.seen.lock().await.checkpoint.clone()
+    /// The last one that is known to be stored, whatever is on its way.
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Commits a claim. Nothing happens when it is behind what is stored; `Fenced` when a higher generation is stored.
@@ -70,11 +74,17 @@ impl CheckpointHandle {
             let checkpoint = self.body(&claim, &seen.checkpoint);
             if let Some(revision) = self.rows.put(&self.key, seen.revision, &checkpoint).await? {
                 *seen = Seen { revision: Some(revision), checkpoint };
+                self.tell(&seen);
                 return Ok(());
             }
             let stored = self.rows.get::<Checkpoint>(&self.key).await?;
             *seen = self.adopt(stored, &seen.checkpoint)?;
+            self.tell(&seen);
         }
+    }
+
+    fn tell(&self, seen: &Seen) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = seen.checkpoint.clone();
     }
 
     fn body(&self, claim: &Claim, stored: &Checkpoint) -> Checkpoint {

@@ -82,7 +82,7 @@ impl LineKind {
 pub struct Subscriber {
     pub subscription: Arc<Subscription>,
     pub handle: Arc<CheckpointHandle>,
-    /// Its checkpoint waits until these have ended.
+    /// Nothing is saved for it until these have ended.
     pub unsettled: Vec<Arc<CheckpointHandle>>,
     /// What is at or before it was settled before this line began.
     pub from: Place,

@@ -308,7 +308,7 @@ async fn rest(waiting: Waiting) -> Waiting {
 
 async fn stand(waiting: Waiting) -> Standing {
     let Waiting { entrant, waits } = waiting;
-    let checkpoint = entrant.handle.checkpoint().await;
+    let checkpoint = entrant.handle.checkpoint();
     Standing {
         place: checkpoint.place(),
         cut: checkpoint.cut,

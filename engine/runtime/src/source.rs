@@ -196,7 +196,7 @@ impl Running {
     async fn ended(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
         tracing::info!(%projection, %shard, "the projection has finished this shard, which is closed");
         if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
-            place.checkpoint = place.handle.checkpoint().await;
+            place.checkpoint = place.handle.checkpoint();
             place.last_cut = place.checkpoint.cut.clone();
         }
         self.discover_again().await
@@ -303,7 +303,7 @@ impl Running {
                 }
                 let (rows, source) = (&self.rows, &self.task.spec.name);
                 let handle = CheckpointHandle::read(rows, &active.spec.id, source, &shard, &control).await?;
-                let checkpoint = handle.checkpoint().await;
+                let checkpoint = handle.checkpoint();
                 let last_cut = checkpoint.cut.clone().filter(|_| checkpoint.ended);
                 if checkpoint.ended {
                     self.tell_closed(&active, &shard).await?;

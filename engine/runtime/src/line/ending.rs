@@ -122,7 +122,7 @@ impl Line {
                 if self.subscribers[index].is_gone() {
                     continue;
                 }
-                if !self.subscribers[index].handle.checkpoint().await.ended {
+                if !self.subscribers[index].handle.checkpoint().ended {
                     // What is at the ends of its parents is not settled yet.
                     tokio::select! {
                         biased;

@@ -37,7 +37,6 @@ struct Save {
 struct Claimed {
     projection: ProjectionId,
     handle: Arc<CheckpointHandle>,
-    unsettled: Vec<Arc<CheckpointHandle>>,
     claim: Claim,
 }
 
@@ -48,8 +47,9 @@ impl Line {
             return Ok(());
         }
         let save = self.to_save(false)?;
-        if !save.claims.is_empty() {
-            self.saving = Some(Task::start(save.run()));
+        match save.claims.is_empty() {
+            true => self.remember(BTreeMap::new()),
+            false => self.saving = Some(Task::start(save.run())),
         }
         Ok(())
     }
@@ -83,9 +83,9 @@ impl Line {
     fn to_save(&self, ended: bool) -> Result<Save> {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
-        for index in 0..self.subscribers.len() {
-            let subscriber = &self.subscribers[index];
-            if subscriber.joining.is_some() {
+        let mut stands: BTreeMap<Place, Place> = BTreeMap::new();
+        for subscriber in &self.subscribers {
+            if subscriber.joining.is_some() || !subscriber.may_checkpoint() {
                 continue;
             }
             let settled = subscriber.subscription.settled();
@@ -96,12 +96,18 @@ impl Line {
                 continue;
             }
             let (projection, handle) = (subscriber.id().clone(), subscriber.handle.clone());
-            let cut =
-                if has_moved || ended { Some(self.cut_at(&settled.place, &mut save.cuts)?) } else { None };
+            let place = settled.place;
+            let cut = (has_moved || ended).then(|| self.cuts.id(&place));
+            if cut.is_some() {
+                let oldest = stands.entry(place).or_insert(Place::BEGINNING);
+                *oldest = handle.checkpoint().place().max(oldest.clone());
+            }
             let at = self.context.services.clock.now();
             let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
-            let unsettled = subscriber.unsettled.clone();
-            save.claims.push(Claimed { projection, handle, unsettled, claim });
+            save.claims.push(Claimed { projection, handle, claim });
+        }
+        for (place, oldest) in stands {
+            self.add_cut(place, &oldest, &mut save.cuts)?;
         }
         Ok(save)
     }
@@ -110,20 +116,24 @@ impl Line {
     pub(super) async fn save_cut_at_end(&mut self) -> Result<CutId> {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
-        let id = self.cut_at(&self.delivered, &mut save.cuts)?;
+        let stands = self.subscribers.iter().map(|subscriber| subscriber.handle.checkpoint().place());
+        let oldest = stands.max().unwrap_or(Place::BEGINNING);
+        self.add_cut(self.delivered.clone(), &oldest, &mut save.cuts)?;
         save.write_cuts().await?;
         for (place, cut) in &save.cuts {
             self.cuts.saved(place, cut);
         }
-        Ok(id)
+        Ok(self.cuts.id(&self.delivered))
     }
 
-    /// The cut at a place, to be written if it is not yet.
-    fn cut_at(&self, place: &Place, cuts: &mut BTreeMap<Place, Cut>) -> Result<CutId> {
-        if self.cuts.saved_at(place).is_none() && !cuts.contains_key(place) {
-            cuts.insert(place.clone(), self.cuts.cut(place, &self.order)?);
+    /// The cut at a place, to be written if it is not yet. It adds to none that is older than where those stand whom it is
+    /// written for: a cut that nobody stands on any more may be removed.
+    fn add_cut(&self, place: Place, oldest: &Place, cuts: &mut BTreeMap<Place, Cut>) -> Result<()> {
+        if self.cuts.saved_at(&place).is_none() {
+            let cut = self.cuts.cut(&place, oldest, &self.order)?;
+            cuts.insert(place, cut);
         }
-        Ok(self.cuts.id(place))
+        Ok(())
     }
 
     /// What only older cuts need is dropped; the cuts that are durable now may be added to.
@@ -143,11 +153,6 @@ impl Line {
 
 impl Claimed {
     async fn commit(&self) -> Result<()> {
-        for parent in &self.unsettled {
-            if !parent.checkpoint().await.ended {
-                return Ok(());
-            }
-        }
         let (never, handle) = (CancellationToken::new(), &self.handle);
         retry::until_done(&never, "writing a checkpoint", || handle.commit(self.claim.clone())).await
     }
@@ -193,6 +198,11 @@ pub(super) async fn poll(saving: &mut Option<Saving>) -> Result<Saved> {
 impl super::Subscriber {
     pub(super) fn id(&self) -> &ProjectionId {
         &self.subscription.projection.spec.id
+    }
+
+    /// What is at the ends of its parents is settled.
+    fn may_checkpoint(&self) -> bool {
+        self.unsettled.iter().all(|parent| parent.checkpoint().ended)
     }
 
     /// Everything that it was given is settled.

@@ -57,9 +57,10 @@ impl CutLog {
         CutId { chain: self.chain.clone(), place: place.clone() }
     }
 
-    /// The state at `place`, the end of a batch or the start. Whole where this chain has no cut before, or where those
-    /// since the last whole one would outweigh it. Internal when the place was forgotten, or is no end.
-    pub fn cut(&self, place: &Place, order: &Order) -> Result<Cut> {
+    /// The state at `place`, the end of a batch or the start. Adds to the last saved cut that is not before `oldest`;
+    /// whole where this chain has none, or where those since the last whole one would outweigh it. Internal when the
+    /// place was forgotten, or is no end.
+    pub fn cut(&self, place: &Place, oldest: &Place, order: &Order) -> Result<Cut> {
         let is_end = *place == self.start || self.batches.iter().any(|batch| batch.end == *place);
         if !is_end {
             return Err(Error::internal(format!(
@@ -68,7 +69,11 @@ impl CutLog {
             )));
         }
         let past = Past::new(place, &self.batches, order);
-        let Some((since, weight)) = self.saved.range(..place).next_back() else { return past.whole() };
+        let Some((since, weight)) =
+            self.saved.range(..place).next_back().filter(|(since, _)| *since >= oldest)
+        else {
+            return past.whole();
+        };
         let cut = past.since(self.id(since), &self.batches)?;
         match weight + weigh(&cut) > WEIGHT_OF_A_CUT + past.streams() {
             true => past.whole(),
@@ -85,8 +90,9 @@ impl CutLog {
 
     /// No cut before `place` will be asked for any more: drops what only those need.
     pub fn forget(&mut self, place: &Place) {
-        let Some((base, _)) = self.saved.range(..=place).next_back() else { return };
-        let base = base.clone();
+        let saved = self.saved.range(..=place).next_back().map(|(base, _)| base);
+        let end = || self.batches.iter().map(|batch| &batch.end).find(|end| *end == place);
+        let Some(base) = saved.or_else(end).cloned() else { return };
         self.saved = self.saved.split_off(&base);
         while self.batches.front().is_some_and(|batch| batch.end <= base) {
             self.batches.pop_front();

@@ -38,7 +38,7 @@ proptest! {
 /// Saves a cut at the end of what was read, as a reader does whose documents keep up.
 fn save(log: &mut CutLog, order: &mut Order, position: u128) -> Cut {
     log.released(end(position), order.take_changes()).unwrap();
-    let cut = log.cut(&end(position), order).unwrap();
+    let cut = log.cut(&end(position), &Place::BEGINNING, order).unwrap();
     log.saved(&end(position), &cut);
     log.forget(&end(position));
     cut
@@ -61,7 +61,10 @@ fn cuts_hold_what_changed_until_all_of_them_would_outweigh_a_whole_one() {
         kinds.push(if cut.since.is_some() { 'd' } else { 'w' });
     }
     assert_eq!(kinds.into_iter().collect::<String>(), "dddddwddd");
-    assert!(log.cut(&end(5_008), &stage.order).is_err(), "what no cut needs any more is forgotten");
+    assert!(
+        log.cut(&end(5_008), &Place::BEGINNING, &stage.order).is_err(),
+        "what no cut needs any more is forgotten"
+    );
 }
 
 #[test]
@@ -73,13 +76,13 @@ fn a_slower_projection_cuts_behind_a_faster_one_in_the_same_chain() {
         log.released(end(position), stage.order.take_changes()).unwrap();
     }
     for position in [3, 1, 2] {
-        let cut = log.cut(&end(position), &stage.order).unwrap();
+        let cut = log.cut(&end(position), &Place::BEGINNING, &stage.order).unwrap();
         assert_eq!(cut.heads[0].1.sequence, Sequence(position as u64));
         log.saved(&end(position), &cut);
     }
     assert_eq!(log.saved_at(&end(2)), Some(log.id(&end(2))));
     log.forget(&end(2));
-    assert_eq!(log.cut(&end(1), &stage.order).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(log.cut(&end(1), &Place::BEGINNING, &stage.order).unwrap_err().kind(), ErrorKind::Internal);
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn a_cut_is_asked_for_at_the_end_of_a_batch_only() {
     let mut log = CutLog::new("chain".into(), Place::BEGINNING);
     stage.record(3, event("s", 1));
     log.released(end(3), stage.order.take_changes()).unwrap();
-    assert_eq!(log.cut(&end(2), &stage.order).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(log.cut(&end(2), &Place::BEGINNING, &stage.order).unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(log.released(end(3), Changes::default()).unwrap_err().kind(), ErrorKind::Internal);
 }
 
@@ -102,4 +105,34 @@ fn cuts_that_are_no_chain_are_refused() {
     assert_eq!(restore(&[whole.clone(), added.clone()]), Ok(()));
     assert_eq!(restore(&[added]), Err(ErrorKind::Internal));
     assert_eq!(restore(&[whole.clone(), whole]), Err(ErrorKind::Internal));
+}
+
+#[test]
+fn a_cut_adds_to_none_that_is_older_than_what_it_is_written_for_stands_on() {
+    let mut stage = Stage::new(options());
+    let mut log = CutLog::new("chain".into(), Place::BEGINNING);
+    for position in 1..=3 {
+        stage.record(position, event("s", position as u64));
+        log.released(end(position), stage.order.take_changes()).unwrap();
+    }
+    let cut = log.cut(&end(1), &Place::BEGINNING, &stage.order).unwrap();
+    log.saved(&end(1), &cut);
+    assert_eq!(log.cut(&end(3), &end(1), &stage.order).unwrap().since, Some(log.id(&end(1))));
+    assert_eq!(log.cut(&end(3), &end(2), &stage.order).unwrap().since, None);
+}
+
+#[test]
+fn what_nobody_will_ask_for_is_forgotten_though_no_cut_was_saved() {
+    let mut stage = Stage::new(options());
+    let mut log = CutLog::new("chain".into(), Place::BEGINNING);
+    for position in 1..=3 {
+        stage.record(position, event("s", position as u64));
+        log.released(end(position), stage.order.take_changes()).unwrap();
+    }
+    log.forget(&end(2));
+    assert!(log.cut(&end(1), &Place::BEGINNING, &stage.order).is_err());
+    for position in [2, 3] {
+        let cut = log.cut(&end(position), &Place::BEGINNING, &stage.order).unwrap();
+        assert_eq!(cut.heads[0].1.sequence, Sequence(position as u64));
+    }
 }
