@@ -94,6 +94,7 @@ impl Bed {
             poll_interval: Duration::from_millis(20),
             control_interval: Duration::from_millis(30),
             gap_patience: Duration::from_millis(50),
+            trim_interval: Duration::from_millis(20),
             ..Settings::default()
         };
         Self { folder, store, log, clock, ids, settings, counted: Arc::default() }
@@ -149,6 +150,14 @@ impl Bed {
             data: Bytes::copy_from_slice(data),
         };
         self.log.put(vec![record]).await.expect("a put");
+    }
+
+    /// The log keeps nothing any more that arrived before an instant.
+    pub async fn trim_before(&self, instant: Timestamp) {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let options = LogOptions { shards: 1, retention: Some(DAY), recorded_in_order: false };
+        let log = self.store.log("events", options).await.expect("the log, kept for a day");
+        log.trim(instant.plus_micros(86_400_000_000)).await.expect("a trim");
     }
 
     pub fn source(&self) -> SourceSpec {

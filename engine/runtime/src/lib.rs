@@ -18,6 +18,7 @@ pub mod merge;
 pub mod write;
 pub mod progress;
 pub mod checkpoint;
+pub mod retention;
 
 // What moves data through them.
 pub mod line;
@@ -25,6 +26,7 @@ pub mod merging;
 pub mod subscription;
 pub mod shard;
 pub mod source;
+pub mod trimming;
 pub mod worker;
 
 // What they are made of, and what they share.

@@ -17,6 +17,8 @@ const LAG_SECONDS: &str = "foldstream_projection_lag_seconds";
 const PROJECTION_STOPPED: &str = "foldstream_projection_stopped";
 const BYTES_IN_FLIGHT: &str = "foldstream_bytes_in_flight";
 const GAPS: &str = "foldstream_gaps";
+const CUT_ROWS_REMOVED: &str = "foldstream_cut_rows_removed_total";
+const ENTRIES_REMOVED: &str = "foldstream_journal_entries_removed_total";
 const LATE: &str = "foldstream_events_late_total";
 
 const SOURCE: &str = "source";
@@ -45,6 +47,12 @@ pub fn describe() {
     describe_counter!(DOCUMENTS_WRITTEN, count, "Documents written to the document store");
     describe_counter!(DOCUMENT_CONFLICTS, count, "Writes that found the document changed and were done anew");
     describe_counter!(LATE, count, "Events that came too late for their place in a `global` projection");
+    describe_counter!(
+        CUT_ROWS_REMOVED,
+        count,
+        "Rows of saved order state removed as older than the source keeps"
+    );
+    describe_counter!(ENTRIES_REMOVED, count, "Entries of journals removed as older than the source keeps");
     describe_histogram!(WRITE_SECONDS, Unit::Seconds, "How long one write of documents took");
     describe_gauge!(
         LAG_SECONDS,
@@ -115,4 +123,9 @@ pub fn gaps(source: &str, shard: &str, gaps: usize) {
 
 pub fn late(projection: &str, events: usize) {
     counter!(LATE, PROJECTION => projection.to_owned()).increment(events as u64);
+}
+
+pub fn removed(source: &str, cut_rows: usize, entries: usize) {
+    counter!(CUT_ROWS_REMOVED, SOURCE => source.to_owned()).increment(cut_rows as u64);
+    counter!(ENTRIES_REMOVED, SOURCE => source.to_owned()).increment(entries as u64);
 }

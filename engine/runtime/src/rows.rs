@@ -17,6 +17,8 @@ use crate::{
 };
 
 const PAGE: usize = 500;
+/// Pages of cuts are large.
+const CUT_PAGES: usize = 32;
 
 /// A body and the revision it was read at.
 #[derive(Debug, Clone)]
@@ -121,6 +123,11 @@ impl Rows {
                 return cut_rows::join(pages);
             }
         }
+    }
+
+    /// The next pages of a shard's cuts, behind a sort key.
+    pub async fn cut_pages(&self, partition: &str, after: Option<&str>) -> Result<Vec<Row>> {
+        self.store.list(Table::Cuts, partition, after, CUT_PAGES).await
     }
 
     pub async fn delete(&self, key: &RowKey) -> Result<()> {

@@ -33,6 +33,9 @@ pub struct Settings {
     /// How often a source is asked for new shards, besides whenever one has ended. Longer asks less, and sees later what
     /// was added beside shards that are still open.
     pub discovery_interval: Duration,
+    /// How often cuts and journal entries are removed that nobody needs any more. Shorter keeps the store smaller, and
+    /// reads it more often.
+    pub trim_interval: Duration,
     /// How long one projection may hold up the others of a shard before it goes on by itself.
     pub patience: Duration,
     /// How long a gap lasts before the event store is asked for what is missing.
@@ -55,6 +58,7 @@ impl Default for Settings {
             poll_interval: Duration::from_millis(200),
             control_interval: Duration::from_millis(500),
             discovery_interval: Duration::from_secs(30),
+            trim_interval: Duration::from_secs(60),
             patience: Duration::from_secs(5),
             gap_patience: Duration::from_millis(500),
         }

@@ -27,6 +27,7 @@ use crate::{
     shard::{Entrant, Entrants, ShardEvent, ShardTask},
     subscription::Active,
     tasks::Tasks,
+    trimming::Trimming,
     write::Outlet,
 };
 
@@ -90,6 +91,9 @@ impl SourceTask {
     pub async fn run(self, busy: Busy) -> Result<SourceEnd> {
         let rows = Rows::new(self.services.checkpoints.clone());
         let (lineage, listed, initial) = discover(&self, &rows).await?;
+        let mut tasks = Tasks::new();
+        let trimming = Trimming::new(self.spec.name.clone(), self.spec.source.clone(), rows.clone());
+        tasks.start("trimming", trimming.run(self.settings.trim_interval, self.drain.clone()));
         let running = Running {
             rows,
             lineage,
@@ -97,7 +101,7 @@ impl SourceTask {
             listed,
             places: BTreeMap::new(),
             shards: BTreeMap::new(),
-            tasks: Tasks::new(),
+            tasks,
             events: mpsc::channel(QUEUE),
             task: self,
         };

@@ -365,7 +365,9 @@ async fn what_was_trimmed_is_never_skipped_silently(fixture: &dyn SourceFixture)
     if !stream.trim_all().await {
         return;
     }
-    stream.put("key", "2").await;
+    let kept = stream.put("key", "2").await.1;
+    let horizon = open(source, &shard, From::TrimHorizon).await.position();
+    assert!(horizon < kept, "the trim horizon is in front of what is kept: {horizon}");
     let error = behind.read(NOW).await.expect_err("records were trimmed before they were read");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for from in [From::After(first), From::After(Position::BEGINNING)] {

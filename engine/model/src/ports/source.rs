@@ -59,7 +59,9 @@ pub trait ShardReader: Send {
     /// skipped. `Invalid`: records that were asked for were trimmed meanwhile.
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch>;
 
-    /// The position behind which the next read continues, before anything was read: what `from` came to.
+    /// The position behind which the next read continues, before anything was read: what `from` came to. At the trim
+    /// horizon no record at or before it is kept; zero where the source cannot tell, and then nothing that was saved of
+    /// a shard is ever removed.
     fn position(&self) -> Position;
 }
 

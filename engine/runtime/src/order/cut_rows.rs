@@ -30,6 +30,17 @@ struct Body {
     given_up: Vec<GivenUp>,
 }
 
+/// What a row says of its cut, its contents aside.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Outline {
+    pub page: u32,
+    /// How many pages the cut has.
+    pub of: u32,
+    /// The cut that it adds to.
+    #[serde(default)]
+    pub since: Option<CutId>,
+}
+
 /// A part of a cut, as one row holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -83,6 +94,11 @@ pub fn decode(body: &[u8]) -> Result<Page> {
     let heads = decode_heads(&body.heads)?;
     let part = Cut { since: body.since, heads, early: body.early, given_up: body.given_up };
     Ok(Page { page: body.page, of: body.of, part })
+}
+
+/// Reads of one row what it says of its cut. Internal when it is no page of one.
+pub fn outline(body: &[u8]) -> Result<Outline> {
+    serde_json::from_slice(body).map_err(|error| unreadable(&error))
 }
 
 /// The cut of these pages, in their order. Internal when one is missing.

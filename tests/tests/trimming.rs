@@ -1,0 +1,252 @@
+//! What the source has trimmed, nobody can begin at; what is saved of that time goes too.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use foldstream_model::{
+    Clock, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
+    ports::{CheckpointStore, Table},
+};
+use foldstream_runtime::{
+    assembly::ProjectionSpec,
+    control::{Actor, Controls, RewindTo},
+    order::cut_rows,
+    rows::{self, Rows},
+    trimming::{Removed, Trimming},
+    worker::Until,
+};
+use foldstream_tests::{
+    bed::Bed,
+    crashing::{Crash, CrashingCheckpoints},
+    projectors::Kind,
+};
+use tokio_util::sync::CancellationToken;
+
+fn source() -> SourceName {
+    SourceName::new("events")
+}
+
+fn projections(bed: &Bed) -> Vec<ProjectionSpec> {
+    vec![
+        bed.projection("collect", Ordering::PerStream, Kind::Collect),
+        bed.projection("sum", Ordering::Commutative, Kind::SumOfStates),
+        bed.projection("feed", Ordering::Global, Kind::Feed),
+    ]
+}
+
+async fn documents(bed: &Bed) -> Vec<BTreeMap<String, String>> {
+    vec![bed.documents("collect").await, bed.documents("sum").await, bed.documents("feed").await]
+}
+
+fn trimming(bed: &Bed) -> Trimming {
+    Trimming::new(source(), bed.log.source(), Rows::new(bed.store.checkpoints()))
+}
+
+async fn trim(bed: &Bed) -> Removed {
+    trimming(bed).round().await.unwrap()
+}
+
+async fn shard(bed: &Bed) -> ShardId {
+    bed.log.describe().await.unwrap().shards[0].id.clone()
+}
+
+async fn cut_keys(bed: &Bed, shard: &ShardId) -> Vec<String> {
+    let partition = rows::cuts_partition(&source(), shard);
+    Rows::new(bed.store.checkpoints()).keys(Table::Cuts, &partition).await.unwrap()
+}
+
+async fn journal(bed: &Bed, shard: &ShardId) -> Journal {
+    let row = bed.store.checkpoints().get(&rows::journal_key(&source(), shard)).await.unwrap().unwrap();
+    serde_json::from_slice(&row.body).unwrap()
+}
+
+fn actor() -> Actor {
+    Actor { who: "tester".into(), reason: None, at: Timestamp::from_seconds(1) }
+}
+
+/// Rewinds every projection to where the oldest record stands that is kept, and says what was found to start on.
+async fn rewind_to_the_oldest(bed: &Bed, names: &[&str]) -> Position {
+    let described = &bed.log.describe().await.unwrap().shards[0];
+    let controls = Controls::new(Rows::new(bed.store.checkpoints()));
+    let to = RewindTo::Positions(BTreeMap::from([(described.id.clone(), described.trimmed.clone())]));
+    let starts = controls.plan_rewind(&source(), std::slice::from_ref(&described.id), &to).await.unwrap();
+    for name in names {
+        controls.rewind(&ProjectionId::new(name, 1), starts.clone(), false, &actor()).await.unwrap();
+    }
+    starts[&described.id].place.position.clone()
+}
+
+/// Runs again and again, each time with new events and less of the old ones.
+async fn live(bed: &Bed, rounds: usize) -> Vec<usize> {
+    let shard = shard(bed).await;
+    let (mut instants, mut counts) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for stream in ["a", "b", "c"] {
+            bed.append(stream, &[1, 2]).await;
+        }
+        bed.relay().await;
+        bed.catch_up(projections(bed)).await.unwrap();
+        instants.push(bed.clock.now());
+        if round >= 2 {
+            bed.trim_before(instants[round - 2]).await;
+        }
+        trim(bed).await;
+        counts.push(cut_keys(bed, &shard).await.len());
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_stays_bounded_and_a_rewind_to_the_oldest_record_still_finds_its_start() {
+    let bed = Bed::new(1).await;
+    let counts = live(&bed, 12).await;
+    assert!(counts[11] <= counts[3].max(counts[4]) + 4, "{counts:?}");
+    let before = documents(&bed).await;
+    let sequences: Vec<String> = (1..=24).map(|n| n.to_string()).collect();
+    assert_eq!(before[0]["a"], format!("{{\"sequences\":[{}]}}", sequences.join(",")));
+    let trimmed = bed.log.describe().await.unwrap().shards[0].trimmed.clone();
+    assert_eq!(trimmed, Position::new(60));
+    assert_eq!(rewind_to_the_oldest(&bed, &["collect", "sum", "feed"]).await, trimmed);
+    bed.counted.forget();
+    bed.catch_up(projections(&bed)).await.unwrap();
+    assert!(bed.counted.most().1 >= 12, "it was read again");
+    assert_eq!(documents(&bed).await, before);
+    bed.append("a", &[1]).await;
+    bed.relay().await;
+    bed.catch_up(projections(&bed)).await.unwrap();
+    assert!(bed.documents("collect").await["a"].ends_with(",24,25]}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_worker_removes_what_the_source_has_trimmed_and_a_paused_projection_keeps_its_place() {
+    let bed = Bed::new(1).await;
+    let rows = Rows::new(bed.store.checkpoints());
+    let paused = ProjectionId::new("paused", 1);
+    bed.append("a", &[1]).await;
+    bed.relay().await;
+    bed.catch_up(vec![bed.projection("paused", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+    Controls::new(rows.clone()).set_paused(&paused, true, &actor()).await.unwrap();
+    let shard = shard(&bed).await;
+    for _ in 0..5 {
+        bed.append("a", &[1]).await;
+        bed.relay().await;
+        bed.catch_up(projections(&bed)).await.unwrap();
+    }
+    bed.trim_before(bed.clock.now()).await;
+    let old = |keys: Vec<String>| {
+        let places = keys.iter().map(|key| cut_rows::id_of(key).unwrap().place);
+        places.filter(|place| place.position < Position::new(6)).count()
+    };
+    assert!(old(cut_keys(&bed, &shard).await) >= 6);
+    let worker = bed.worker(vec![bed.source()], projections(&bed));
+    let stop = CancellationToken::new();
+    let run = worker.run(Until::Stopped, stop.clone());
+    let see = async {
+        while old(cut_keys(&bed, &shard).await) > 1 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let both = tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(run, see) });
+    both.await.expect("in time").0.unwrap();
+    let stands = rows.checkpoint(&paused, &source(), &shard).await.unwrap().unwrap().body.cut.unwrap();
+    assert!(rows.cuts(&source(), &shard, &stands).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_stays_small_however_many_gaps_were_filled() {
+    let bed = Bed::with_transport(1).await;
+    let collect = || vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)];
+    let shard = shard(&bed).await;
+    let mut instants = Vec::new();
+    for round in 0..8 {
+        let stream = format!("s-{round}");
+        bed.append(&stream, &[7, 7, 7]).await;
+        bed.put(&stream, 1, 7).await;
+        bed.put(&stream, 3, 7).await;
+        bed.catch_up(collect()).await.unwrap();
+        instants.push(bed.clock.now());
+        if round >= 2 {
+            bed.trim_before(instants[round - 2]).await;
+        }
+        trim(&bed).await;
+    }
+    let journal = journal(&bed, &shard).await;
+    assert_eq!((journal.entries.len(), journal.trimmed), (3, Some(Position::new(12))));
+    let before = bed.documents("collect").await;
+    assert!(before.len() == 8 && before.values().all(|document| document == r#"{"sequences":[1,2,3]}"#));
+    assert_eq!(rewind_to_the_oldest(&bed, &["collect"]).await, Position::new(12));
+    bed.catch_up(collect()).await.unwrap();
+    assert_eq!(bed.documents("collect").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_inherit_from_a_parent_that_is_gone_and_only_then_is_nothing_left_of_it() {
+    let bed = Bed::with_transport(1).await;
+    let collect = || vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)];
+    for (stream, sequence) in [("a", 1), ("a", 3), ("b", 1)] {
+        bed.put(stream, sequence, 1).await;
+    }
+    bed.catch_up(collect()).await.unwrap();
+    let parent = shard(&bed).await;
+    bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    bed.catch_up(collect()).await.unwrap();
+    bed.trim_before(bed.clock.now()).await;
+    assert_eq!(bed.log.describe().await.unwrap().shards.len(), 2, "the parent is gone");
+    bed.catch_up(collect()).await.unwrap();
+    trim(&bed).await;
+    assert!(!cut_keys(&bed, &parent).await.is_empty(), "nobody has begun the children");
+    bed.put("a", 2, 1).await;
+    for stream in 0..20 {
+        bed.put(&format!("s-{stream}"), 1, 1).await;
+    }
+    bed.catch_up(collect()).await.unwrap();
+    assert_eq!(bed.documents("collect").await["a"], r#"{"sequences":[1,2,3]}"#);
+    trim(&bed).await;
+    assert_eq!(cut_keys(&bed, &parent).await, Vec::<String>::new());
+    bed.put("b", 2, 1).await;
+    bed.catch_up(collect()).await.unwrap();
+    assert_eq!(bed.documents("collect").await["b"], r#"{"sequences":[1,2]}"#);
+}
+
+/// Five runs, of whose cuts only the last ones are needed.
+async fn trimmed_log() -> Bed {
+    let bed = Bed::new(1).await;
+    for _ in 0..5 {
+        bed.append("a", &[1, 1]).await;
+        bed.relay().await;
+        bed.catch_up(projections(&bed)).await.unwrap();
+    }
+    bed.trim_before(bed.clock.now()).await;
+    bed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_removals_and_two_who_remove_at_once_leave_what_is_needed() {
+    let mut removed_later = 0;
+    for at in 0..6 {
+        let bed = trimmed_log().await;
+        let shard = shard(&bed).await;
+        let all = cut_keys(&bed, &shard).await.len();
+        let crash = Crash::new(at, at % 2 == 0);
+        let store = Arc::new(CrashingCheckpoints { inner: bed.store.checkpoints(), crash: crash.clone() });
+        let mut crashing = Trimming::new(source(), bed.log.source(), Rows::new(store));
+        tokio::select! {
+            biased;
+            removed = crashing.round() => drop(removed.unwrap()),
+            () = crash.happened() => {}
+        }
+        assert_eq!(rewind_to_the_oldest(&bed, &[]).await, Position::new(10), "crash at {at}");
+        let (mut one, mut other) = (trimming(&bed), trimming(&bed));
+        let (one, other) = tokio::join!(one.round(), other.round());
+        removed_later += one.unwrap().rows + other.unwrap().rows;
+        let left = cut_keys(&bed, &shard).await.len();
+        assert!(left < all, "{left} of {all} are left");
+        assert_eq!(trim(&bed).await, Removed::default());
+        bed.append("a", &[1]).await;
+        bed.relay().await;
+        bed.catch_up(projections(&bed)).await.unwrap();
+        assert!(bed.documents("collect").await["a"].ends_with(",10,11]}"), "crash at {at}");
+    }
+    assert!(removed_later > 0, "nothing was left to remove after a crash");
+}
