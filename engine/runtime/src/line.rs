@@ -20,7 +20,8 @@ use std::{
 };
 
 use foldstream_model::{
-    CutId, Error, Place, Position, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop, Timestamp,
+    CutId, Error, ErrorKind, Place, Position, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
+    Timestamp,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -166,7 +167,10 @@ impl Line {
 
     async fn read_on(mut self, drain: &CancellationToken) -> Result<()> {
         self.tell_gauge();
-        let (mut batches, _reading) = self.start_reading(drain).await?;
+        let (mut batches, _reading) = match self.start_reading(drain).await {
+            Err(error) if error.kind() == ErrorKind::Invalid => return self.lost(&error).await,
+            started => started?,
+        };
         let mut tick =
             tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -193,6 +197,9 @@ impl Line {
                 batch = next(&self.share, &mut batches, give_up) => {
                     self.gauge.spent(Stage::Source, waited.elapsed());
                     match batch {
+                        Next::Batch(Err(error)) if error.kind() == ErrorKind::Invalid => {
+                            return self.lost(&error).await;
+                        }
                         Next::Batch(batch) => self.batch(batch?).await?,
                         Next::NoRoom => {
                             no_room_since = None;

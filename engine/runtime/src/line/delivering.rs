@@ -149,6 +149,8 @@ impl Line {
     /// Poison for everybody: nobody gets beyond this place. Who has settled it before, under what was configured then,
     /// goes on by itself from there.
     pub(super) async fn stop_all(&mut self, place: &Place, error: &Error) -> Result<()> {
+        // Who was to join finds out in its own line.
+        self.subscribers.retain(|subscriber| subscriber.joining.is_none());
         let at = self.context.services.clock.now();
         for index in (0..self.subscribers.len()).rev() {
             let subscription = &self.subscribers[index].subscription;

@@ -1,6 +1,6 @@
 //! How projections leave a line, and how a line ends.
 
-use foldstream_model::Result;
+use foldstream_model::{Error, Place, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::{Left, Line, LineKind, Subscriber};
@@ -85,6 +85,17 @@ impl Line {
         };
         self.wait_for(level).await;
         self.save_now(false).await
+    }
+
+    /// What is to be read next was trimmed. Who needs it stops here; who stands behind it goes on from there.
+    pub(super) async fn lost(mut self, error: &Error) -> Result<()> {
+        let (shard, position) = (&self.context.shard.id, &self.at.position);
+        let error = error.clone().context(format!(
+            "shard={shard}: records behind position={position} were trimmed before the projection had read them, so their events are lost to it. Bring them into a new stream, from the event store or wherever they are kept, read that under another name in `sources`, and give the projection a new version; a longer retention time keeps this from happening again"
+        ));
+        let place = Place::end(position.clone(), u32::MAX);
+        self.stop_all(&place, &error).await?;
+        self.drop_left().await
     }
 
     /// The worker stops or assembles anew: nothing more is read; what was delivered is settled and saved.

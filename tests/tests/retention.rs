@@ -1,0 +1,88 @@
+//! Records that were trimmed before somebody had read them.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
+
+use std::time::Duration;
+
+use foldstream_local::LogOptions;
+use foldstream_model::{Clock, Ordering, Timestamp};
+use foldstream_runtime::assembly::ProjectionSpec;
+use foldstream_tests::{bed::Bed, projectors::Kind};
+
+fn collect(bed: &Bed, name: &str) -> ProjectionSpec {
+    bed.projection(name, Ordering::PerStream, Kind::Collect)
+}
+
+async fn append(bed: &Bed, events: usize) {
+    bed.append("s", &vec![1; events]).await;
+    bed.relay().await;
+}
+
+/// Trims what had arrived by then.
+async fn trim(bed: &Bed, by: Timestamp) {
+    let retention = Duration::from_secs(1);
+    let options = LogOptions { shards: 1, retention: Some(retention), recorded_in_order: true };
+    let log = bed.store.log("events", options).await.unwrap();
+    let retention = i64::try_from(retention.as_micros()).unwrap();
+    while log.trim(by.plus_micros(retention)).await.unwrap() > 0 {}
+}
+
+fn sequences(n: usize) -> String {
+    let sequences: Vec<_> = (1..=n).map(|n| n.to_string()).collect();
+    format!("{{\"sequences\":[{}]}}", sequences.join(","))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_lost_to_retention_stop_only_the_projections_that_need_them() {
+    for ordering in [Ordering::PerStream, Ordering::Global] {
+        let kind = if ordering == Ordering::Global { Kind::Feed } else { Kind::Collect };
+        let bed = Bed::new(1).await;
+        let behind = || bed.projection("behind", ordering, kind);
+        append(&bed, 5).await;
+        bed.catch_up(vec![behind(), collect(&bed, "middle"), collect(&bed, "ahead")]).await.unwrap();
+        append(&bed, 5).await;
+        bed.catch_up(vec![collect(&bed, "middle"), collect(&bed, "ahead")]).await.unwrap();
+        let by = bed.clock.now();
+        append(&bed, 2).await;
+        bed.catch_up(vec![collect(&bed, "ahead")]).await.unwrap();
+        append(&bed, 2).await;
+        trim(&bed, by).await;
+        let specs = || vec![behind(), collect(&bed, "middle"), collect(&bed, "ahead")];
+        for _ in 0..2 {
+            let outcome = bed.catch_up(specs()).await.unwrap();
+            assert!(outcome.caught_up);
+            let stops: Vec<_> = outcome.stops.iter().map(|stop| stop.projection.name.as_str()).collect();
+            assert_eq!(stops, ["behind"]);
+            let reason = &outcome.stops[0].stop.reason;
+            assert!(reason.contains("behind position=5 were trimmed"), "{reason}");
+            assert!(reason.contains("trimmed=10"), "{reason}");
+            assert_eq!(bed.documents("middle").await["s"], sequences(14));
+            assert_eq!(bed.documents("ahead").await["s"], sequences(14));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_lost_to_retention_stops_only_its_projection() {
+    let bed = Bed::new(1).await;
+    append(&bed, 5).await;
+    bed.catch_up(vec![collect(&bed, "behind"), collect(&bed, "ahead")]).await.unwrap();
+    append(&bed, 5).await;
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    append(&bed, 2).await;
+    bed.catch_up(vec![collect(&bed, "ahead")]).await.unwrap();
+    let by = bed.clock.now();
+    append(&bed, 2).await;
+    trim(&bed, by).await;
+    assert!(bed.log.describe().await.unwrap().shards.iter().all(|shard| shard.id != parent));
+    for _ in 0..2 {
+        let outcome = bed.catch_up(vec![collect(&bed, "behind"), collect(&bed, "ahead")]).await.unwrap();
+        assert!(outcome.caught_up);
+        let stops: Vec<_> = outcome.stops.iter().map(|stop| stop.projection.name.as_str()).collect();
+        assert_eq!(stops, ["behind"]);
+        assert_eq!(outcome.stops[0].shard, parent);
+        assert!(outcome.stops[0].stop.reason.contains("retention"), "{}", outcome.stops[0].stop.reason);
+        assert_eq!(bed.documents("behind").await["s"], sequences(5));
+        assert_eq!(bed.documents("ahead").await["s"], sequences(14));
+    }
+}
