@@ -18,12 +18,14 @@ use foldstream_model::{
     SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
     ports::{
         Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, NewEvent,
-        ReadLimit, ShardReader, Source, SourceDescription,
+        ReadLimit, ShardReader, Source, SourceDescription, Table,
     },
 };
 use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
     order::Gaps,
+    report::{Phase, WorkerReport},
+    rows::{REPORTS, Rows},
     settings::Settings,
     worker::{Assembly, Outcome, Until, Worker},
 };
@@ -215,6 +217,20 @@ impl Bed {
         match tokio::time::timeout(Duration::from_secs(120), run).await {
             Ok(outcome) => outcome,
             Err(_) => panic!("not caught up after two minutes"),
+        }
+    }
+
+    /// Until the worker says that a projection is in this phase in every shard.
+    pub async fn is_said_to_be(&self, name: &str, phase: Phase) {
+        let rows = Rows::new(self.store.checkpoints());
+        loop {
+            let reports = rows.all::<WorkerReport>(Table::Reports, REPORTS).await.expect("reports");
+            let said = reports.iter().flat_map(|(_, report)| &report.body.projections);
+            let of_it: Vec<_> = said.filter(|said| said.projection.name.as_str() == name).collect();
+            if !of_it.is_empty() && of_it.iter().all(|said| said.phase == phase) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldstream_model::{Ordering, ProjectionId, Timestamp};
 use foldstream_runtime::{
     control::{Actor, Controls},
+    report::Phase,
     rows::Rows,
 };
 use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
@@ -307,4 +308,45 @@ async fn types_that_nobody_handles_are_left_out_and_do_not_break_a_stream() {
         bed.catch_up(vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)]).await.unwrap();
     assert!(outcome.stops.is_empty() && outcome.gaps.is_empty());
     assert_eq!(bed.documents("collect").await["s"], r#"{"sequences":[1,3]}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poison_stops_a_global_projection_in_all_shards_and_no_other() {
+    let bed = Bed::new(4).await;
+    for stream in 0..20 {
+        bed.append(&format!("s-{stream}"), &[1, 2]).await;
+    }
+    bed.append("s-7", &[-1]).await;
+    bed.relay().await;
+    let specs = || {
+        let feed = bed.projection("feed", Ordering::Global, Kind::CollectPositive);
+        vec![feed, bed.projection("collect", Ordering::PerStream, Kind::Collect)]
+    };
+    let worker = bed.worker(vec![bed.source()], specs());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let see = async {
+        bed.is_said_to_be("feed", Phase::Stopped).await;
+        for stream in 0..20 {
+            bed.append(&format!("s-{stream}"), &[3]).await;
+        }
+        bed.relay().await;
+        while !bed.documents("collect").await.values().all(|document| document.contains(",3")) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        bed.is_said_to_be("collect", Phase::Live).await;
+        bed.is_said_to_be("feed", Phase::Stopped).await;
+        stop.cancel();
+    };
+    let run = worker.run(foldstream_runtime::worker::Until::Stopped, stop.clone());
+    let both = async { tokio::join!(run, see) };
+    let (outcome, ()) =
+        tokio::time::timeout(std::time::Duration::from_secs(30), both).await.expect("in time");
+    let again = bed.catch_up(specs()).await.unwrap();
+    assert!(again.caught_up);
+    for outcome in [outcome.unwrap(), again] {
+        assert_eq!(outcome.stops.len(), 1, "{:?}", outcome.stops);
+        assert_eq!(outcome.stops[0].projection.name.as_str(), "feed");
+        assert!(outcome.stops[0].stop.reason.contains("in all shards"), "{}", outcome.stops[0].stop.reason);
+    }
+    assert_eq!(bed.documents("feed").await["s-7"], r#"{"sequences":[1,2]}"#);
 }

@@ -11,8 +11,8 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services},
-    report::{Phase, WorkerReport},
-    rows::{REPORTS, Rows},
+    report::Phase,
+    rows::Rows,
     worker::{Assembly, Outcome, Until, Worker},
 };
 use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
@@ -207,20 +207,6 @@ async fn a_projection_that_meets_poison_while_it_is_handed_over_is_not_waited_fo
     has(&bed, "early", 4, 3).await;
 }
 
-/// Until the worker says that a projection is in this phase in every shard.
-async fn is_said_to_be(bed: &Bed, name: &str, phase: Phase) {
-    let rows = Rows::new(bed.store.checkpoints());
-    loop {
-        let reports = rows.all::<WorkerReport>(Table::Reports, REPORTS).await.unwrap();
-        let said = reports.iter().flat_map(|(_, report)| &report.body.projections);
-        let of_it: Vec<_> = said.filter(|said| said.projection.name.as_str() == name).collect();
-        if !of_it.is_empty() && of_it.iter().all(|said| said.phase == phase) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hang_in_the_catch_up_line_holds_nobody_up_and_ends_well() {
     let mut bed = narrow().await;
@@ -233,14 +219,14 @@ async fn a_hang_in_the_catch_up_line_holds_nobody_up_and_ends_well() {
     let worker = bed.worker(vec![bed.source()], specs);
     let see = async {
         has(&bed, "quick", 10, 51).await;
-        is_said_to_be(&bed, "quick", Phase::Live).await;
-        is_said_to_be(&bed, "slow", Phase::CatchingUp).await;
+        bed.is_said_to_be("quick", Phase::Live).await;
+        bed.is_said_to_be("slow", Phase::CatchingUp).await;
         append(&bed, 0..10, 1).await;
         has(&bed, "quick", 10, 52).await;
         has(&bed, "live", 10, 52).await;
         gate.send_replace(true);
         has(&bed, "slow", 10, 52).await;
-        is_said_to_be(&bed, "slow", Phase::Live).await;
+        bed.is_said_to_be("slow", Phase::Live).await;
     };
     stop_when(&worker, see).await;
     assert_eq!(bed.documents("slow").await, bed.documents("live").await);
@@ -257,11 +243,11 @@ async fn a_hang_of_the_furthest_lets_those_behind_take_its_place() {
     let worker = bed.worker(vec![bed.source()], vec![slow, collect(&bed, "one"), collect(&bed, "two")]);
     let see = async {
         for name in ["one", "two"] {
-            is_said_to_be(&bed, name, Phase::Live).await;
+            bed.is_said_to_be(name, Phase::Live).await;
             has(&bed, name, 20, 50).await;
         }
         gate.send_replace(true);
-        is_said_to_be(&bed, "slow", Phase::Live).await;
+        bed.is_said_to_be("slow", Phase::Live).await;
     };
     stop_when(&worker, see).await;
     assert_eq!(bed.documents("slow").await, bed.documents("one").await);
@@ -277,13 +263,13 @@ async fn hangs_of_several_projections_hold_nobody_up() {
     let worker = bed.worker(vec![bed.source()], vec![first, second, collect(&bed, "quick")]);
     let see = async {
         has(&bed, "quick", 10, 50).await;
-        is_said_to_be(&bed, "quick", Phase::Live).await;
+        bed.is_said_to_be("quick", Phase::Live).await;
         first_gate.send_replace(true);
         has(&bed, "first", 10, 50).await;
-        is_said_to_be(&bed, "first", Phase::Live).await;
+        bed.is_said_to_be("first", Phase::Live).await;
         second_gate.send_replace(true);
         has(&bed, "second", 10, 50).await;
-        is_said_to_be(&bed, "second", Phase::Live).await;
+        bed.is_said_to_be("second", Phase::Live).await;
     };
     stop_when(&worker, see).await;
 }

@@ -127,16 +127,12 @@ impl LineGauge {
     }
 
     /// At the tip of its shard, for which the source was asked after `since`, with everything settled that it has
-    /// delivered, but to projections whose merge was stopped.
-    fn is_level(&self, since: Timestamp, stopped: &[ProjectionId]) -> bool {
+    /// delivered.
+    fn is_level(&self, since: Timestamp) -> bool {
         let state = self.lock();
-        let is_stopped = |subscription: &Subscription| {
-            let spec = &subscription.projection.spec;
-            spec.ordering == foldstream_model::Ordering::Global && stopped.contains(&spec.id)
-        };
         state.at_tip
             && state.asked_at.is_some_and(|asked| asked > since)
-            && state.serves.iter().all(|subscription| is_stopped(subscription) || subscription.is_level())
+            && state.serves.iter().all(|subscription| subscription.is_level())
     }
 
     fn report(&self, reader: &str) -> LineReport {
@@ -320,13 +316,12 @@ impl Registry {
     /// Every line has found a tip that its source was asked for after `since`, nothing is on its way, and everything
     /// delivered is settled.
     pub fn is_caught_up(&self, since: Timestamp) -> bool {
-        let stopped: Vec<ProjectionId> = self.stops().into_iter().map(|stopped| stopped.projection).collect();
         self.busy.load(Ordering::Acquire) == 0
             && lock(&self.waiting).is_empty()
             && lock(&self.lines)
                 .values()
                 .filter(|line| !line.gauge.lock().closed)
-                .all(|line| line.kind != LineKind::CatchUp && line.gauge.is_level(since, &stopped))
+                .all(|line| line.kind != LineKind::CatchUp && line.gauge.is_level(since))
     }
 
     /// What the shards' lines and their projections are doing.

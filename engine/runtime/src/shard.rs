@@ -220,7 +220,7 @@ impl Running {
         let (position, watched) = watch::channel(at);
         self.shared = Some(SharedLine { commands, position: watched });
         let line = self.open(LineKind::Shared, standings, beginning, receiver, None, Some(position)).await?;
-        self.start(LineKind::Shared, line);
+        self.start(LineKind::Shared, line, self.task.drain.clone());
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl Running {
         let shared = self.shared.clone();
         let line = self.open(LineKind::CatchUp, standings, beginning, receiver, shared, None).await?;
         self.catching_up = true;
-        self.start(LineKind::CatchUp, line);
+        self.start(LineKind::CatchUp, line, self.task.drain.clone());
         Ok(())
     }
 
@@ -251,7 +251,7 @@ impl Running {
                 let _ = has_begun.await;
             }
         }
-        self.start(LineKind::Merge, line);
+        self.start(LineKind::Merge, line, projection.drain.clone());
         Ok(())
     }
 
@@ -279,9 +279,9 @@ impl Running {
         Line::open(context, opening).await
     }
 
-    fn start(&mut self, kind: LineKind, line: Line) {
+    fn start(&mut self, kind: LineKind, line: Line, drain: CancellationToken) {
         let name = format!("{} line of {}", kind.as_str(), self.task.context.shard.id);
-        self.lines.start(name, line.run(self.task.drain.clone()));
+        self.lines.start(name, line.run(drain));
     }
 }
 

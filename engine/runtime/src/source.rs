@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Checkpoint, Control, CutId, Error, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
+    Checkpoint, Control, CutId, Error, Ordering, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
 };
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -213,6 +213,13 @@ impl Running {
         if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
             place.gone = true;
         }
+        let known = self.task.projections.iter().map(|known| &known.active);
+        let is_global = |known: &&Arc<Active>| known.spec.ordering == Ordering::Global;
+        // Its merge would wait for this shard for ever.
+        known
+            .filter(is_global)
+            .filter(|known| known.spec.id == *projection)
+            .for_each(|known| known.drain.cancel());
     }
 
     /// A merge goes on in the children, which hold its watermark until they have begun.
@@ -262,6 +269,9 @@ impl Running {
         self.look_up_checkpoints().await?;
         let mut entering: BTreeMap<ShardId, Vec<Entrant>> = BTreeMap::new();
         for registered in self.task.projections.clone() {
+            if registered.active.drain.is_cancelled() {
+                continue;
+            }
             let id = registered.active.spec.id.clone();
             let outlook =
                 self.lineage.outlook(registered.control.registered_at, |shard| self.standing(&id, shard));

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use foldstream_model::{Epoch, Error, Generation, Place, Result, ShardNumber, Stop, Timestamp};
+use foldstream_model::{Epoch, Error, Generation, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
@@ -22,6 +23,8 @@ pub struct Active {
     pub generation: Generation,
     pub epoch: Epoch,
     pub outlet: Outlet,
+    /// Cancelled when it is to be read for no more: the worker drains, or, as a `global` projection, it has stopped.
+    pub drain: CancellationToken,
 }
 
 impl Active {
@@ -102,7 +105,10 @@ impl Subscription {
     }
 
     /// Poison: nothing at or beyond its place ever settles here. The earliest poison is kept.
-    pub fn stop(&self, stop: Stop) -> Result<()> {
+    pub fn stop(&self, mut stop: Stop) -> Result<()> {
+        if self.projection.spec.ordering == Ordering::Global {
+            stop.reason.push_str("; a `global` projection stops in all shards at once, as any of them may hold what is ordered behind this");
+        }
         let mut settling = self.lock();
         settling.progress.halt_at(stop.place.clone())?;
         if settling.stop.as_ref().is_none_or(|kept| stop.place < kept.place) {

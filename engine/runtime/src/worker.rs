@@ -249,7 +249,13 @@ impl Worker {
             }
         };
         let (generation, epoch) = (control.generation, control.epoch);
-        let active = Arc::new(Active { spec: spec.clone(), generation, epoch, outlet });
+        let active = Arc::new(Active {
+            spec: spec.clone(),
+            generation,
+            epoch,
+            outlet,
+            drain: session.drain.child_token(),
+        });
         let options =
             LaneOptions { ordering: spec.ordering, epoch, cache_bytes: settings.cache_bytes / number };
         for (index, inputs) in receivers.into_iter().enumerate() {

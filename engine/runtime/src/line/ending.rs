@@ -1,6 +1,7 @@
 //! How projections leave a line, and how a line ends.
 
 use foldstream_model::{Error, Place, Result};
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{Left, Line, LineKind, Subscriber};
@@ -57,12 +58,16 @@ impl Line {
                     lanes.closed(self.context.number).await;
                 }
             }
-            // The merge ends with the session, and takes nothing more.
-            Outlet::Merge { .. } if matches!(left, Left::Drained) => subscription.abandon(),
             Outlet::Merge { inputs, .. } => {
                 let (closed, shard) = (matches!(left, Left::Ended), self.context.number);
+                let leave = inputs.send(MergeInput::Leave { line: self.id, shard, closed });
                 // A merge that has ended holds nothing.
-                let _ = inputs.send(MergeInput::Leave { line: self.id, shard, closed }).await;
+                let leave = leave.map(drop);
+                match left {
+                    // Nothing of this projection begins again before the merge ends, too.
+                    Left::Drained => self.wait_for(leave).await,
+                    _ => leave.await,
+                }
                 subscription.abandon();
             }
         }
