@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use foldstream_local::LogOptions;
-use foldstream_model::{Clock, Ordering, Timestamp};
-use foldstream_runtime::assembly::ProjectionSpec;
+use foldstream_model::{Clock, Ordering, ProjectionId, SourceName, Timestamp};
+use foldstream_runtime::{assembly::ProjectionSpec, rows::Rows};
 use foldstream_tests::{bed::Bed, projectors::Kind};
 
 fn collect(bed: &Bed, name: &str) -> ProjectionSpec {
@@ -82,6 +82,10 @@ async fn a_shard_lost_to_retention_stops_only_its_projection() {
         assert_eq!(stops, ["behind"]);
         assert_eq!(outcome.stops[0].shard, parent);
         assert!(outcome.stops[0].stop.reason.contains("retention"), "{}", outcome.stops[0].stop.reason);
+        let (id, source) = (ProjectionId::new("behind", 1), SourceName::new("events"));
+        let rows = Rows::new(bed.store.checkpoints());
+        let checkpoint = rows.checkpoint(&id, &source, &parent).await.unwrap().unwrap().body;
+        assert_eq!(checkpoint.stop.as_ref(), Some(&outcome.stops[0].stop), "status says it without a worker");
         assert_eq!(bed.documents("behind").await["s"], sequences(5));
         assert_eq!(bed.documents("ahead").await["s"], sequences(14));
     }

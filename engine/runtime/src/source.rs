@@ -7,7 +7,8 @@ use std::{
 };
 
 use foldstream_model::{
-    Checkpoint, Control, CutId, Error, Ordering, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
+    Checkpoint, Control, CutId, Error, ErrorKind, Ordering, ProjectionId, Result, Shard, ShardId,
+    ShardNumber, Stop,
 };
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assembly::{Services, SourceSpec},
     budget::Budget,
-    checkpoint::CheckpointHandle,
+    checkpoint::{CheckpointHandle, Claim},
     decode::Intake,
     line::{Left, ShardContext},
     lineage::{self, Lineage},
@@ -276,7 +277,7 @@ impl Running {
             let outlook =
                 self.lineage.outlook(registered.control.registered_at, |shard| self.standing(&id, shard));
             for shard in &outlook.lost {
-                self.lost(&id, shard);
+                self.lost(&id, shard).await?;
             }
             self.expect(&registered, &outlook.ready).await?;
             for shard in outlook.ready {
@@ -374,17 +375,24 @@ impl Running {
 
     /// The shard was trimmed before the projection had settled it: it stops there, and what descends from it is not
     /// ready for it.
-    fn lost(&mut self, projection: &ProjectionId, shard: &ShardId) {
+    async fn lost(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
         let Some(place) = self.places.get(&(projection.clone(), shard.clone())).filter(|place| !place.gone)
         else {
-            return;
+            return Ok(());
         };
         let reason = format!(
             "the retention time of shard={shard} was over before the projection had read all of it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew"
         );
         let at = self.task.services.clock.now();
         let stop = Stop { place: place.checkpoint.place(), event: None, reason, at };
+        let claim = Claim { cut: None, ended: false, settled_until: None, stop: Some(stop.clone()), at };
+        match place.handle.commit(claim).await {
+            // It was rewound meanwhile, which is looked into soon.
+            Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
+            committed => committed?,
+        }
         self.stopped(projection, shard, stop);
+        Ok(())
     }
 
     async fn send(&mut self, shard: &ShardId, entrants: Vec<Entrant>) -> Result<()> {
