@@ -1,12 +1,14 @@
 //! Records that were trimmed before somebody had read them.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use foldstream_local::LogOptions;
 use foldstream_model::{Clock, Ordering, ProjectionId, SourceName, Timestamp};
-use foldstream_runtime::{assembly::ProjectionSpec, rows::Rows};
-use foldstream_tests::{bed::Bed, projectors::Kind};
+use foldstream_runtime::{assembly::ProjectionSpec, rows::Rows, worker::Until};
+use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 fn collect(bed: &Bed, name: &str) -> ProjectionSpec {
     bed.projection(name, Ordering::PerStream, Kind::Collect)
@@ -89,4 +91,41 @@ async fn a_shard_lost_to_retention_stops_only_its_projection() {
         assert_eq!(bed.documents("behind").await["s"], sequences(5));
         assert_eq!(bed.documents("ahead").await["s"], sequences(14));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_read_and_is_trimmed_before_all_of_it_is_settled_is_not_lost() {
+    let mut bed = Bed::new(1).await;
+    bed.settings.discovery_interval = Duration::from_millis(10);
+    append(&bed, 5).await;
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    let (gate, gated) = watch::channel(false);
+    let mut slow = collect(&bed, "slow");
+    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let worker = bed.worker(vec![bed.source()], vec![slow]);
+    let stop = CancellationToken::new();
+    let see = async {
+        while bed.counted.most().1 < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        trim(&bed, bed.clock.now()).await;
+        let rows = Rows::new(bed.store.checkpoints());
+        loop {
+            let lineage = rows.source(&SourceName::new("events")).await.unwrap().unwrap().body;
+            if lineage.get(&parent).unwrap().gone_at.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gate.send_replace(true);
+        append(&bed, 2).await;
+        while bed.documents("slow").await.get("s") != Some(&sequences(7)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
+    assert!(outcome.unwrap().stops.is_empty());
 }

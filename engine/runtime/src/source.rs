@@ -376,8 +376,9 @@ impl Running {
     /// The shard was trimmed before the projection had settled it: it stops there, and what descends from it is not
     /// ready for it.
     async fn lost(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
-        let Some(place) = self.places.get(&(projection.clone(), shard.clone())).filter(|place| !place.gone)
-        else {
+        // Who reads the shard already may have read all of it, and finds out if not.
+        let is_new = |place: &&Whereabouts| !place.gone && !place.entered;
+        let Some(place) = self.places.get(&(projection.clone(), shard.clone())).filter(is_new) else {
             return Ok(());
         };
         let reason = format!(

@@ -150,8 +150,10 @@ impl Line {
             if subscriber.is_gone() {
                 continue;
             }
-            if subscriber.is_level() && self.confirm(&shared, index).await? {
-                self.leave(index, Left::Rejoined).await?;
+            if subscriber.is_level() && self.clear_caches(index).await {
+                if self.confirm(&shared, index).await {
+                    self.leave(index, Left::Rejoined).await?;
+                }
             } else if !self.may_wait() {
                 self.leave(index, Left::Behind).await?;
             }
@@ -184,22 +186,21 @@ impl Line {
         Ok(tokio::time::timeout(self.context.settings.patience, ask).await.ok().flatten())
     }
 
-    async fn confirm(&mut self, shared: &SharedLine, index: usize) -> Result<bool> {
-        let subscription = self.subscribers[index].subscription.clone();
-        if let Outlet::Lanes(lanes) = &subscription.projection.outlet {
-            let cleared = tokio::time::timeout(self.context.settings.patience, lanes.clear_caches()).await;
-            if cleared.is_err() {
-                // What another shard has brought them hangs.
-                return Ok(false);
+    /// False: its lanes have no room, as what another shard has brought them hangs.
+    async fn clear_caches(&self, index: usize) -> bool {
+        match &self.subscribers[index].subscription.projection.outlet {
+            Outlet::Lanes(lanes) => {
+                tokio::time::timeout(self.context.settings.patience, lanes.clear_caches()).await.is_ok()
             }
+            Outlet::Merge { .. } => true,
         }
+    }
+
+    async fn confirm(&self, shared: &SharedLine, index: usize) -> bool {
         let (answer, answered) = oneshot::channel();
-        let projection = subscription.projection.spec.id.clone();
+        let projection = self.subscribers[index].id().clone();
         let joined = Command::Joined { projection, settled: self.at.clone(), answer };
-        if shared.commands.send(joined).await.is_err() {
-            return Ok(false);
-        }
-        Ok(answered.await.unwrap_or(false))
+        shared.commands.send(joined).await.is_ok() && answered.await.unwrap_or(false)
     }
 
     pub(super) async fn tell(&self, projection: &ProjectionId, left: Left, busy: Busy) {
