@@ -36,7 +36,8 @@ pub struct Settings {
     /// How often cuts and journal entries are removed that nobody needs any more. Shorter keeps the store smaller, and
     /// reads it more often.
     pub trim_interval: Duration,
-    /// How long one projection may hold up the others of a shard before it goes on by itself.
+    /// How long one projection may hold up the others of a shard before it goes on by itself, and how long a stop takes
+    /// at most while something hangs. Longer reads less again, shorter lets a hang be felt less.
     pub patience: Duration,
     /// How long a gap lasts before the event store is asked for what is missing.
     pub gap_patience: Duration,
