@@ -51,7 +51,11 @@ impl Folder {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_foldstream"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_foldstream")), arguments)
+    }
+
+    fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command.current_dir(self.path()).args(arguments);
         for variable in ["FOLDSTREAM_CONFIG", "FOLDSTREAM_DATA", "FOLDSTREAM_LOG", "FOLDSTREAM_LISTEN"] {
             command.env_remove(variable);
@@ -65,7 +69,45 @@ impl Folder {
 
     /// With something on standard input.
     fn run_with(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ran {
-        let mut command = self.command(arguments);
+        Self::finish(self.command(arguments), input)
+    }
+
+    /// By a user who may read the folder and everything in it, and write none of it.
+    #[cfg(unix)]
+    fn run_as_reader(&self, arguments: &[&str]) -> Ran {
+        use std::os::unix::{
+            fs::{MetadataExt, PermissionsExt},
+            process::CommandExt,
+        };
+        const NOBODY: u32 = 65_534;
+        let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let mut folders = vec![self.path().to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => allow(&path, 0o444),
+                }
+            }
+            allow(&folder, 0o555);
+        }
+        let is_root = fs::metadata(self.path()).unwrap().uid() == 0;
+        if !is_root {
+            return Self::finish(self.command(arguments), "");
+        }
+        // The superuser may write everywhere, and others may not reach the binary where it was built.
+        let reachable = tempfile::tempdir().unwrap();
+        let binary = reachable.path().join("foldstream");
+        fs::copy(env!("CARGO_BIN_EXE_foldstream"), &binary).unwrap();
+        allow(&binary, 0o555);
+        allow(reachable.path(), 0o755);
+        let mut command = self.command_of(&binary, arguments);
+        command.uid(NOBODY).gid(NOBODY);
+        Self::finish(command, "")
+    }
+
+    fn finish(mut command: Command, input: impl AsRef<[u8]>) -> Ran {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A command that reads nothing may be gone by now.

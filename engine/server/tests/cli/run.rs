@@ -123,6 +123,20 @@ fn a_run_that_is_told_to_stop_settles_what_it_read_and_exits_with_0() {
     assert_eq!(status["projections"][0]["standing"]["behind"], 0, "{status}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_that_may_only_be_read_is_refused_with_the_way_out() {
+    let folder = caught_up();
+    for arguments in [&["run", "--until-caught-up"][..], &["projections", "pause", "totals"]] {
+        let error = folder.run_as_reader(arguments).fails(3);
+        assert!(error.contains("writable") && error.contains("--data"), "{arguments:?}: {error}");
+    }
+    let empty = Folder::new();
+    empty.write("foldstream.yaml", CONFIG);
+    let error = empty.run_as_reader(&["run"]).fails(3);
+    assert!(error.contains("--data"), "{error}");
+}
+
 #[test]
 fn metrics_and_health_are_served() {
     let folder = shop();
