@@ -157,6 +157,7 @@ async fn a_running_worker_removes_what_the_source_has_trimmed_and_a_paused_proje
 async fn a_journal_stays_small_however_many_gaps_were_filled() {
     let bed = Bed::with_transport(1).await;
     let collect = || vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)];
+    let idle = || bed.projection("idle", Ordering::PerStream, Kind::Collect);
     let shard = shard(&bed).await;
     let mut instants = Vec::new();
     for round in 0..8 {
@@ -164,6 +165,9 @@ async fn a_journal_stays_small_however_many_gaps_were_filled() {
         bed.append(&stream, &[7, 7, 7]).await;
         bed.put(&stream, 1, 7).await;
         bed.put(&stream, 3, 7).await;
+        if round == 0 {
+            bed.catch_up(vec![idle()]).await.unwrap();
+        }
         bed.catch_up(collect()).await.unwrap();
         instants.push(bed.clock.now());
         if round >= 2 {
@@ -176,8 +180,10 @@ async fn a_journal_stays_small_however_many_gaps_were_filled() {
     let before = bed.documents("collect").await;
     assert!(before.len() == 8 && before.values().all(|document| document == r#"{"sequences":[1,2,3]}"#));
     assert_eq!(rewind_to_the_oldest(&bed, &["collect"]).await, Position::new(12));
-    bed.catch_up(collect()).await.unwrap();
+    let outcome = bed.catch_up([collect(), vec![idle()]].concat()).await.unwrap();
     assert_eq!(bed.documents("collect").await, before);
+    let stopped: Vec<_> = outcome.stops.iter().map(|stop| stop.projection.name.as_str()).collect();
+    assert_eq!(stopped, ["idle"], "what it needs is gone, and it alone stops");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

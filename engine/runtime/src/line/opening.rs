@@ -67,7 +67,6 @@ impl Line {
             Beginning::Cut(cut) => cut.place.clone(),
             Beginning::Parents(_) => Place::BEGINNING,
         };
-        journal.refuse_if_lost(&at)?;
         let chain = format!("{}-{}", context.services.clock.now().micros(), context.services.ids.unique());
         let mut line = Self {
             id: opening.id,
@@ -124,6 +123,7 @@ impl Line {
         &mut self,
         cancel: &CancellationToken,
     ) -> Result<(mpsc::Receiver<Result<Decoded>>, Task<()>)> {
+        self.journal.refuse_if_lost(&self.at)?;
         let context = &self.context;
         let after = self.at.position.clone().max(self.journal.journal().start.clone());
         let reader = context.source.source.open(&context.shard.id, From::After(after)).await?;
