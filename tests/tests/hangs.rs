@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_model::{
     Error, Ordering, ProjectionId, Result, SourceName,
-    ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
+    ports::{CheckpointStore, Put, Revision, Row, RowKey, Source as _, Table},
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services},
     report::Phase,
     rows::Rows,
+    settings::Settings,
     worker::{Assembly, Outcome, Until, Worker},
 };
 use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
@@ -270,6 +271,42 @@ async fn hangs_of_several_projections_hold_nobody_up() {
         second_gate.send_replace(true);
         has(&bed, "second", 10, 50).await;
         bed.is_said_to_be("second", Phase::Live).await;
+    };
+    stop_when(&worker, see).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_in_one_shard_keeps_nobody_from_the_children_of_another() {
+    let mut bed = Bed::new(2).await;
+    bed.settings = Settings { patience: Duration::from_millis(50), ..narrow().await.settings };
+    let ending = bed.log.describe().await.unwrap().shards[0].clone();
+    let source = bed.log.source();
+    let is_there = |stream: &String| source.hash_key(stream) <= ending.range.last;
+    let (here, there): (Vec<_>, Vec<_>) = (0..40).map(|n| format!("s-{n}")).partition(is_there);
+    for stream in &here {
+        bed.append(stream, &[1]).await;
+    }
+    bed.relay().await;
+    let (slow, gate) = gated(&bed, "slow", Ordering::PerStream, Kind::Collect);
+    gate.send_replace(true);
+    let worker = bed.worker(vec![bed.source()], vec![slow, collect(&bed, "quick")]);
+    let see = async {
+        has(&bed, "slow", here.len(), 1).await;
+        gate.send_replace(false);
+        for stream in &there {
+            bed.append(stream, &[1; 50]).await;
+        }
+        bed.relay().await;
+        let all = here.len() + there.len();
+        has(&bed, "quick", all, 1).await;
+        bed.log.split(&ending.id, ending.range.last / 2).await.unwrap();
+        for stream in &here {
+            bed.append(stream, &[1; 49]).await;
+        }
+        bed.relay().await;
+        has(&bed, "quick", all, 50).await;
+        gate.send_replace(true);
+        has(&bed, "slow", all, 50).await;
     };
     stop_when(&worker, see).await;
 }

@@ -55,7 +55,8 @@ impl Line {
             Outlet::Lanes(lanes) => {
                 subscription.abandon();
                 if matches!(left, Left::Ended) {
-                    lanes.closed(self.context.number).await;
+                    // Lanes that hang are told at the next start; until then guards name the shard for longer.
+                    self.wait_for(lanes.closed(self.context.number)).await;
                 }
             }
             Outlet::Merge { inputs, .. } => {
