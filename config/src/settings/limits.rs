@@ -13,7 +13,8 @@ pub struct Limits {
     /// Bytes that one shard may be read ahead of what is in the documents. More feed lanes that work at different
     /// speeds, fewer keep one shard from taking the whole of `bytes_in_flight`.
     pub read_ahead_bytes: u64,
-    /// Bytes of early events that wait in memory for a missing one, before they are spilled.
+    /// Bytes of early events that a line keeps in memory while they wait for a missing one. What is beyond waits in the
+    /// checkpoint store, and costs the memory of two names each, some 300 bytes, until its gap is closed.
     pub early_bytes: u64,
     /// How long changes of documents are gathered before they are written. Longer writes a busy document less
     /// often, and shows it later. Zero writes at once.

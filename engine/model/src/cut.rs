@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     position::Place,
-    stream::{Sequence, StreamHash},
+    shard::ShardId,
+    stream::{Sequence, StreamHash, StreamId},
     time::Timestamp,
 };
 
@@ -47,8 +48,26 @@ pub struct Early {
     pub partition_key: String,
     /// When it was first held, for showing how long a gap has lasted.
     pub since: Timestamp,
-    /// Its envelope.
-    pub event: String,
+    pub event: EarlyEvent,
+}
+
+/// An early event as a cut holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EarlyEvent {
+    Envelope(String),
+    /// It was spilled: the envelope is a row of its own.
+    Spilled(SpilledEvent),
+}
+
+/// Names the row of an early event that is not kept in memory. What came early for one stream and sequence of a shard is
+/// one event for ever.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SpilledEvent {
+    /// The shard whose reader spilled it; a child inherits the name.
+    pub shard: ShardId,
+    pub stream: StreamId,
+    pub sequence: Sequence,
 }
 
 /// Missing events of a stream that an operator decided not to wait for, both ends included.

@@ -21,7 +21,7 @@ pub mod ports;
 pub mod conformance;
 
 pub use checkpoint::{Checkpoint, Control, Generation, RefusedEvent, Stop};
-pub use cut::{Cut, CutId, Early, GivenUp, Head};
+pub use cut::{Cut, CutId, Early, EarlyEvent, GivenUp, Head, SpilledEvent};
 pub use document::{Document, DocumentKey, ReadModel};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventId, EventType, Payload, SchemaVersion};

@@ -8,6 +8,7 @@
 mod opening;
 mod journaling;
 mod gaps;
+mod spilling;
 mod delivering;
 mod rejoin;
 mod saving;
@@ -217,10 +218,17 @@ impl Line {
 
     /// Delivers what a union of parents releases, before the shard's first record.
     async fn begin(&mut self) -> Result<()> {
-        let mut placed = Vec::new();
-        if self.at == Place::BEGINNING {
-            self.order.begin(&mut placed);
+        if self.at != Place::BEGINNING {
+            return Ok(());
         }
+        match self.bring(self.order.lacking_at_beginning()).await {
+            Err(error) if error.kind() == ErrorKind::Poison => {
+                return self.stop_all(&Place::new(Position::BEGINNING, 0, 1), &error).await;
+            }
+            brought => brought?,
+        }
+        let mut placed = Vec::new();
+        self.order.begin(&mut placed)?;
         if let Some(last) = placed.last() {
             self.at = Place::end(last.place.position.clone(), last.place.entry);
             self.deliver(placed).await?;
@@ -261,22 +269,22 @@ impl Line {
             self.raise(last).await?;
         }
         let mut placed = Vec::new();
-        let mut poison = self.order_backlog(last.as_ref(), &mut placed)?;
+        let mut poison = self.order_backlog(last.as_ref(), &mut placed).await?;
         if poison.is_none() {
-            poison = self.order_entries(None, &mut placed)?;
+            poison = self.order_entries(None, &mut placed).await?;
         }
         if let Some((place, error)) = self.first_fork().await? {
             return self.stop_all(&place, &error).await;
         }
         self.deliver(placed).await?;
-        if let Some((place, error)) = poison {
-            self.stop_all(&place, &error).await?;
+        match poison {
+            Some((place, error)) => self.stop_all(&place, &error).await,
+            None => self.spill().await,
         }
-        Ok(())
     }
 
     /// Feeds the order stage up to a position; a poisonous record ends it, and is returned with its place.
-    fn order_backlog(
+    async fn order_backlog(
         &mut self,
         last: Option<&Position>,
         placed: &mut Vec<Placed>,
@@ -286,31 +294,36 @@ impl Line {
         let now = self.context.services.clock.now();
         while self.backlog.front().is_some_and(|record| record.position <= *last) {
             let Some(record) = self.backlog.pop_front() else { break };
-            if let Some(poison) = self.order_entries(Some(&record.position), placed)? {
+            if let Some(poison) = self.order_entries(Some(&record.position), placed).await? {
                 return Ok(Some(poison));
             }
             let place = Place::new(record.position.clone(), 0, 0);
             let (position, key) = (record.position, record.partition_key);
             let outcome = match record.event {
-                Err(error) => Err(error.context("undecodable record")),
-                Ok(None) => Ok(None),
-                Ok(Some(event)) => self.order.record(event, &position, &key, now, placed).map(Some),
+                Err(error) => return Ok(Some((place, error.context("undecodable record")))),
+                Ok(None) => None,
+                Ok(Some(event)) => match self.bring(self.order.lacking_for_record(&event)).await {
+                    Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((place, error))),
+                    brought => {
+                        brought?;
+                        Some(self.order.record(event, &position, &key, now, placed)?)
+                    }
+                },
             };
             match outcome {
-                Ok(None | Some(Outcome::Released)) => {}
-                Ok(Some(Outcome::Early)) => {
+                None | Some(Outcome::Released) => {}
+                Some(Outcome::Early) => {
                     early += 1;
                     self.search.met_gap();
                 }
-                Ok(Some(Outcome::Duplicate(event))) => {
+                Some(Outcome::Duplicate(event)) => {
                     duplicates += 1;
                     self.suspects.push(gaps::Suspect { place: place.clone(), event });
                 }
-                Ok(Some(Outcome::Fork(fork))) => {
+                Some(Outcome::Fork(fork)) => {
                     return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
                 }
-                Ok(Some(Outcome::BelowFirst(event))) => return Ok(Some((place, gaps::below_first(&event)))),
-                Err(error) => return Ok(Some((place, error))),
+                Some(Outcome::BelowFirst(event)) => return Ok(Some((place, gaps::below_first(&event)))),
             }
             self.at = Place::end(position, 0);
         }

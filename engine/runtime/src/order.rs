@@ -14,12 +14,13 @@ use foldstream_model::{
 mod heads;
 mod early;
 mod state;
+mod spilling;
 pub mod cuts;
 pub mod cut_rows;
 #[cfg(test)]
 mod tests;
 
-pub use self::{cuts::CutLog, early::Gap, state::Changes};
+pub use self::{cuts::CutLog, early::Gap, spilling::Spill, state::Changes};
 use self::{
     early::{EarlyEvents, Waiting},
     heads::Heads,
@@ -36,9 +37,7 @@ pub struct OrderOptions {
     pub gaps: Gaps,
     /// What the first event of an unknown stream means, as the shard's journal says.
     pub base: BasePolicy,
-    /// How many early events a shard may hold.
-    pub max_early_events: usize,
-    /// How many bytes they may weigh.
+    /// How many bytes of early events are kept in memory; what is beyond is spilled.
     pub max_early_bytes: usize,
 }
 
@@ -96,29 +95,33 @@ impl Order {
     /// The state of a shard without parents, at its beginning.
     pub fn new(options: OrderOptions, prepare: Prepare) -> Self {
         Self {
+            early: EarlyEvents::within(options.max_early_bytes),
             options,
             prepare,
             heads: Heads::default(),
-            early: EarlyEvents::default(),
             given_up: GivenUpRanges::default(),
             changes: Changes::default(),
         }
     }
 
     /// Releases at the shard's beginning, before any record, what lacks nothing any more: an event that waited in one
-    /// parent for one that came in another. Appends it to `out`, by stream.
-    pub fn begin(&mut self, out: &mut Vec<Placed>) {
+    /// parent for one that came in another. Appends it to `out`, by stream. Internal, and nothing has changed, when
+    /// spilled events are lacking.
+    pub fn begin(&mut self, out: &mut Vec<Placed>) -> Result<()> {
+        Self::refuse_lacking(&self.lacking_at_beginning())?;
         // The place with ordinal 0 is before everything.
         let mut exit = Exit { position: &Position::BEGINNING, entry: 0, ordinal: 1, out };
         for stream in self.early.streams() {
             self.release_waiting(stream, &mut exit);
         }
+        self.early.forget_brought();
+        Ok(())
     }
 
     /// Takes the event of the record at `position`, and appends to `out` whatever that releases.
     ///
-    /// `now` only shows later how long a gap has lasted. Invalid, and nothing has changed, when more events are early
-    /// than may be held.
+    /// `now` only shows later how long a gap has lasted. Internal, and nothing has changed, when spilled events are
+    /// lacking.
     pub fn record(
         &mut self,
         event: Event,
@@ -130,6 +133,7 @@ impl Order {
         if event.sequence < self.options.first {
             return Ok(Outcome::BelowFirst(event));
         }
+        Self::refuse_lacking(&self.lacking_for_record(&event))?;
         let stream = event.stream_id.hash();
         let head = self.heads.get(stream);
         let mut exit = Exit { position, entry: 0, ordinal: 0, out };
@@ -141,13 +145,11 @@ impl Order {
             Turn::Past => Outcome::Duplicate(event),
             Turn::Early => {
                 let at = Place::new(position.clone(), 0, 0);
-                self.hold(
-                    stream,
-                    Waiting { at, partition_key: partition_key.clone(), since: now, event: event.into() },
-                )?
+                self.hold(event, at, partition_key, now)
             }
         };
         self.release_waiting(stream, &mut exit);
+        self.early.forget_brought();
         Ok(outcome)
     }
 
@@ -163,16 +165,19 @@ impl Order {
         out: &mut Vec<Placed>,
     ) -> Result<Vec<Fork>> {
         let mut exit = Exit { position, entry: number, ordinal: 0, out };
-        match entry {
+        Self::refuse_lacking(&self.lacking_for_entry(entry)?)?;
+        let forks = match entry {
             Entry::Fill { stream, events } => {
                 let events = self.read_fill(stream, events).map_err(|error| error.context(exit.place()))?;
-                Ok(self.fill(stream.hash(), events, &mut exit))
+                self.fill(stream.hash(), events, &mut exit)
             }
             Entry::GiveUp { stream, up_to } => {
                 self.give_up(stream.hash(), *up_to, &mut exit);
-                Ok(Vec::new())
+                Vec::new()
             }
-        }
+        };
+        self.early.forget_brought();
+        Ok(forks)
     }
 
     /// The first gap of each stream in which events wait, sorted by stream hash.
@@ -189,7 +194,7 @@ impl Order {
         !self.early.is_empty()
     }
 
-    /// What the early events weigh.
+    /// What the early events in memory weigh.
     pub fn early_bytes(&self) -> usize {
         self.early.bytes()
     }
@@ -257,30 +262,21 @@ impl Order {
     }
 
     fn take_waiting(&mut self, stream: StreamHash, sequence: Sequence) -> Option<Arc<Event>> {
-        let waiting = self.early.remove(stream, sequence)?;
-        let event = waiting.event.clone();
-        self.changes.let_go.push(waiting);
+        let event = self.early.event(stream, sequence)?;
+        self.changes.let_go.extend(self.early.remove(stream, sequence));
         Some(event)
     }
 
-    fn hold(&mut self, stream: StreamHash, waiting: Waiting) -> Result<Outcome> {
-        if let Some(known) = self.early.get(stream, waiting.event.sequence) {
-            let (kept, refused) = (known.event.clone(), waiting.event);
-            return Ok(match is_same(&kept, &refused) {
-                true => Outcome::Duplicate(Arc::unwrap_or_clone(refused)),
-                false => Outcome::Fork(Fork { kept, refused }),
-            });
+    fn hold(&mut self, event: Event, at: Place, partition_key: &Arc<str>, since: Timestamp) -> Outcome {
+        let stream = event.stream_id.hash();
+        match self.early.event(stream, event.sequence) {
+            Some(kept) if is_same(&kept, &event) => Outcome::Duplicate(event),
+            Some(kept) => Outcome::Fork(Fork { kept, refused: event.into() }),
+            None => {
+                self.early.insert(stream, Waiting::new(event.into(), at, partition_key.clone(), since));
+                Outcome::Early
+            }
         }
-        let (events, bytes) = (self.early.len() + 1, self.early.bytes() + waiting.size_in_bytes());
-        if events > self.options.max_early_events || bytes > self.options.max_early_bytes {
-            return Err(Error::invalid(format!(
-                "more events came early than may be held: events={events} bytes={bytes} stream={} sequence={}; find out \
-                 why the events before them are missing (`status` names the gaps), or raise the limit",
-                waiting.event.stream_id, waiting.event.sequence
-            )));
-        }
-        self.early.insert(stream, waiting);
-        Ok(Outcome::Early)
     }
 
     /// The events of a fill, which must be of its stream, without a hole, and reach down to the head.

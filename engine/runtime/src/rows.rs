@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Control, Cut, CutId, Error, ProjectionId, Result, ShardId, SourceName, Timestamp,
+    Checkpoint, Control, Cut, CutId, Error, ProjectionId, Result, ShardId, SourceName, SpilledEvent,
+    Timestamp,
     ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -104,6 +105,21 @@ impl Rows {
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    /// Makes an early event a row; one that is there already is this one.
+    pub async fn spill(&self, source: &SourceName, spilled: &SpilledEvent, envelope: &str) -> Result<()> {
+        self.put_once(&spilled_key(source, spilled), Bytes::copy_from_slice(envelope.as_bytes())).await
+    }
+
+    /// The envelope of an early event that was spilled.
+    pub async fn spilled(&self, source: &SourceName, spilled: &SpilledEvent) -> Result<String> {
+        let key = spilled_key(source, spilled);
+        let Some(row) = self.store.get(&key).await? else {
+            return Err(Error::internal(format!("an early event that was spilled is not there: row={key}")));
+        };
+        String::from_utf8(row.body.into())
+            .map_err(|error| Error::internal(format!("a spilled event is no text: row={key} ({error})")))
     }
 
     async fn cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Cut> {
@@ -236,6 +252,12 @@ pub fn report_key(worker: &str) -> RowKey {
 /// Where a shard's cuts are kept.
 pub fn cuts_partition(source: &SourceName, shard: &ShardId) -> String {
     format!("{source}/{shard}")
+}
+
+fn spilled_key(source: &SourceName, spilled: &SpilledEvent) -> RowKey {
+    let partition = format!("{}/early", cuts_partition(source, &spilled.shard));
+    let [first, second] = spilled.stream.hash().words();
+    RowKey::new(Table::Cuts, partition, format!("{first:016x}{second:016x}/{:020}", spilled.sequence.0))
 }
 
 pub const AUDIT: &str = "audit";

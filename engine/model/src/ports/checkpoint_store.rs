@@ -40,7 +40,8 @@ pub enum Table {
     Sources,
     /// A shard's journal. Partition: source; sort: shard.
     Journals,
-    /// Order state. Partition: source and shard; sort: chain and place.
+    /// Order state. Partition: source and shard; sort: chain and place. Early events that were spilled: partition: source,
+    /// shard and `early`; sort: stream and sequence.
     Cuts,
     /// How far a projection is. Partition: projection; sort: source and shard.
     Checkpoints,

@@ -5,7 +5,7 @@ use foldstream_model::{Entry, Error, ErrorKind, Journal, Place, Position, Result
 use super::{Line, gaps};
 use crate::{
     journal::{Effective, JournalView, Wish},
-    order::Placed,
+    order::{Fork, Placed},
     retry::{self, Backoff, Verdict},
     rows,
 };
@@ -69,7 +69,7 @@ impl Line {
     }
 
     /// Lets the entries before a record, or all that are known, take effect; a poisonous one ends it.
-    pub(super) fn order_entries(
+    pub(super) async fn order_entries(
         &mut self,
         before: Option<&Position>,
         placed: &mut Vec<Placed>,
@@ -80,19 +80,27 @@ impl Line {
             None => self.journal.entries_after(&self.at).map(owned).collect(),
         };
         for (position, number, entry) in due {
-            let forks = match self.order.entry(&entry, &position, number, placed) {
-                Err(error) if error.kind() == ErrorKind::Poison => {
-                    return Ok(Some((Place::new(position, number, 0), error)));
-                }
+            let place = Place::new(position.clone(), number, 0);
+            let forks = match self.order_entry(&entry, &place, placed).await {
+                Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((place, error))),
                 forks => forks?,
             };
-            self.at = Place::end(position.clone(), number);
+            self.at = Place::end(position, number);
             if let Some(fork) = forks.first() {
-                let place = Place::new(position, number, 0);
                 return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
             }
         }
         Ok(None)
+    }
+
+    async fn order_entry(
+        &mut self,
+        entry: &Entry,
+        place: &Place,
+        placed: &mut Vec<Placed>,
+    ) -> Result<Vec<Fork>> {
+        self.bring(self.order.lacking_for_entry(entry)?).await?;
+        self.order.entry(entry, &place.position, place.entry, placed)
     }
 
     /// Makes the shard's journal durable before anything of it is released: what the start policy means is fixed here.

@@ -26,9 +26,6 @@ use crate::{
     tasks::Task,
 };
 
-/// Early events that a line holds, whatever they weigh.
-const EARLY_EVENTS: usize = 100_000;
-
 /// What a line begins with.
 pub struct Opening {
     pub id: LineId,
@@ -59,7 +56,6 @@ impl Line {
             first: context.source.first,
             gaps: context.source.gaps,
             base: journal.journal().base,
-            max_early_events: EARLY_EVENTS,
             max_early_bytes: context.settings.early_bytes,
         };
         let order = order(&context, options, &opening.beginning).await?;

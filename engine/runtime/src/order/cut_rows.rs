@@ -6,7 +6,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use foldstream_model::{
-    Cut, CutId, Early, Error, GivenUp, Head, Place, Position, Result, Sequence, StreamHash, Timestamp,
+    Cut, CutId, Early, EarlyEvent, Error, GivenUp, Head, Place, Position, Result, Sequence, StreamHash,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,13 +137,21 @@ fn parts(cut: &Cut) -> Vec<Part<'_>> {
         let mut room = PAGE_BYTES;
         parts.push(Part {
             heads: take(&mut heads, &mut room, |_| HEAD_BYTES * 4 / 3 + 1),
-            early: take(&mut early, &mut room, |early| early.event.len() + early.partition_key.len() + 200),
+            early: take(&mut early, &mut room, early_size),
             given_up: take(&mut given_up, &mut room, |_| 120),
         });
         if heads.is_empty() && early.is_empty() && given_up.is_empty() {
             return parts;
         }
     }
+}
+
+fn early_size(early: &Early) -> usize {
+    let event = match &early.event {
+        EarlyEvent::Envelope(envelope) => envelope.len(),
+        EarlyEvent::Spilled(spilled) => spilled.shard.as_str().len() + spilled.stream.as_str().len() + 100,
+    };
+    event + early.partition_key.len() + 200
 }
 
 /// Takes what there is room for from the front; one item always, where there is all the room.

@@ -175,7 +175,7 @@ impl<'a> Past<'a> {
     fn early(&self, since: Option<&Place>) -> Result<Vec<Early>> {
         let known = self.order.early.iter().chain(self.let_go.iter().copied());
         let mut known: Vec<_> = known.filter(|waiting| self.is_new(&waiting.at, since)).collect();
-        known.sort_unstable_by_key(|waiting| (waiting.stream(), waiting.event.sequence));
+        known.sort_unstable_by_key(|waiting| (waiting.hash(), waiting.sequence));
         known.into_iter().map(Waiting::to_early).collect()
     }
 

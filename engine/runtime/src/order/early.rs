@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use foldstream_model::{Early, Error, Event, Place, Result, Sequence, StreamHash, StreamId, Timestamp};
+use foldstream_model::{
+    Early, EarlyEvent, Error, Event, Place, Result, Sequence, ShardId, SpilledEvent, StreamHash, StreamId,
+    Timestamp,
+};
 
 /// An early event and what brought it.
 #[derive(Debug, Clone)]
@@ -13,7 +16,17 @@ pub(super) struct Waiting {
     pub at: Place,
     pub partition_key: Arc<str>,
     pub since: Timestamp,
-    pub event: Arc<Event>,
+    pub stream: StreamId,
+    pub sequence: Sequence,
+    pub event: Held,
+}
+
+/// Where an early event is.
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    Here(Arc<Event>),
+    /// In a row of this shard.
+    Spilled(ShardId),
 }
 
 /// Missing events of a stream, and what waits for them.
@@ -31,35 +44,78 @@ pub struct Gap {
     pub is_inherited: bool,
 }
 
-/// All early events of a shard, by stream and sequence.
+/// All early events of a shard, by stream and sequence. Those that are here weigh so many bytes at most, once what is
+/// beyond was spilled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EarlyEvents {
     waiting: BTreeMap<(StreamHash, Sequence), Waiting>,
+    limit: usize,
     bytes: usize,
+    /// Those that came when the limit was passed; some may have gone since.
+    beyond: Vec<(StreamHash, Sequence)>,
+    spilled: usize,
+    /// Spilled events that were read back for the next record or entry.
+    brought: BTreeMap<(StreamHash, Sequence), Arc<Event>>,
 }
 
 impl Waiting {
-    pub fn size_in_bytes(&self) -> usize {
-        size_of::<(StreamHash, Sequence, Self)>() + self.partition_key.len() + self.event.size_in_bytes()
+    pub fn new(event: Arc<Event>, at: Place, partition_key: Arc<str>, since: Timestamp) -> Self {
+        let (stream, sequence) = (event.stream_id.clone(), event.sequence);
+        Self { at, partition_key, since, stream, sequence, event: Held::Here(event) }
     }
 
-    pub fn stream(&self) -> StreamHash {
-        self.event.stream_id.hash()
+    pub fn hash(&self) -> StreamHash {
+        self.stream.hash()
+    }
+
+    /// What it weighs in memory besides a constant.
+    pub fn size_in_bytes(&self) -> usize {
+        match &self.event {
+            Held::Here(event) => {
+                size_of::<(StreamHash, Sequence, Self)>() + self.partition_key.len() + event.size_in_bytes()
+            }
+            Held::Spilled(_) => 0,
+        }
+    }
+
+    /// The name of its row, if it is in one.
+    pub fn spilled(&self) -> Option<SpilledEvent> {
+        match &self.event {
+            Held::Here(_) => None,
+            Held::Spilled(shard) => Some(self.spilled_in(shard)),
+        }
+    }
+
+    fn spilled_in(&self, shard: &ShardId) -> SpilledEvent {
+        SpilledEvent { shard: shard.clone(), stream: self.stream.clone(), sequence: self.sequence }
     }
 
     /// The form that cuts keep.
     pub fn to_early(&self) -> Result<Early> {
-        let event = String::from_utf8(self.event.to_envelope()?);
+        let event = match &self.event {
+            Held::Here(event) => EarlyEvent::Envelope(envelope(event)?),
+            Held::Spilled(shard) => EarlyEvent::Spilled(self.spilled_in(shard)),
+        };
         Ok(Early {
             at: self.at.clone(),
             partition_key: self.partition_key.to_string(),
             since: self.since,
-            event: event.map_err(|error| Error::internal(format!("an envelope is no text: {error}")))?,
+            event,
         })
     }
 }
 
+/// The form in which cuts and rows keep an event.
+pub(super) fn envelope(event: &Event) -> Result<String> {
+    String::from_utf8(event.to_envelope()?)
+        .map_err(|error| Error::internal(format!("an envelope is no text: {error}")))
+}
+
 impl EarlyEvents {
+    pub fn within(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -72,23 +128,93 @@ impl EarlyEvents {
         self.bytes
     }
 
-    pub fn get(&self, stream: StreamHash, sequence: Sequence) -> Option<&Waiting> {
-        self.waiting.get(&(stream, sequence))
+    /// An event that is here, or was brought here.
+    pub fn event(&self, stream: StreamHash, sequence: Sequence) -> Option<Arc<Event>> {
+        match &self.waiting.get(&(stream, sequence))?.event {
+            Held::Here(event) => Some(event.clone()),
+            Held::Spilled(_) => self.brought.get(&(stream, sequence)).cloned(),
+        }
     }
 
     /// Holds an event, unless one of its stream and sequence is held already.
     pub fn insert(&mut self, stream: StreamHash, waiting: Waiting) {
-        let bytes = waiting.size_in_bytes();
-        if let btree_map::Entry::Vacant(place) = self.waiting.entry((stream, waiting.event.sequence)) {
-            place.insert(waiting);
-            self.bytes += bytes;
+        let (key, bytes) = ((stream, waiting.sequence), waiting.size_in_bytes());
+        let is_spilled = matches!(waiting.event, Held::Spilled(_));
+        let btree_map::Entry::Vacant(place) = self.waiting.entry(key) else { return };
+        place.insert(waiting);
+        self.bytes += bytes;
+        self.spilled += usize::from(is_spilled);
+        if !is_spilled && self.bytes > self.limit {
+            self.beyond.push(key);
         }
     }
 
     pub fn remove(&mut self, stream: StreamHash, sequence: Sequence) -> Option<Waiting> {
         let waiting = self.waiting.remove(&(stream, sequence))?;
         self.bytes -= waiting.size_in_bytes();
+        self.spilled -= usize::from(matches!(waiting.event, Held::Spilled(_)));
         Some(waiting)
+    }
+
+    pub fn has_spilled(&self) -> bool {
+        self.spilled > 0
+    }
+
+    /// Those that are here and must not be, at most `limit` of them.
+    pub fn next_spills(&mut self, limit: usize) -> Vec<Arc<Event>> {
+        let (mut events, mut excess) = (Vec::new(), self.bytes.saturating_sub(self.limit));
+        while excess > 0 && events.len() < limit {
+            let Some(key) = self.beyond.pop() else { return events };
+            if let Some(waiting) = self.waiting.get(&key)
+                && let Held::Here(event) = &waiting.event
+            {
+                excess = excess.saturating_sub(waiting.size_in_bytes());
+                events.push(event.clone());
+            }
+        }
+        if excess == 0 {
+            self.beyond.clear();
+        }
+        events
+    }
+
+    /// The event is durable in a row of this shard.
+    pub fn spill(&mut self, stream: StreamHash, sequence: Sequence, shard: &ShardId) {
+        let Some(waiting) = self.waiting.get_mut(&(stream, sequence)) else { return };
+        if let Held::Here(_) = waiting.event {
+            self.bytes -= waiting.size_in_bytes();
+            self.spilled += 1;
+            waiting.event = Held::Spilled(shard.clone());
+        }
+    }
+
+    /// A spilled event was read back.
+    pub fn bring(&mut self, event: Event) {
+        self.brought.insert((event.stream_id.hash(), event.sequence), event.into());
+    }
+
+    pub fn forget_brought(&mut self) {
+        self.brought.clear();
+    }
+
+    /// An event's name, if it is spilled and not brought.
+    pub fn lacking_one(&self, stream: StreamHash, sequence: Sequence) -> Option<SpilledEvent> {
+        let key = (stream, sequence);
+        self.waiting.get(&key).filter(|_| !self.brought.contains_key(&key))?.spilled()
+    }
+
+    /// The spilled events that are not brought: of those up to a sequence, and of those that follow it without a hole.
+    pub fn lacking(&self, stream: StreamHash, up_to: Sequence) -> Vec<SpilledEvent> {
+        let mut next = up_to.next();
+        let run = self.of_stream(stream).take_while(move |(sequence, _)| {
+            let is_next = *sequence <= up_to || Some(*sequence) == next;
+            if *sequence > up_to {
+                next = sequence.next();
+            }
+            is_next
+        });
+        let lacking = run.filter(|(sequence, _)| !self.brought.contains_key(&(stream, *sequence)));
+        lacking.filter_map(|(_, waiting)| waiting.spilled()).collect()
     }
 
     /// The lowest sequence of the stream that waits.
@@ -112,7 +238,7 @@ impl EarlyEvents {
         let mut of_stream = self.of_stream(stream);
         let (sequence, first) = of_stream.next()?;
         let mut gap = Gap {
-            stream: first.event.stream_id.clone(),
+            stream: first.stream.clone(),
             first_missing,
             last_missing: Sequence(sequence.0.saturating_sub(1)),
             since: first.since,

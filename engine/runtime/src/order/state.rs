@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use foldstream_model::{Cut, Early, Error, GivenUp, HashKeyRange, Head, Place, Result, Sequence, StreamHash};
+use foldstream_model::{
+    Cut, Early, EarlyEvent, Error, GivenUp, HashKeyRange, Head, Place, Result, Sequence, SpilledEvent,
+    StreamHash,
+};
 
-use super::{Gaps, Order, OrderOptions, Prepare, early::Waiting};
+use super::{
+    Gaps, Order, OrderOptions, Prepare,
+    early::{Held, Waiting},
+};
 
 /// What has changed in an order state: what it takes to find the state before again, and to know what has moved.
 #[derive(Debug, Default)]
@@ -68,12 +74,20 @@ impl Order {
     }
 
     fn restore_early(&mut self, early: &Early) -> Result<()> {
-        let event = self.read_envelope(&early.event).map_err(|error| error.context(&early.at))?;
-        let waiting = Waiting {
-            at: early.at.clone(),
-            partition_key: early.partition_key.as_str().into(),
-            since: early.since,
-            event: event.into(),
+        let (at, partition_key) = (early.at.clone(), early.partition_key.as_str().into());
+        let waiting = match &early.event {
+            EarlyEvent::Envelope(envelope) => {
+                let event = self.read_envelope(envelope).map_err(|error| error.context(&early.at))?;
+                Waiting::new(event.into(), at, partition_key, early.since)
+            }
+            EarlyEvent::Spilled(SpilledEvent { shard, stream, sequence }) => Waiting {
+                at,
+                partition_key,
+                since: early.since,
+                stream: stream.clone(),
+                sequence: *sequence,
+                event: Held::Spilled(shard.clone()),
+            },
         };
         self.inherit(waiting);
         Ok(())
@@ -108,8 +122,8 @@ impl Order {
 
     /// Lets an event wait, if it still has to.
     fn inherit(&mut self, waiting: Waiting) {
-        let stream = waiting.stream();
-        if self.heads.get(stream).is_none_or(|head| waiting.event.sequence > head.sequence) {
+        let stream = waiting.hash();
+        if self.heads.get(stream).is_none_or(|head| waiting.sequence > head.sequence) {
             self.early.insert(stream, waiting);
         }
     }

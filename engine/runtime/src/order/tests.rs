@@ -1,6 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
-use foldstream_model::{Cut, EventId, EventType, Payload, SchemaVersion};
+use foldstream_model::{Cut, EventId, EventType, Payload, SchemaVersion, ShardId, SpilledEvent};
+
+use proptest::prelude::*;
 
 use super::{cuts::CutLog, *};
 
@@ -11,6 +17,7 @@ mod properties;
 mod records;
 mod rows;
 mod schedules;
+mod spilling;
 
 /// What was released, in short: where, of which stream, which sequence.
 type Releases = Vec<(Place, String, u64)>;
@@ -47,10 +54,18 @@ fn options() -> OrderOptions {
         first: Sequence(1),
         gaps: Gaps::Refuse,
         base: BasePolicy::First,
-        max_early_events: 1_000,
         max_early_bytes: 1_000_000,
     }
 }
+
+/// Options under which all early events are spilled, most, or none.
+fn within_bounds() -> impl Strategy<Value = OrderOptions> {
+    prop::sample::select(vec![0, 1_000, 1_000_000])
+        .prop_map(|max_early_bytes| OrderOptions { max_early_bytes, ..options() })
+}
+
+/// The rows of spilled events, which outlive a stage.
+type Rows = Rc<RefCell<BTreeMap<SpilledEvent, String>>>;
 
 fn as_it_is() -> Prepare {
     Arc::new(|_| Ok(()))
@@ -60,10 +75,11 @@ fn end(position: u128) -> Place {
     Place::end(Position::new(position), 0)
 }
 
-/// An order stage with what it has released.
+/// An order stage with what it has released, and what it is given by whoever feeds it.
 struct Stage {
     order: Order,
     out: Vec<Placed>,
+    rows: Rows,
 }
 
 impl Stage {
@@ -72,17 +88,53 @@ impl Stage {
     }
 
     fn of(order: Order) -> Self {
-        Self { order, out: Vec::new() }
+        Self::beside(order, &Rows::default())
+    }
+
+    /// A stage that begins where rows are already.
+    fn beside(order: Order, rows: &Rows) -> Self {
+        Self { order, out: Vec::new(), rows: rows.clone() }
+    }
+
+    fn begin(&mut self) {
+        self.bring(self.order.lacking_at_beginning());
+        self.order.begin(&mut self.out).unwrap();
+        self.spill();
     }
 
     fn record(&mut self, position: u128, event: Event) -> Outcome {
         let key = event.stream_id.text().clone();
         let now = Timestamp::from_seconds(position as i64);
-        self.order.record(event, &Position::new(position), &key, now, &mut self.out).unwrap()
+        self.bring(self.order.lacking_for_record(&event));
+        let outcome = self.order.record(event, &Position::new(position), &key, now, &mut self.out).unwrap();
+        self.spill();
+        outcome
     }
 
     fn entry(&mut self, position: u128, number: u32, entry: &Entry) -> Vec<Fork> {
-        self.order.entry(entry, &Position::new(position), number, &mut self.out).unwrap()
+        self.bring(self.order.lacking_for_entry(entry).unwrap());
+        let forks = self.order.entry(entry, &Position::new(position), number, &mut self.out).unwrap();
+        self.spill();
+        forks
+    }
+
+    fn bring(&mut self, lacking: Vec<SpilledEvent>) {
+        for name in lacking {
+            self.order.bring(&self.rows.borrow()[&name]).unwrap();
+        }
+    }
+
+    fn spill(&mut self) {
+        loop {
+            let spills = self.order.next_spills(&ShardId::new("shard"), 2).unwrap();
+            for spill in &spills {
+                self.rows.borrow_mut().insert(spill.name.clone(), spill.envelope.clone());
+                self.order.spilled(&spill.name);
+            }
+            if spills.is_empty() {
+                return;
+            }
+        }
     }
 
     fn head(&self, stream: &str) -> Option<u64> {

@@ -14,7 +14,7 @@ fn hash_key(partition_key: &str) -> u128 {
 }
 
 fn child(parents: &[&Order], range: Option<HashKeyRange>) -> Order {
-    Order::child(options(), as_it_is(), parents, range, &hash_key)
+    Order::child(parents[0].options.clone(), as_it_is(), parents, range, &hash_key)
 }
 
 /// Which sequences each stream has released.
@@ -62,12 +62,13 @@ fn records() -> impl Strategy<Value = History> {
 }
 
 /// Reads a shard, and saves and restores its whole state after some record.
-fn read(order: Order, records: &[(&str, u64)], restores_at: usize) -> Stage {
-    let mut stage = Stage::of(order);
-    stage.order.begin(&mut stage.out);
+fn read(order: Order, records: &[(&str, u64)], restores_at: usize, rows: &Rows) -> Stage {
+    let options = order.options.clone();
+    let mut stage = Stage::beside(order, rows);
+    stage.begin();
     for (index, (stream, sequence)) in records.iter().enumerate() {
         if index == restores_at {
-            stage.order = Order::restore(options(), as_it_is(), &[whole(&stage.order)]).unwrap();
+            stage.order = Order::restore(options.clone(), as_it_is(), &[whole(&stage.order)]).unwrap();
         }
         stage.record(1 + index as u128, event(stream, *sequence));
     }
@@ -81,6 +82,7 @@ proptest! {
         (records, [split, merge], lost) in records(),
         knows_ranges: bool,
         restores_at in 0usize..20,
+        options in within_bounds(),
         swaps_parents: bool,
     ) {
         let range = |range| knows_ranges.then_some(range);
@@ -88,14 +90,15 @@ proptest! {
             let middle = records[split..merge].iter().filter(move |(stream, _)| hash_key(stream) == half);
             middle.copied().collect::<Vec<_>>()
         };
-        let parent = read(Order::new(options(), as_it_is()), &records[..split], restores_at);
-        let low = read(child(&[&parent.order], range(LOW)), &of(50), restores_at);
-        let high = read(child(&[&parent.order], range(HIGH)), &of(150), restores_at);
+        let rows = Rows::default();
+        let parent = read(Order::new(options.clone(), as_it_is()), &records[..split], restores_at, &rows);
+        let low = read(child(&[&parent.order], range(LOW)), &of(50), restores_at, &rows);
+        let high = read(child(&[&parent.order], range(HIGH)), &of(150), restores_at, &rows);
         let mut parents = [&low.order, &high.order];
         if swaps_parents {
             parents.reverse();
         }
-        let merged = read(child(&parents, range(HashKeyRange::ALL)), &records[merge..], restores_at);
+        let merged = read(child(&parents, range(HashKeyRange::ALL)), &records[merge..], restores_at, &rows);
 
         let mut expected: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for (stream, sequence) in records.iter().copied().collect::<BTreeSet<_>>() {
@@ -159,18 +162,21 @@ proptest! {
     fn a_merge_releases_at_its_beginning_what_waited_in_one_parent_for_events_of_the_other(
         events in whereabouts(),
         restores_at in 0usize..10,
+        options in within_bounds(),
         swaps_parents: bool,
     ) {
         let of = |shard| {
             let records = events.iter().filter(move |(.., of)| *of == shard);
             records.map(|(stream, sequence, _)| (*stream, *sequence)).collect::<Vec<_>>()
         };
-        let [one, other] = [0, 1].map(|parent| read(Order::new(options(), as_it_is()), &of(parent), restores_at));
+        let rows = Rows::default();
+        let order = || Order::new(options.clone(), as_it_is());
+        let [one, other] = [0, 1].map(|parent| read(order(), &of(parent), restores_at, &rows));
         let mut parents = [&one.order, &other.order];
         if swaps_parents {
             parents.reverse();
         }
-        let merged = read(child(&parents, None), &of(2), restores_at);
+        let merged = read(child(&parents, None), &of(2), restores_at, &rows);
         for (stream, released) in by_stream([&one, &other, &merged]) {
             prop_assert_eq!(released, (1..).take(events.iter().filter(|(of, ..)| *of == stream).count()).collect::<Vec<_>>());
         }
@@ -188,7 +194,7 @@ fn an_inherited_event_directly_behind_the_head_is_released_at_the_childs_beginni
     other.record(2, event("b", 2));
     let mut merged = Stage::of(child(&[&one.order, &other.order], None));
     let mut log = CutLog::new("chain".into(), Place::BEGINNING);
-    merged.order.begin(&mut merged.out);
+    merged.begin();
     assert_eq!(merged.shown(), "a2@0/0/1");
     log.released(end(0), merged.order.take_changes()).unwrap();
 
@@ -196,7 +202,7 @@ fn an_inherited_event_directly_behind_the_head_is_released_at_the_childs_beginni
     for (place, expected) in [(Place::BEGINNING, "a2@0/0/1"), (end(0), "")] {
         let cut = log.cut(&place, &Place::BEGINNING, &merged.order).unwrap();
         let mut again = Stage::of(Order::restore(options(), as_it_is(), &[cut]).unwrap());
-        again.order.begin(&mut again.out);
+        again.begin();
         assert_eq!((again.shown().as_str(), again.head("a")), (expected, Some(2)));
         assert_eq!(again.order.gaps().len(), 1);
     }

@@ -69,8 +69,8 @@ impl Naive {
             naive.heads.extend(head.map(|head| (stream.to_string(), head)));
         }
         for waiting in order.early.iter() {
-            let early = naive.early.entry(waiting.event.stream_id.to_string()).or_default();
-            early.insert(waiting.event.sequence.0);
+            let early = naive.early.entry(waiting.stream.to_string()).or_default();
+            early.insert(waiting.sequence.0);
         }
         for given_up in order.given_up() {
             let stream = streams.iter().find(|stream| StreamHash::of(stream) == given_up.stream).unwrap();

@@ -177,7 +177,7 @@ impl Reader {
                 (Order::restore(beginning.options, beginning.prepare, &chain).unwrap(), id.place.clone())
             }
         };
-        self.stage = Stage::of(order);
+        self.stage = Stage::beside(order, &self.stage.rows);
         self.chains += 1;
         self.log = CutLog::new(format!("chain-{}", self.chains), place.clone());
         self.ends = vec![place.clone()];
@@ -189,9 +189,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn what_is_released_where_is_what_the_book_says(inputs in inputs()) {
+    fn what_is_released_where_is_what_the_book_says(inputs in inputs(), options in within_bounds()) {
         let (arrivals, naive, releases) = arrivals(&inputs);
-        let mut stage = Stage::new(options());
+        let mut stage = Stage::new(options.clone());
         for arrival in &arrivals {
             stage.arrive(arrival);
         }
@@ -206,15 +206,17 @@ proptest! {
         prop_assert_eq!(gaps.collect::<BTreeSet<_>>(), expected.collect::<BTreeSet<_>>());
         let weight: usize = stage.order.early.iter().map(Waiting::size_in_bytes).sum();
         prop_assert_eq!(stage.order.early_bytes(), weight);
+        prop_assert!(weight <= options.max_early_bytes);
     }
 
     #[test]
     fn crashes_and_restores_at_any_cut_change_neither_releases_nor_places_nor_state(
         inputs in inputs(),
         acts in acts(),
+        options in within_bounds(),
     ) {
         let (arrivals, naive, expected) = arrivals(&inputs);
-        let mut reader = Reader::new(Order::new(options(), as_it_is()));
+        let mut reader = Reader::new(Order::new(options.clone(), as_it_is()));
         let mut began = Place::BEGINNING;
         let (mut next, mut acts) = (0, acts.into_iter());
         while let Some(arrival) = arrivals.get(next) {
@@ -229,7 +231,7 @@ proptest! {
                     let behind = |place: &Place| *place > began && *place <= arrival.end();
                     let before: Releases = expected.iter().filter(|(place, ..)| behind(place)).cloned().collect();
                     prop_assert_eq!(reader.stage.releases(), before);
-                    began = reader.crash(&at, Order::new(options(), as_it_is()));
+                    began = reader.crash(&at, Order::new(options.clone(), as_it_is()));
                     next = arrivals.iter().take_while(|arrival| arrival.end() <= began).count();
                 }
             }

@@ -110,29 +110,6 @@ fn recorded_at_is_raised_to_that_of_the_streams_events_before() {
 }
 
 #[test]
-fn no_more_events_wait_than_may() {
-    let bytes = Waiting {
-        at: end(1),
-        partition_key: "s".into(),
-        since: Timestamp::EPOCH,
-        event: event("s", 3).into(),
-    };
-    let by_bytes = OrderOptions { max_early_bytes: 2 * bytes.size_in_bytes(), ..options() };
-    for options in [by_bytes, OrderOptions { max_early_events: 2, ..options() }] {
-        let mut stage = Stage::new(options);
-        stage.record(1, event("s", 3));
-        stage.record(2, event("s", 5));
-        let (key, now) = (Arc::from("s"), Timestamp::EPOCH);
-        let error =
-            stage.order.record(event("s", 7), &Position::new(3), &key, now, &mut stage.out).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.message().contains("stream=s sequence=7"), "{error}");
-        stage.entry(2, 1, &give_up("s", 4));
-        assert_eq!((stage.shown().as_str(), stage.order.early_bytes()), ("s3@2/1/0 s5@2/1/1", 0));
-    }
-}
-
-#[test]
 fn events_out_of_cuts_and_fills_are_prepared_as_those_of_records() {
     let prepare: Prepare = Arc::new(|event| {
         event.event_type = EventType::new("Prepared");

@@ -1,4 +1,4 @@
-use foldstream_model::{CutId, Early, ErrorKind};
+use foldstream_model::{CutId, Early, EarlyEvent, ErrorKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,11 +12,19 @@ fn cut(heads: u64, early: usize, weight: usize) -> Cut {
         let recorded_at = Timestamp::from_micros(-(stream.cast_signed()));
         (StreamHash::of(&stream.to_string()), Head { sequence: Sequence(u64::MAX - stream), recorded_at })
     };
+    let spilled = |index| SpilledEvent {
+        shard: ShardId::new("shard"),
+        stream: StreamId::new("\""),
+        sequence: Sequence(index as u64),
+    };
     let early = (0..early).map(|index| Early {
         at: end(index as u128),
         partition_key: "\"".into(),
         since: Timestamp::EPOCH,
-        event: "x".repeat(weight),
+        event: match weight {
+            0 => EarlyEvent::Spilled(spilled(index)),
+            _ => EarlyEvent::Envelope("x".repeat(weight)),
+        },
     });
     let given_up = GivenUp { stream: StreamHash::of("s"), first: Sequence(1), last: Sequence(2) };
     Cut {
@@ -41,6 +49,7 @@ fn cuts_are_read_back_from_pages_that_fit_a_row_of_any_store() {
         (cut(30_000, 0, 0), 5),
         (cut(10, 10, 100_000), 5),
         (cut(10, 2, 2_000_000), 3),
+        (cut(10, 5_000, 0), 6),
     ] {
         assert_eq!(cut_rows::join(pages(&cut)).unwrap(), cut);
         assert_eq!(pages(&cut).len(), rows);

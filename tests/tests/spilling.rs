@@ -1,0 +1,135 @@
+//! Early events beyond the bound on memory wait in the checkpoint store.
+
+use std::collections::BTreeSet;
+
+use foldstream_model::{
+    EventType, Ordering, Result, SchemaVersion, Value,
+    ports::{CheckpointStore, Table, Upcaster},
+};
+use foldstream_runtime::assembly::{ProjectionSpec, SourceSpec};
+use foldstream_tests::{
+    bed::Bed,
+    projectors::{Kind, TYPE},
+};
+
+const STREAMS: [&str; 3] = ["a", "b", "c"];
+
+async fn bed() -> (Bed, SourceSpec) {
+    let mut bed = Bed::with_transport(1).await;
+    bed.settings.early_bytes = 1_500;
+    let source = SourceSpec { events: None, ..bed.source() };
+    (bed, source)
+}
+
+fn projections(bed: &Bed) -> Vec<ProjectionSpec> {
+    vec![
+        bed.projection("collect", Ordering::PerStream, Kind::Collect),
+        bed.projection("sum", Ordering::Commutative, Kind::Sum),
+        bed.projection("feed", Ordering::Global, Kind::Feed),
+    ]
+}
+
+/// Puts the events of all streams but the first of each.
+async fn put_early(bed: &Bed, sequences: std::ops::Range<u64>) {
+    for sequence in sequences {
+        for stream in STREAMS {
+            bed.put(stream, sequence, 1).await;
+        }
+    }
+}
+
+async fn spilled_rows(bed: &Bed) -> usize {
+    let shard = bed.log.describe().await.expect("a log").shards[0].id.clone();
+    let partition = format!("events/{shard}/early");
+    bed.store.checkpoints().list(Table::Cuts, &partition, None, 1_000).await.expect("rows").len()
+}
+
+async fn all_came_in_order(bed: &Bed, last: u64) {
+    let sequences: Vec<String> = (1..=last).map(|sequence| sequence.to_string()).collect();
+    let expected = format!("{{\"sequences\":[{}]}}", sequences.join(","));
+    let documents = bed.documents("collect").await;
+    assert_eq!(documents.len(), STREAMS.len());
+    assert_eq!(documents.into_values().collect::<BTreeSet<_>>(), BTreeSet::from([expected]));
+}
+
+async fn fed(bed: &Bed) -> usize {
+    bed.documents("feed").await["feed"].matches('#').count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_early_events_than_memory_may_hold_stop_nobody_and_come_when_the_gap_is_closed() {
+    let (bed, source) = bed().await;
+    put_early(&bed, 2..40).await;
+    for _ in 0..2 {
+        let outcome = bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+        assert!(outcome.stops.is_empty(), "{:?}", outcome.stops);
+        assert_eq!(outcome.gaps.values().sum::<usize>(), 3);
+    }
+    assert!(spilled_rows(&bed).await > 100);
+    put_early(&bed, 40..45).await;
+    put_early(&bed, 1..2).await;
+    let outcome = bed.catch_up_from(source, projections(&bed)).await.unwrap();
+    assert!(outcome.gaps.is_empty() && outcome.stops.is_empty());
+    all_came_in_order(&bed, 44).await;
+    assert_eq!(fed(&bed).await, 3 * 44);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_ends_with_spilled_events_and_its_children_read_them_back() {
+    let (bed, source) = bed().await;
+    put_early(&bed, 2..40).await;
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let [low, high] = bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+    put_early(&bed, 40..50).await;
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    bed.log.merge(&low, &high).await.unwrap();
+    put_early(&bed, 1..2).await;
+    let outcome = bed.catch_up_from(source, projections(&bed)).await.unwrap();
+    assert!(outcome.gaps.is_empty() && outcome.stops.is_empty());
+    all_came_in_order(&bed, 49).await;
+    assert_eq!(fed(&bed).await, 3 * 49);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_store_fills_what_spilled_events_wait_for() {
+    let (mut bed, _) = bed().await;
+    bed.settings.early_bytes = 0;
+    for stream in STREAMS {
+        bed.append(stream, &[1; 120]).await;
+    }
+    put_early(&bed, 110..121).await;
+    // Not the feed: what is filled may be late for it.
+    let mut projections = projections(&bed);
+    projections.truncate(2);
+    let outcome = bed.catch_up(projections).await.unwrap();
+    assert!(outcome.gaps.is_empty() && outcome.stops.is_empty());
+    all_came_in_order(&bed, 120).await;
+}
+
+/// Refuses everything.
+struct Refusing(EventType);
+
+impl Upcaster for Refusing {
+    fn lifts(&self) -> (&EventType, SchemaVersion) {
+        (&self.0, SchemaVersion(1))
+    }
+
+    fn upcast(&self, _: Value) -> Result<Value> {
+        panic!("it lifts nothing any more")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spilled_event_that_cannot_be_read_any_more_is_poison_of_the_record_that_releases_it() {
+    let (mut bed, source) = bed().await;
+    bed.settings.early_bytes = 0;
+    bed.put("a", 2, 1).await;
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    let other = br#"{"stream_id":"a","sequence":1,"id":"a-1","type":"Added","schema_version":2,"recorded_at":"2026-01-01T00:00:00Z","payload":{"n":1}}"#;
+    bed.put_raw("a", other).await;
+    let source =
+        SourceSpec { upcasters: vec![std::sync::Arc::new(Refusing(EventType::new(TYPE)))], ..source };
+    let outcome = bed.catch_up_from(source, projections(&bed)).await.unwrap();
+    assert_eq!(outcome.stops.len(), 3);
+    assert_eq!(outcome.stops[0].stop.place.position.to_string(), "2");
+}
