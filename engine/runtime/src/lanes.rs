@@ -6,7 +6,7 @@
 //! again; a write of unknown outcome is read back before anything is believed.
 
 mod words;
-mod cache;
+mod documents;
 mod outbox;
 mod fold;
 mod buffer;
@@ -15,7 +15,7 @@ mod buffer;
 pub(crate) mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     mem,
     num::NonZeroUsize,
 };
@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::{
     buffer::{Buffer, Flight, Phase, Turn},
-    cache::Cache,
+    documents::Documents,
     fold::Rules,
     outbox::Outbox,
 };
@@ -49,8 +49,7 @@ pub fn lane_of(key: &DocumentKey, lanes: NonZeroUsize) -> usize {
 /// different documents may be under way at once.
 pub struct Lane {
     rules: Rules,
-    buffers: HashMap<DocumentKey, Box<Buffer>>,
-    cache: Cache,
+    documents: Documents,
     unread: VecDeque<DocumentKey>,
     ready: VecDeque<DocumentKey>,
     /// By the watermark that they wait for.
@@ -65,8 +64,7 @@ impl Lane {
         let LaneOptions { ordering, epoch, cache_bytes } = options;
         Self {
             rules: Rules { ordering, epoch, closed: ShardPlaces::default(), bounds: None },
-            buffers: HashMap::new(),
-            cache: Cache::new(cache_bytes),
+            documents: Documents::new(cache_bytes),
             unread: VecDeque::new(),
             ready: VecDeque::new(),
             early: BTreeSet::new(),
@@ -80,26 +78,24 @@ impl Lane {
     pub fn deliver(&mut self, delivery: Delivery) {
         self.out.undone += 1;
         self.out.bytes += delivery.bytes;
-        if let Some(buffer) = self.buffers.get_mut(&delivery.touch.key) {
-            if buffer.is_blocked(self.rules.ordering, &delivery.origin) {
-                self.out.undone -= 1;
-                buffer.held.push(delivery);
-                return;
-            }
-            match buffer.phase {
-                Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, &delivery.touch.key),
-                Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &delivery.touch.key),
-                _ => {}
-            }
-            buffer.pending.push(delivery);
+        let (buffer, was_at_rest) = self.documents.wake(&delivery.touch.key);
+        if buffer.is_blocked(self.rules.ordering, &delivery.origin) {
+            self.out.undone -= 1;
+            buffer.held.push(delivery);
             return;
         }
-        let key = delivery.touch.key.clone();
-        let mut buffer = Box::new(Buffer::new(self.cache.take(&key)));
-        let queue = if buffer.phase == Phase::Ready { &mut self.ready } else { &mut self.unread };
-        queue.push_back(key.clone());
+        match buffer.phase {
+            Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, &delivery.touch.key),
+            Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &delivery.touch.key),
+            Phase::Unread if was_at_rest => self.unread.push_back(delivery.touch.key.clone()),
+            Phase::Ready if was_at_rest => self.ready.push_back(delivery.touch.key.clone()),
+            _ => {}
+        }
+        if buffer.pending.is_empty() {
+            // Most documents get one event at a time.
+            buffer.pending.reserve_exact(1);
+        }
         buffer.pending.push(delivery);
-        self.buffers.insert(key, buffer);
     }
 
     /// `global` only, instead of [`Lane::deliver`]: takes all that the merge has read for this lane up to the bounds.
@@ -117,7 +113,7 @@ impl Lane {
             && *due <= bounds.watermark
             && let Some((_, key)) = self.early.pop_first()
         {
-            if let Some(buffer) = self.buffers.get_mut(&key)
+            if let Some(buffer) = self.documents.get_mut(&key)
                 && buffer.phase == Phase::Early
             {
                 enqueue(buffer, Phase::Ready, &mut self.ready, &key);
@@ -132,12 +128,12 @@ impl Lane {
         while keys.len() < limit
             && let Some(key) = self.unread.pop_front()
         {
-            let Some(buffer) = self.buffers.get_mut(&key) else { continue };
+            let Some(buffer) = self.documents.get_mut(&key) else { continue };
             if buffer.phase != Phase::Unread {
                 continue;
             }
             if buffer.pending.is_empty() && buffer.flight.is_none() {
-                self.rest(&key);
+                self.documents.rest(&key);
                 continue;
             }
             buffer.phase = Phase::Reading;
@@ -148,7 +144,7 @@ impl Lane {
 
     /// What is stored of a document that [`Lane::to_read`] named.
     pub fn loaded(&mut self, key: &DocumentKey, stored: Option<StoredDocument>) {
-        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        let Some(buffer) = self.documents.get_mut(key) else { return };
         if buffer.phase != Phase::Reading {
             return;
         }
@@ -167,7 +163,7 @@ impl Lane {
         while writes.len() < limit
             && let Some(key) = self.ready.pop_front()
         {
-            let Some(buffer) = self.buffers.get_mut(&key) else { continue };
+            let Some(buffer) = self.documents.get_mut(&key) else { continue };
             if buffer.phase != Phase::Ready {
                 continue;
             }
@@ -179,7 +175,7 @@ impl Lane {
 
     /// How a write ended.
     pub fn written(&mut self, key: &DocumentKey, written: Written) {
-        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        let Some(buffer) = self.documents.get_mut(key) else { return };
         let Some(flight) = buffer.flight.take() else { return };
         match written {
             Written::Done => self.finish(key, flight),
@@ -197,7 +193,7 @@ impl Lane {
     /// Nobody knows how these writes ended: they are read back.
     pub fn unknown<'a>(&mut self, keys: impl IntoIterator<Item = &'a DocumentKey>) {
         for key in keys {
-            if let Some(buffer) = self.buffers.get_mut(key)
+            if let Some(buffer) = self.documents.get_mut(key)
                 && buffer.phase == Phase::Writing
             {
                 enqueue(buffer, Phase::Unread, &mut self.unread, key);
@@ -207,7 +203,7 @@ impl Lane {
 
     /// The late events of this document that [`Lane::take_late`] gave are durable: it may move on.
     pub fn late_recorded(&mut self, key: &DocumentKey) {
-        if let Some(buffer) = self.buffers.get_mut(key)
+        if let Some(buffer) = self.documents.get_mut(key)
             && buffer.phase == Phase::Recording
         {
             self.out.settle(&mem::take(&mut buffer.late));
@@ -246,8 +242,8 @@ impl Lane {
         self.rules.bounds = None;
         self.out.settled.retain(|(of, _), _| *of != line);
         self.out.poison.retain(|poison| poison.line != line);
-        for key in self.sorted_keys() {
-            let Some(buffer) = self.buffers.get_mut(&key) else { continue };
+        for key in self.documents.awake() {
+            let Some(buffer) = self.documents.get_mut(&key) else { continue };
             buffer.abandon(line, self.rules.ordering, &mut self.out);
             match buffer.phase {
                 Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &key),
@@ -260,9 +256,9 @@ impl Lane {
     /// Forgets what documents were known to hold, as others may have written them: a shard was won, or a projection has
     /// rejoined the shared read.
     pub fn clear_cache(&mut self) {
-        self.cache.clear();
-        for key in self.sorted_keys() {
-            if let Some(buffer) = self.buffers.get_mut(&key)
+        self.documents.forget_resting();
+        for key in self.documents.awake() {
+            if let Some(buffer) = self.documents.get_mut(&key)
                 && matches!(buffer.phase, Phase::Ready | Phase::Early)
             {
                 buffer.base = None;
@@ -281,6 +277,11 @@ impl Lane {
         !self.unread.is_empty() || !self.ready.is_empty()
     }
 
+    /// How many documents wait to be written.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// How many events may yet settle.
     pub fn undone(&self) -> usize {
         self.out.undone
@@ -292,7 +293,7 @@ impl Lane {
     }
 
     fn follow(&mut self, key: &DocumentKey, turn: Turn) -> Option<DocumentWrite> {
-        let buffer = self.buffers.get_mut(key)?;
+        let buffer = self.documents.get_mut(key)?;
         match turn {
             Turn::Write(write) => {
                 self.writing += 1;
@@ -305,7 +306,7 @@ impl Lane {
                 buffer.phase = Phase::Early;
                 self.early.insert((due, key.clone()));
             }
-            Turn::Rest => self.rest(key),
+            Turn::Rest => self.documents.rest(key),
         }
         None
     }
@@ -314,40 +315,21 @@ impl Lane {
     fn finish(&mut self, key: &DocumentKey, flight: Flight) {
         self.writing -= 1;
         self.out.settle(&flight.deliveries);
-        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        let Some(buffer) = self.documents.get_mut(key) else { return };
         buffer.at_most = buffer.at_most.saturating_mul(2);
-        buffer.rebase(Some(flight.put));
-        if buffer.pending.is_empty() { self.rest(key) } else { self.ready.push_back(key.clone()) }
+        buffer.phase = Phase::Ready;
+        buffer.fresh = true;
+        if buffer.pending.is_empty() { self.documents.rest(key) } else { self.ready.push_back(key.clone()) }
     }
 
     /// The write was not done, or nobody knows. Its events are judged anew by what is stored: if it was done, they are
     /// covered. Its guard proves nothing: another writer, on another base, may have put the same.
     fn land(&mut self, key: &DocumentKey, flight: Flight, stored: Option<StoredDocument>) {
         self.writing -= 1;
-        let Some(buffer) = self.buffers.get_mut(key) else { return };
+        let Some(buffer) = self.documents.get_mut(key) else { return };
         buffer.land(flight);
         buffer.rebase(stored);
         self.ready.push_back(key.clone());
-    }
-
-    /// Nothing of the document is left to be done.
-    fn rest(&mut self, key: &DocumentKey) {
-        let Some(mut buffer) = self.buffers.remove(key) else { return };
-        if buffer.stops.is_empty() {
-            if let Some(stored) = buffer.base {
-                self.cache.put(key.clone(), stored);
-            }
-        } else {
-            buffer.phase = Phase::Held;
-            buffer.base = None;
-            self.buffers.insert(key.clone(), buffer);
-        }
-    }
-
-    fn sorted_keys(&self) -> Vec<DocumentKey> {
-        let mut keys: Vec<_> = self.buffers.keys().cloned().collect();
-        keys.sort();
-        keys
     }
 }
 

@@ -218,7 +218,7 @@ impl Running {
         if paused || self.start_late() || self.start_read() {
             return;
         }
-        let full = self.task.lane.undone() >= TOUCHES_PER_WRITE / 4 * self.task.settings.flush_documents;
+        let full = self.task.lane.ready() >= self.task.settings.flush_documents;
         let due = full || self.task.settings.flush_interval.is_zero();
         if due && self.task.lane.undone() > 0 {
             self.start_write();

@@ -1,4 +1,4 @@
-//! What a lane holds of one document that is not at rest.
+//! What a lane holds of one document.
 
 use std::mem;
 
@@ -14,10 +14,13 @@ use super::{
 };
 use crate::guard::Origin;
 
-/// Where a document stands between two rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a document stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Nothing is to be done; since which rest, and what it weighs.
+    Resting { since: u64, bytes: usize },
     /// It must be read; so must one whose write has an unknown outcome.
+    #[default]
     Unread,
     /// It is being read.
     Reading,
@@ -46,12 +49,11 @@ pub(super) enum Turn {
     Rest,
 }
 
-/// A document with events that are not settled.
 pub(super) struct Buffer {
     pub phase: Phase,
-    /// What is stored, as far as known; of use in the phases from `Ready` to `Recording`.
+    /// What is stored, as far as known; while a write is under way, what that puts.
     pub base: Option<StoredDocument>,
-    /// The base was read or written just now and not taken from the cache: what it cannot take is poison.
+    /// The base was read or written since the last rest: what it cannot take is poison.
     pub fresh: bool,
     pub pending: Vec<Delivery>,
     /// Events that are being recorded as late.
@@ -66,9 +68,8 @@ pub(super) struct Buffer {
     pub held: Vec<Delivery>,
 }
 
-/// A write, and the events that settle with it. The first one is applied by it.
+/// The events that settle with a write. The first one is applied by it.
 pub(super) struct Flight {
-    pub put: StoredDocument,
     pub deliveries: Vec<Delivery>,
     pub applied: usize,
 }
@@ -90,11 +91,11 @@ impl Stop {
     }
 }
 
-impl Buffer {
-    pub fn new(base: Option<StoredDocument>) -> Self {
+impl Default for Buffer {
+    fn default() -> Self {
         Self {
-            phase: if base.is_some() { Phase::Ready } else { Phase::Unread },
-            base,
+            phase: Phase::Unread,
+            base: None,
             fresh: false,
             pending: Vec::new(),
             late: Vec::new(),
@@ -103,6 +104,16 @@ impl Buffer {
             stops: Vec::new(),
             held: Vec::new(),
         }
+    }
+}
+
+impl Buffer {
+    /// The memory that it takes when nothing is left to be done, roughly.
+    pub fn size_at_rest(&self) -> usize {
+        /// Maps, allocations and the entries that lead here.
+        const OVERHEAD: usize = 200;
+        let document = self.base.as_ref().and_then(|base| base.document.as_ref());
+        size_of::<Self>() + OVERHEAD + document.map_or(0, |document| document.size_in_bytes())
     }
 
     pub fn is_blocked(&self, ordering: Ordering, origin: &Origin) -> bool {
@@ -150,7 +161,8 @@ impl Buffer {
         let Folded { base_guard, put, taken, applied } = folded;
         let rest = self.pending.split_off(taken);
         let deliveries = mem::replace(&mut self.pending, rest);
-        self.flight = Some(Flight { put: put.clone(), deliveries, applied });
+        self.flight = Some(Flight { deliveries, applied });
+        self.base = Some(put.clone());
         let condition = base_guard.map_or(Condition::Absent, Condition::GuardIs);
         DocumentWrite { key: key.clone(), condition, put }
     }
