@@ -127,7 +127,7 @@ fn record(index: usize, streams: usize, now: Timestamp) -> Record {
     let event = event(index, streams, now);
     Record {
         position: Position::new(index as u128 + 1),
-        partition_key: event.stream_id.text().clone(),
+        partition_key: event.stream_id.as_str().into(),
         arrived_at: now,
         data: Bytes::from(event.to_envelope().expect("an envelope")),
     }

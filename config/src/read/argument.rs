@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use foldstream_model::{Decimal, Map, Value};
+use foldstream_model::{Decimal, Map, Text, Value};
 
 use super::Reader;
 use crate::{
@@ -106,7 +106,7 @@ impl Reader<'_> {
         let text = text.strip_prefix("==").map_or_else(|| text.clone(), |rest| format!("={rest}"));
         let found = self.substitute(node, &text)?;
         if !*plain {
-            return Some(Value::Text(Arc::from(found.text)));
+            return Some(Value::Text(Text::from(found.text)));
         }
         match plain_value(&found.text) {
             Ok(value) => Some(value),
@@ -153,7 +153,7 @@ fn plain_value(text: &str) -> Result<Value, Ambiguity> {
                    text in quotes",
         });
     }
-    Ok(Value::Text(Arc::from(text)))
+    Ok(Value::Text(Text::from(text)))
 }
 
 /// `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`

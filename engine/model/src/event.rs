@@ -18,10 +18,10 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name($crate::Text);
 
         impl $name {
-            pub fn new(text: impl Into<std::sync::Arc<str>>) -> Self {
+            pub fn new(text: impl Into<$crate::Text>) -> Self {
                 Self(text.into())
             }
 
@@ -30,7 +30,7 @@ macro_rules! name {
             }
 
             /// The text itself, shared.
-            pub fn text(&self) -> &std::sync::Arc<str> {
+            pub fn text(&self) -> &$crate::Text {
                 &self.0
             }
         }

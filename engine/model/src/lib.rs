@@ -32,4 +32,4 @@ pub use projection::{Fingerprint, Ordering, ProjectionId, ProjectionName, Projec
 pub use shard::{HashKeyRange, Incarnation, Record, Shard, ShardId, ShardNumber, SourceName};
 pub use stream::{Sequence, StreamHash, StreamId};
 pub use time::{Clock, Ids, Timestamp};
-pub use value::{Decimal, FieldMask, Map, Path, Value};
+pub use value::{Decimal, FieldMask, Map, Path, Text, Value};

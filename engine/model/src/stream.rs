@@ -1,17 +1,19 @@
 //! Streams: the events of one aggregate, and the only order that is ever trusted inside one.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::value::Text;
+
 /// The id of a stream, which is the id of its aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct StreamId(Arc<str>);
+pub struct StreamId(Text);
 
 impl StreamId {
-    pub fn new(id: impl Into<Arc<str>>) -> Self {
+    pub fn new(id: impl Into<Text>) -> Self {
         Self(id.into())
     }
 
@@ -20,7 +22,7 @@ impl StreamId {
     }
 
     /// The text itself, shared.
-    pub fn text(&self) -> &Arc<str> {
+    pub fn text(&self) -> &Text {
         &self.0
     }
 

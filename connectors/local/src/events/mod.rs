@@ -54,8 +54,8 @@ impl LocalEventStore {
 
     /// Streams with ids behind `after`, sorted by the ids' bytes, at most `limit`.
     pub async fn streams(&self, after: Option<&StreamId>, limit: usize) -> Result<Vec<StreamSummary>> {
-        let after = after.map(|stream| Arc::clone(stream.text()));
-        self.database.read(move |snapshot| list(snapshot, after.as_deref(), limit)).await
+        let after = after.cloned();
+        self.database.read(move |snapshot| list(snapshot, after.as_ref().map(StreamId::as_str), limit)).await
     }
 
     /// The place of the newest event in the commit order; zero when there is none.

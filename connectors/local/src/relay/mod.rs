@@ -132,7 +132,7 @@ impl Batch {
     fn push(&mut self, event: &Event, offset: u64, ends_append: bool) -> Result<usize> {
         let data = Bytes::from(event.to_envelope()?);
         let size = data.len();
-        let partition_key = Arc::clone(event.stream_id.text());
+        let partition_key = Arc::from(event.stream_id.as_str());
         self.records.push(Routed { hash_key: hash_key(&partition_key), partition_key, data });
         let (stream, recorded_at) = (event.stream_id.clone(), event.recorded_at);
         self.events.push(Relaying { offset, stream, recorded_at, ends_append });

@@ -17,6 +17,9 @@ pub use decimal::{Decimal, NumberError};
 pub use json::{FieldMask, MAX_DEPTH, ParseError, write_canonical_map};
 pub use path::{Path, PathError};
 
+/// Text that is cheap to copy: up to 23 bytes inside itself, more of it shared.
+pub type Text = smol_str::SmolStr;
+
 /// The fields of an object, in the order of their names' bytes.
 pub type Map = BTreeMap<Arc<str>, Value>;
 
@@ -29,7 +32,7 @@ pub enum Value {
     Null,
     Bool(bool),
     Number(Decimal),
-    Text(Arc<str>),
+    Text(Text),
     List(Arc<Vec<Value>>),
     Map(Arc<Map>),
 }
@@ -137,18 +140,18 @@ impl From<Decimal> for Value {
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Value::Text(Arc::from(value))
+        Value::Text(Text::from(value))
     }
 }
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Value::Text(Arc::from(value))
+        Value::Text(Text::from(value))
     }
 }
 
-impl From<Arc<str>> for Value {
-    fn from(value: Arc<str>) -> Self {
+impl From<Text> for Value {
+    fn from(value: Text) -> Self {
         Value::Text(value)
     }
 }

@@ -103,7 +103,7 @@ impl Stage {
     }
 
     fn record(&mut self, position: u128, event: Event) -> Outcome {
-        let key = event.stream_id.text().clone();
+        let key = event.stream_id.as_str().into();
         let now = Timestamp::from_seconds(position as i64);
         self.bring(self.order.lacking_for_record(&event));
         let outcome = self.order.record(event, &Position::new(position), &key, now, &mut self.out).unwrap();

@@ -1,9 +1,7 @@
 //! Single parts: texts, whole numbers, instants.
 
-use std::sync::Arc;
-
 use foldstream_config::settings::{self, EventMapping, Part};
-use foldstream_model::{Result, Timestamp, Value};
+use foldstream_model::{Result, Text, Timestamp, Value};
 
 use super::poison;
 
@@ -37,10 +35,10 @@ impl Found<'_> {
     }
 
     /// A text that is not empty, its prefix taken off; a number counts as its digits.
-    pub(super) fn text(&self, name: &str, part: &Part) -> Result<Arc<str>> {
+    pub(super) fn text(&self, name: &str, part: &Part) -> Result<Text> {
         let text = match self.value(part) {
             Value::Text(text) => text,
-            Value::Number(number) => Arc::from(number.to_string()),
+            Value::Number(number) => Text::from(number.to_string()),
             Value::Null => return Err(poison(name, &format!("there is no field {}", part.from))),
             other => {
                 return Err(poison(
@@ -54,7 +52,7 @@ impl Found<'_> {
             Some(prefix) => text.strip_prefix(prefix.as_str()),
         };
         match rest {
-            Some(rest) => not_empty(name, part, Arc::from(rest)),
+            Some(rest) => not_empty(name, part, Text::from(rest)),
             None => {
                 let prefix = part.strip_prefix.as_deref().unwrap_or_default();
                 Err(poison(name, &format!("the field {} does not begin with {prefix:?}", part.from)))
@@ -90,6 +88,6 @@ impl Found<'_> {
     }
 }
 
-fn not_empty(name: &str, part: &Part, text: Arc<str>) -> Result<Arc<str>> {
+fn not_empty(name: &str, part: &Part, text: Text) -> Result<Text> {
     if text.is_empty() { Err(poison(name, &format!("the field {} is empty", part.from))) } else { Ok(text) }
 }

@@ -7,7 +7,7 @@ use foldstream_config::settings::{
     Argument, Change, ChangeKind, Documents, EventMapping, Expression, Handler, Operation, Ordering, Part,
     PayloadPart, PickKind, Projection, Projector, Reducer, Source, Upcaster, UpcasterChange,
 };
-use foldstream_model::{Map, Path, Value};
+use foldstream_model::{Map, Path, Text, Value};
 
 use crate::compile::{arguments, kind};
 
@@ -29,7 +29,7 @@ fn optional<T>(value: Option<&T>, normal: impl FnOnce(&T) -> Value) -> Value {
 }
 
 fn path(path: &Path) -> Value {
-    list(path.names().iter().map(|name| Value::Text(Arc::clone(name))))
+    list(path.names().iter().map(|name| Value::Text(Text::from(Arc::clone(name)))))
 }
 
 pub(super) fn ordering(ordering: Ordering) -> Value {

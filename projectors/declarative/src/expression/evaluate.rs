@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use foldstream_model::value::NumberError;
-use foldstream_model::{Event, Map, Value};
+use foldstream_model::{Event, Map, Text, Value};
 
 use super::call;
 use super::names::Root;
@@ -205,10 +205,10 @@ fn step_into<'a>(
 fn event_part(event: Option<&Event>, part: EventPart) -> Value {
     let Some(event) = event else { return Value::Null };
     match part {
-        EventPart::StreamId => Value::Text(Arc::clone(event.stream_id.text())),
+        EventPart::StreamId => Value::Text(event.stream_id.text().clone()),
         EventPart::Sequence => Value::from(event.sequence.0),
-        EventPart::Id => Value::Text(Arc::clone(event.id.text())),
-        EventPart::Type => Value::Text(Arc::clone(event.event_type.text())),
+        EventPart::Id => Value::Text(event.id.text().clone()),
+        EventPart::Type => Value::Text(event.event_type.text().clone()),
         EventPart::SchemaVersion => Value::from(u64::from(event.schema_version.0)),
         EventPart::RecordedAt => Value::from(event.recorded_at.to_string()),
         EventPart::EffectiveAt => Value::from(event.effective_at.to_string()),
@@ -218,7 +218,7 @@ fn event_part(event: Option<&Event>, part: EventPart) -> Value {
 fn index<'v>(value: &'v Value, at: &Value) -> Result<&'v Value, Fault> {
     match (value, at) {
         (Value::Null, _) => Ok(&NULL),
-        (Value::Map(map), Value::Text(name)) => Ok(map.get(name).unwrap_or(&NULL)),
+        (Value::Map(map), Value::Text(name)) => Ok(map.get(name.as_str()).unwrap_or(&NULL)),
         (Value::List(items), Value::Number(number)) if number.is_integer() => {
             let index = number.to_u64().and_then(|index| usize::try_from(index).ok());
             Ok(index.and_then(|index| items.get(index)).unwrap_or(&NULL))
@@ -285,7 +285,7 @@ fn contains(within: &Value, item: &Value) -> Result<bool, Fault> {
     match (within, item) {
         (Value::Null, _) => Ok(false),
         (Value::List(items), item) => Ok(items.contains(item)),
-        (Value::Map(map), Value::Text(name)) => Ok(map.contains_key(name)),
+        (Value::Map(map), Value::Text(name)) => Ok(map.contains_key(name.as_str())),
         (within, item) => Err(Fault::new(format!("in cannot look for {} in {}", item.kind(), within.kind()))),
     }
 }
@@ -294,7 +294,7 @@ fn map<'a>(fields: &'a [(Node, Node)], scope: &Scope<'a>) -> Evaluated<'a> {
     let mut map = Map::new();
     for (name, value) in fields {
         let name = match &*name.evaluate(scope)? {
-            Value::Text(name) => Arc::clone(name),
+            Value::Text(name) => Arc::<str>::from(name.clone()),
             other => {
                 return Err(Fault::new(format!("the name of a field is {}, not a string", other.kind())));
             }
@@ -313,7 +313,9 @@ fn elements(value: &Value) -> Result<Cow<'_, [Value]>, Fault> {
     match value {
         Value::Null => Ok(Cow::Borrowed(&[])),
         Value::List(items) => Ok(Cow::Borrowed(items)),
-        Value::Map(map) => Ok(Cow::Owned(map.keys().map(|name| Value::Text(Arc::clone(name))).collect())),
+        Value::Map(map) => {
+            Ok(Cow::Owned(map.keys().map(|name| Value::Text(Text::from(Arc::clone(name)))).collect()))
+        }
         other => Err(Fault::new(format!("a macro needs a list or an object, not {}", other.kind()))),
     }
 }

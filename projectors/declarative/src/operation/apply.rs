@@ -55,10 +55,10 @@ fn change(kind: Kind, first: &Value, second: &Value, place: &mut Value) -> Resul
         Kind::Append => list(place)?.push(first.clone()),
         Kind::MergeMap => merge(place, first)?,
         Kind::PutEntry => {
-            map(place)?.insert(key(first)?, second.clone());
+            map(place)?.insert(key(first)?.into(), second.clone());
         }
         Kind::DeleteEntry => {
-            map(place)?.remove(&key(first)?);
+            map(place)?.remove(key(first)?.as_str());
         }
         Kind::AddToSet => {
             let set = sorted(list(place)?);
@@ -175,7 +175,7 @@ fn pick(
         );
         return Err(Fault::new(message));
     }
-    let id = event_id.map_or(Value::Null, |id| Value::Text(Arc::clone(id.text())));
+    let id = event_id.map_or(Value::Null, |id| Value::Text(id.text().clone()));
     let rank = Value::from(vec![by.clone(), id]);
     let name = pick_name(&operation.path);
     let loses = target.hidden.get(name.as_str()).is_some_and(|present| match operation.kind {

@@ -1,21 +1,20 @@
 //! Keys of documents and of entries.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use foldstream_model::Value;
+use foldstream_model::{Text, Value};
 
 use crate::expression::Fault;
 
 /// The text of a key: a string as it is, a number or boolean in its one form, a list of these as JSON, so that no two
 /// lists have the same text.
-pub(crate) fn key(value: &Value) -> Result<Arc<str>, Fault> {
+pub(crate) fn key(value: &Value) -> Result<Text, Fault> {
     match value {
         Value::Text(text) if text.is_empty() => Err(Fault::new("the key is an empty string")),
-        Value::Text(text) => Ok(Arc::clone(text)),
-        Value::Number(_) | Value::Bool(_) => Ok(Arc::from(value.to_canonical_json())),
+        Value::Text(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(Text::from(value.to_canonical_json())),
         Value::List(parts) if parts.iter().all(is_part) && !parts.is_empty() => {
-            Ok(Arc::from(value.to_canonical_json()))
+            Ok(Text::from(value.to_canonical_json()))
         }
         Value::List(_) => {
             Err(Fault::new("a key that is a list holds strings, numbers or booleans, and at least one"))
@@ -29,7 +28,7 @@ fn is_part(part: &Value) -> bool {
 }
 
 /// The keys of a list, each once; null and the empty list have none.
-pub(crate) fn keys(value: &Value) -> Result<BTreeSet<Arc<str>>, Fault> {
+pub(crate) fn keys(value: &Value) -> Result<BTreeSet<Text>, Fault> {
     match value {
         Value::Null => Ok(BTreeSet::new()),
         Value::List(keys) => keys.iter().map(key).collect(),

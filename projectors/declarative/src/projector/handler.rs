@@ -1,9 +1,7 @@
 //! Which documents an event touches, and what is done to them.
 
-use std::sync::Arc;
-
-use foldstream_model::Error;
 use foldstream_model::ports::Reads;
+use foldstream_model::{Error, Text};
 
 use crate::expression::{Expression, Fault, References, Scope};
 use crate::operation::{self, Operation};
@@ -42,7 +40,7 @@ impl Effect {
 
 impl Handler {
     /// Hands out the key of each document that is touched, each once.
-    pub(super) fn keys(&self, scope: &Scope<'_>, mut touched: impl FnMut(Arc<str>)) -> Result<(), Fault> {
+    pub(super) fn keys(&self, scope: &Scope<'_>, mut touched: impl FnMut(Text)) -> Result<(), Fault> {
         match &self.keys {
             Keys::One(key) => touched(operation::key(&*key.evaluate(scope)?)?),
             Keys::Many(keys) => operation::keys(&*keys.evaluate(scope)?)?.into_iter().for_each(touched),

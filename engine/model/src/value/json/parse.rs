@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiter::{Jiter, JiterError, Peek};
 
 use super::{FieldMask, masked};
-use crate::value::{Decimal, Map, Value};
+use crate::value::{Decimal, Map, Text, Value};
 
 /// How deep lists and objects may be nested: deeper values would exhaust the stack where they are walked.
 pub const MAX_DEPTH: usize = 128;
@@ -65,7 +65,7 @@ impl Parser<'_> {
                 self.input.known_bool(peek).map(Value::Bool).map_err(|error| self.syntax(&error))
             }
             Peek::String => {
-                let text = self.input.known_str().map(Arc::from);
+                let text = self.input.known_str().map(Text::from);
                 text.map(Value::Text).map_err(|error| self.syntax(&error))
             }
             Peek::Array => self.list(depth),

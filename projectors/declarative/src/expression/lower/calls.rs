@@ -69,7 +69,7 @@ impl Lowering<'_> {
     fn index(&mut self, of: &IdedExpr, at: &IdedExpr) -> Node {
         let (of, at) = (self.node(of), self.node(at));
         match at {
-            Node::Literal(Value::Text(name)) => field(of, name),
+            Node::Literal(Value::Text(name)) => field(of, name.into()),
             at => Node::Index { of: Box::new(of), at: Box::new(at) },
         }
     }
