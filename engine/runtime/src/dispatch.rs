@@ -104,7 +104,9 @@ impl Released {
         touches: Vec<Touched>,
         lanes: NonZeroUsize,
     ) -> Vec<Vec<Delivery>> {
-        let mut by_lane: Vec<Vec<Delivery>> = (0..lanes.get()).map(|_| Vec::new()).collect();
+        let expected = touches.len().div_ceil(lanes.get());
+        let mut by_lane: Vec<Vec<Delivery>> =
+            (0..lanes.get()).map(|_| Vec::with_capacity(expected)).collect();
         for touched in touches {
             let lane = lane_of(&touched.touch.key, lanes);
             by_lane[lane].push(self.delivery(subscription, batch, touched));

@@ -179,7 +179,7 @@ impl Lane {
         let Some(flight) = buffer.flight.take() else { return };
         match written {
             Written::Done => self.finish(key, flight),
-            Written::Conflict(stored) => self.land(key, flight, stored),
+            Written::Conflict(stored) => self.land(key, flight, stored.map(|stored| *stored)),
             Written::Rejected(error) => {
                 self.writing -= 1;
                 let at_most = flight.applied / 2;

@@ -67,11 +67,11 @@ pub enum Outcome {
     Early,
     /// Its sequence is at or below the head, or the same event waits already. It is dropped; below the head nothing is
     /// left here to compare it with.
-    Duplicate(Event),
+    Duplicate(Arc<Event>),
     /// Poison: a stream and sequence that another event has.
     Fork(Fork),
     /// Poison: a sequence below the first that a stream can have.
-    BelowFirst(Event),
+    BelowFirst(Arc<Event>),
 }
 
 /// Two events that claim one sequence of one stream. The one that came first stays.
@@ -124,7 +124,7 @@ impl Order {
     /// lacking.
     pub fn record(
         &mut self,
-        event: Event,
+        event: Arc<Event>,
         position: &Position,
         partition_key: &Arc<str>,
         now: Timestamp,
@@ -139,7 +139,7 @@ impl Order {
         let mut exit = Exit { position, entry: 0, ordinal: 0, out };
         let outcome = match self.turn(head, event.sequence) {
             Turn::Next => {
-                self.release(stream, head, Arc::new(event), &mut exit);
+                self.release(stream, head, event, &mut exit);
                 Outcome::Released
             }
             Turn::Past => Outcome::Duplicate(event),
@@ -267,13 +267,13 @@ impl Order {
         Some(event)
     }
 
-    fn hold(&mut self, event: Event, at: Place, partition_key: &Arc<str>, since: Timestamp) -> Outcome {
+    fn hold(&mut self, event: Arc<Event>, at: Place, partition_key: &Arc<str>, since: Timestamp) -> Outcome {
         let stream = event.stream_id.hash();
         match self.early.event(stream, event.sequence) {
             Some(kept) if is_same(&kept, &event) => Outcome::Duplicate(event),
-            Some(kept) => Outcome::Fork(Fork { kept, refused: event.into() }),
+            Some(kept) => Outcome::Fork(Fork { kept, refused: event }),
             None => {
-                self.early.insert(stream, Waiting::new(event.into(), at, partition_key.clone(), since));
+                self.early.insert(stream, Waiting::new(event, at, partition_key.clone(), since));
                 Outcome::Early
             }
         }

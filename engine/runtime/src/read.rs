@@ -34,7 +34,7 @@ pub struct DecodedRecord {
     pub position: Position,
     pub partition_key: Arc<str>,
     /// None: the record is not meant to be an event. An error is poison.
-    pub event: Result<Option<Event>>,
+    pub event: Result<Option<Arc<Event>>>,
 }
 
 /// Reads a shard until its end, an error, or a cancel.
@@ -128,7 +128,7 @@ impl Reading {
     }
 
     fn decode_record(&self, record: Record) -> DecodedRecord {
-        let event = self.intake.decode(&record);
+        let event = self.intake.decode(&record).map(|event| event.map(Arc::new));
         DecodedRecord { position: record.position, partition_key: record.partition_key, event }
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use foldstream_model::ports::{Projector, Reads, StateCarried, Touch};
 use foldstream_model::{DocumentKey, EventType, Result};
 
-use crate::expression::Scope;
+use crate::expression::{Expression, Scope};
+use crate::operation;
 use application::{Application, Prepared};
 pub(crate) use handler::{Effect, Handler, Keys, reads};
 
@@ -56,6 +57,12 @@ impl Projector for DeclaredProjector {
 
     fn touch(&self, event: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
         let Some(handlers) = self.handlers.get(&event.event.event_type) else { return Ok(()) };
+        // Most types have one handler, and that one key: nothing is to be put together.
+        if let [handler] = handlers.as_slice()
+            && let Keys::One(key) = &handler.keys
+        {
+            return touch_one(handler, key, event, touches);
+        }
         let mut touched: Vec<(DocumentKey, Arc<Prepared>)> = Vec::with_capacity(handlers.len());
         for handler in handlers {
             let steps = Cell::new(0);
@@ -77,6 +84,21 @@ impl Projector for DeclaredProjector {
         }
         Ok(())
     }
+}
+
+fn touch_one(
+    handler: &Arc<Handler>,
+    key: &Expression,
+    event: &StateCarried,
+    touches: &mut Vec<Touch>,
+) -> Result<()> {
+    let steps = Cell::new(0);
+    let scope = scope(event, &steps);
+    let Some(prepared) = Prepared::new(handler, event, &scope) else { return Ok(()) };
+    let key = key.evaluate(&scope).and_then(|key| operation::key(&key));
+    let key = DocumentKey::new(key.map_err(|fault| handler.poison("key", &fault))?);
+    touches.push(Touch { key, change: Box::new(prepared) });
+    Ok(())
 }
 
 /// What the expressions of handlers see of an event; the document is added when it is known.

@@ -143,7 +143,7 @@ fn write(transaction: &Connection, model: &ReadModel, writes: &[Encoded]) -> Res
             Some(expected) => update.execute(params![key, guard, write.fields, write.hidden, expected])?,
         };
         outcomes.push(match changed {
-            0 => Written::Conflict(get(transaction, &model, &write.key)?),
+            0 => Written::Conflict(get(transaction, &model, &write.key)?.map(Box::new)),
             _ => Written::Done,
         });
     }

@@ -87,7 +87,7 @@ async fn keys(
 
 fn assert_conflict(outcome: &Written, stored: Option<&StoredDocument>) {
     match outcome {
-        Written::Conflict(found) => assert_eq!(found.as_ref(), stored, "a conflict says what is stored"),
+        Written::Conflict(found) => assert_eq!(found.as_deref(), stored, "a conflict says what is stored"),
         _ => panic!("the condition does not hold: outcome={outcome:?}"),
     }
 }

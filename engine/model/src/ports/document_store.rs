@@ -67,7 +67,7 @@ pub enum Condition {
 pub enum Written {
     Done,
     /// The condition does not hold; this is what is stored.
-    Conflict(Option<StoredDocument>),
+    Conflict(Option<Box<StoredDocument>>),
     /// The store will never take this document: too large, or not of the store's form.
     Rejected(Error),
 }

@@ -55,6 +55,8 @@ pub(super) struct Buffer {
     pub base: Option<StoredDocument>,
     /// The base was read or written since the last rest: what it cannot take is poison.
     pub fresh: bool,
+    /// It stands among the oldest of those that have rested.
+    pub has_rested: bool,
     pub pending: Vec<Delivery>,
     /// Events that are being recorded as late.
     pub late: Vec<Delivery>,
@@ -97,6 +99,7 @@ impl Default for Buffer {
             phase: Phase::Unread,
             base: None,
             fresh: false,
+            has_rested: false,
             pending: Vec::new(),
             late: Vec::new(),
             flight: None,

@@ -13,16 +13,16 @@ pub(super) struct Documents {
     /// How much memory documents at rest may take.
     capacity: usize,
     bytes: usize,
-    at_rest: usize,
-    /// Counts the rests; names the one that an entry of `oldest` is about.
+    /// Counts the rests.
     rests: u64,
-    /// Rests from the first on, those included that have ended.
+    /// Those that have rested, each once, beside the number of the rests then: one that has rested again since is no
+    /// longer among the oldest, and goes to the end when its turn comes.
     oldest: VecDeque<(u64, DocumentKey)>,
 }
 
 impl Documents {
     pub fn new(capacity: usize) -> Self {
-        Self { all: HashMap::default(), capacity, bytes: 0, at_rest: 0, rests: 0, oldest: VecDeque::new() }
+        Self { all: HashMap::default(), capacity, bytes: 0, rests: 0, oldest: VecDeque::new() }
     }
 
     /// The document, awake: from its rest with what is stored of it, or new and unread. True if it was not awake.
@@ -33,7 +33,6 @@ impl Documents {
                 let buffer = occupied.into_mut();
                 let Phase::Resting { bytes, .. } = buffer.phase else { return (buffer, false) };
                 self.bytes -= bytes;
-                self.at_rest -= 1;
                 buffer.phase = Phase::Ready;
                 buffer.fresh = false;
                 buffer.at_most = usize::MAX;
@@ -60,10 +59,12 @@ impl Documents {
             return;
         }
         self.rests += 1;
-        self.at_rest += 1;
         self.bytes += bytes;
         buffer.phase = Phase::Resting { since: self.rests, bytes };
-        self.oldest.push_back((self.rests, key.clone()));
+        if !buffer.has_rested {
+            buffer.has_rested = true;
+            self.oldest.push_back((self.rests, key.clone()));
+        }
         self.make_room();
     }
 
@@ -71,37 +72,26 @@ impl Documents {
         while self.bytes > self.capacity
             && let Some((rest, key)) = self.oldest.pop_front()
         {
-            if self.is_at_rest(rest, &key) {
-                self.forget(&key);
+            match self.all.get_mut(&key).map(|buffer| (buffer.phase, buffer)) {
+                None => {}
+                Some((Phase::Resting { since, bytes }, _)) if since == rest => {
+                    self.all.remove(&key);
+                    self.bytes -= bytes;
+                }
+                Some((Phase::Resting { since, .. }, _)) => self.oldest.push_back((since, key)),
+                Some((_, buffer)) => buffer.has_rested = false,
             }
-        }
-        if self.oldest.len() > 2 * self.at_rest + 1_000 {
-            let mut oldest = std::mem::take(&mut self.oldest);
-            oldest.retain(|(rest, key)| self.is_at_rest(*rest, key));
-            self.oldest = oldest;
-        }
-    }
-
-    fn is_at_rest(&self, rest: u64, key: &DocumentKey) -> bool {
-        let phase = self.all.get(key).map(|buffer| buffer.phase);
-        matches!(phase, Some(Phase::Resting { since, .. }) if since == rest)
-    }
-
-    fn forget(&mut self, key: &DocumentKey) {
-        let Some(buffer) = self.all.remove(key) else { return };
-        if let Phase::Resting { bytes, .. } = buffer.phase {
-            self.bytes -= bytes;
-            self.at_rest -= 1;
         }
     }
 
     /// Forgets what is known of documents at rest.
     pub fn forget_resting(&mut self) {
-        for (rest, key) in std::mem::take(&mut self.oldest) {
-            if self.is_at_rest(rest, &key) {
-                self.forget(&key);
-            }
-        }
+        self.all.retain(|_, buffer| {
+            buffer.has_rested = false;
+            !matches!(buffer.phase, Phase::Resting { .. })
+        });
+        self.oldest.clear();
+        self.bytes = 0;
     }
 
     /// The keys of all that are not at rest, sorted.

@@ -1,6 +1,9 @@
 //! Gaps that are filled from the event store, and duplicates that turn out to be forks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use foldstream_model::{
     Entry, Error, ErrorKind, Event, Place, Result, Sequence, StreamHash, StreamId, ports::EventStore,
@@ -24,7 +27,7 @@ const BYTES: usize = 128 * 1024;
 /// A duplicate that may be a fork.
 pub(super) struct Suspect {
     pub place: Place,
-    pub event: Event,
+    pub event: Arc<Event>,
 }
 
 pub(super) fn forked(kept: &Event, refused: &Event) -> Error {

@@ -143,21 +143,21 @@ impl<'a> Past<'a> {
     }
 
     fn whole(&self) -> Result<Cut> {
-        let mut heads = self.order.heads.sorted();
-        heads.retain_mut(|(stream, head)| {
-            let then = self.head(*stream, Some(*head));
-            *head = then.unwrap_or(*head);
-            then.is_some()
-        });
+        let mut heads = Vec::with_capacity(self.streams());
+        heads.extend(self.order.heads.iter().filter_map(|(stream, now)| {
+            let then = self.head(stream, Some(now))?;
+            Some((stream, then))
+        }));
         Ok(Cut { since: None, heads, early: self.early(None)?, given_up: self.given_up(None) })
     }
 
     fn since(&self, since: CutId, batches: &VecDeque<Released>) -> Result<Cut> {
         let moved = batches.iter().filter(|batch| batch.end > since.place && batch.end <= *self.place);
-        let mut streams: Vec<_> =
-            moved.flat_map(|batch| batch.changes.heads.iter().map(|(stream, _)| *stream)).collect();
+        // A busy stream has moved in many batches: sorting what is unique costs little.
+        let mut unique: ByStream<()> = ByStream::default();
+        unique.extend(moved.flat_map(|batch| batch.changes.heads.iter().map(|(stream, _)| (*stream, ()))));
+        let mut streams: Vec<_> = unique.into_keys().collect();
         streams.sort_unstable();
-        streams.dedup();
         let heads = streams.into_iter().filter_map(|stream| {
             let head = self.head(stream, self.order.heads.get(stream))?;
             Some((stream, head))

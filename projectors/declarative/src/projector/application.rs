@@ -18,7 +18,7 @@ pub(super) struct Prepared {
     /// one for each operation
     arguments: Vec<Argued>,
     /// kept only if something has to be evaluated when the document is known
-    event: Option<StateCarried>,
+    event: Option<Box<StateCarried>>,
     event_id: EventId,
 }
 
@@ -61,13 +61,13 @@ impl Prepared {
             handler: Arc::clone(handler),
             when,
             arguments,
-            event: later.then(|| event.clone()),
+            event: later.then(|| Box::new(event.clone())),
             event_id: event.event.id.clone(),
         })
     }
 
     /// `before` is the document as it was before the event.
-    fn apply(&self, before: &Value, document: &mut Option<Document>) -> Result<()> {
+    fn operate_all(&self, before: &Value, document: &mut Option<Document>) -> Result<()> {
         if !self.holds(before)? {
             return Ok(());
         }
@@ -129,6 +129,22 @@ impl Prepared {
     }
 }
 
+/// The document as it was before the event, if a handler reads it.
+fn before(document: &Option<Document>, is_read: bool) -> Value {
+    match document {
+        Some(document) if is_read => Value::Map(Arc::clone(&document.fields)),
+        _ => Value::Null,
+    }
+}
+
+/// The one handler that an event meets on one document.
+impl Change for Prepared {
+    fn apply(&self, document: &mut Option<Document>) -> Result<()> {
+        let before = before(document, self.event.is_some());
+        self.operate_all(&before, document)
+    }
+}
+
 /// All handlers that an event meets on one document: one application, in the order of the file.
 pub(super) struct Application {
     first: Arc<Prepared>,
@@ -151,11 +167,7 @@ impl Application {
 
 impl Change for Application {
     fn apply(&self, document: &mut Option<Document>) -> Result<()> {
-        let reads_document = self.handlers().any(|prepared| prepared.event.is_some());
-        let before = match document {
-            Some(document) if reads_document => Value::Map(Arc::clone(&document.fields)),
-            _ => Value::Null,
-        };
-        self.handlers().try_for_each(|prepared| prepared.apply(&before, document))
+        let before = before(document, self.handlers().any(|prepared| prepared.event.is_some()));
+        self.handlers().try_for_each(|prepared| prepared.operate_all(&before, document))
     }
 }

@@ -60,7 +60,7 @@ impl Store {
         }
         if !holds {
             self.conflicts += 1;
-            return Written::Conflict(stored.cloned());
+            return Written::Conflict(stored.cloned().map(Box::new));
         }
         self.documents.insert(write.key.clone(), write.put.clone());
         Written::Done
