@@ -178,7 +178,8 @@ impl Save {
         let partition = rows::cuts_partition(&self.context.source.name, &self.context.shard.id);
         for (place, cut) in &self.cuts {
             let id = CutId { chain: self.chain.clone(), place: place.clone() };
-            for (sort, body) in cut_rows::encode(&id, cut)? {
+            for row in cut_rows::encode(&id, cut)? {
+                let (sort, body) = row?;
                 let key = RowKey::new(Table::Cuts, partition.clone(), sort);
                 let put = || self.context.rows.put_once(&key, body.clone());
                 retry::until_done(&never, "writing a cut", put).await?;

@@ -69,11 +69,11 @@ pub fn id_of(sort_key: &str) -> Option<CutId> {
     Some(CutId { chain: chain.to_owned(), place })
 }
 
-/// The sort keys and bodies of a cut's rows. The cut is there once all of them are durable.
-pub fn encode(id: &CutId, cut: &Cut) -> Result<Vec<(String, Bytes)>> {
+/// The sort keys and bodies of a cut's rows, each made when it is asked for. The cut is there once all of them are durable.
+pub fn encode(id: &CutId, cut: &Cut) -> Result<impl Iterator<Item = Result<(String, Bytes)>>> {
     let parts = parts(cut);
     let of = number(parts.len())?;
-    let encoded = parts.into_iter().enumerate().map(|(page, part)| {
+    Ok(parts.into_iter().enumerate().map(move |(page, part)| {
         let page = number(page)?;
         let body = Body {
             page,
@@ -85,8 +85,7 @@ pub fn encode(id: &CutId, cut: &Cut) -> Result<Vec<(String, Bytes)>> {
         };
         let body = serde_json::to_vec(&body).map_err(|error| unwritable(&error))?;
         Ok((sort_key(id, page), body.into()))
-    });
-    encoded.collect()
+    }))
 }
 
 /// Reads one row. Internal when it is no page of a cut.

@@ -106,7 +106,8 @@ impl Stage {
         let key = event.stream_id.as_str().into();
         let now = Timestamp::from_seconds(position as i64);
         self.bring(self.order.lacking_for_record(&event));
-        let outcome = self.order.record(event.into(), &Position::new(position), &key, now, &mut self.out).unwrap();
+        let outcome =
+            self.order.record(event.into(), &Position::new(position), &key, now, &mut self.out).unwrap();
         self.spill();
         outcome
     }

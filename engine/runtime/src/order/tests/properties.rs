@@ -145,7 +145,7 @@ impl Reader {
         let cut = self.log.cut(&place, &Place::BEGINNING, &self.stage.order).unwrap();
         let id = self.log.id(&place);
         if is_saved {
-            self.rows.extend(cut_rows::encode(&id, &cut).unwrap());
+            self.rows.extend(cut_rows::encode(&id, &cut).unwrap().map(Result::unwrap));
             self.log.saved(&place, &cut);
             self.saved.push(id);
         }

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use foldstream_model::{CutId, Early, EarlyEvent, ErrorKind};
 use proptest::prelude::*;
 
@@ -35,8 +36,12 @@ fn cut(heads: u64, early: usize, weight: usize) -> Cut {
     }
 }
 
+fn rows(cut: &Cut) -> Vec<(String, Bytes)> {
+    cut_rows::encode(&id(end(2)), cut).unwrap().map(Result::unwrap).collect()
+}
+
 fn pages(cut: &Cut) -> Vec<cut_rows::Page> {
-    let rows = cut_rows::encode(&id(end(2)), cut).unwrap();
+    let rows = rows(cut);
     assert!(rows.is_sorted_by_key(|(key, _)| key.clone()));
     rows.iter().map(|(_, body)| cut_rows::decode(body).unwrap()).collect()
 }
@@ -54,7 +59,7 @@ fn cuts_are_read_back_from_pages_that_fit_a_row_of_any_store() {
         assert_eq!(cut_rows::join(pages(&cut)).unwrap(), cut);
         assert_eq!(pages(&cut).len(), rows);
     }
-    let rows = cut_rows::encode(&id(end(2)), &cut(30_000, 50, 2_000)).unwrap();
+    let rows = rows(&cut(30_000, 50, 2_000));
     assert!(rows.iter().all(|(_, body)| body.len() < 270_000));
 }
 

@@ -71,7 +71,7 @@ fn nothing_changes_where_a_spilled_event_was_not_brought() {
     let key = Arc::from("s");
     let error = stage
         .order
-        .record(event("s", 1), &Position::new(2), &key, Timestamp::EPOCH, &mut stage.out)
+        .record(event("s", 1).into(), &Position::new(2), &key, Timestamp::EPOCH, &mut stage.out)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
     let error = stage.order.entry(&give_up("s", 1), &Position::new(1), 1, &mut stage.out).unwrap_err();
