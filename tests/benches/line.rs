@@ -393,7 +393,9 @@ impl DocumentStore for Stamping {
 fn latency(per_second: usize) {
     let seconds = 10;
     let events = per_second * seconds;
-    let source = MemorySource::new(Vec::with_capacity(events));
+    let made_at = SystemClock.now();
+    let source =
+        MemorySource::hidden((0..events).map(|index| record(index, LATENCY_STREAMS, made_at)).collect());
     let started = Instant::now();
     let stamps =
         Arc::new(Stamping { started, written: Mutex::new(vec![0; events]), events: AtomicU64::new(0) });
@@ -416,11 +418,9 @@ fn latency(per_second: usize) {
         });
         stamps
     });
-    let now = SystemClock.now();
-    let made: Vec<Record> = (0..events).map(|index| record(index, LATENCY_STREAMS, now)).collect();
     let begin = started.elapsed() + Duration::from_millis(200);
     let (mut due, mut late) = (vec![0u64; events], vec![0u64; events]);
-    for (index, record) in made.into_iter().enumerate() {
+    for index in 0..events {
         let at = begin + Duration::from_nanos(index as u64 * 1_000_000_000 / per_second as u64);
         while started.elapsed() < at {
             std::thread::yield_now();
@@ -428,7 +428,7 @@ fn latency(per_second: usize) {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).expect("a short bench");
         due[index] = nanos(at);
         late[index] = nanos(started.elapsed()) - due[index];
-        source.add(record);
+        source.show();
     }
     let stamps = worker.join().expect("the worker");
     let written = stamps.written.lock().expect("stamps");

@@ -94,11 +94,26 @@ struct Kept {
     /// How many records were forgotten.
     forgotten: usize,
     records: Vec<Record>,
+    /// How many of the last ones are not there yet for readers.
+    hidden: usize,
 }
 
 impl MemorySource {
     pub fn new(records: Vec<Record>) -> Arc<Self> {
-        Arc::new(Self { records: Mutex::new(Kept { forgotten: 0, records }), added: Notify::new() })
+        let kept = Kept { forgotten: 0, records, hidden: 0 };
+        Arc::new(Self { records: Mutex::new(kept), added: Notify::new() })
+    }
+
+    /// These records are made already, and each is there for readers once it is shown: showing costs nothing.
+    pub fn hidden(records: Vec<Record>) -> Arc<Self> {
+        let kept = Kept { forgotten: 0, hidden: records.len(), records };
+        Arc::new(Self { records: Mutex::new(kept), added: Notify::new() })
+    }
+
+    /// Shows the first hidden record.
+    pub fn show(&self) {
+        self.kept().hidden -= 1;
+        self.added.notify_waiters();
     }
 
     /// Adds a record at the next position.
@@ -178,7 +193,7 @@ impl ShardReader for MemoryReader {
 impl MemoryReader {
     fn batch(&mut self, limit: ReadLimit) -> Batch {
         let kept = self.source.kept();
-        let all = kept.forgotten + kept.records.len();
+        let all = kept.forgotten + kept.records.len() - kept.hidden;
         let end = all.min(self.next + limit.records);
         let records = kept.records[self.next - kept.forgotten..end - kept.forgotten].to_vec();
         self.next = end;

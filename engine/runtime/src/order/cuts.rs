@@ -3,7 +3,10 @@
 //! A checkpoint stands at a place behind which more was read already. The log keeps, for each batch since, what its
 //! changes undid; the state at the place is the present one without them.
 
-use std::collections::{BTreeMap, VecDeque, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, VecDeque, hash_map::Entry},
+    ops::Range,
+};
 
 use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Place, Result, StreamHash};
 
@@ -19,6 +22,11 @@ pub struct CutLog {
     /// Where the reader began.
     start: Place,
     batches: VecDeque<Released>,
+    /// The heads that these batches moved, and what each was before. In one row, so that taking in a batch and forgetting
+    /// many costs next to nothing.
+    heads: VecDeque<(StreamHash, Option<Head>)>,
+    /// How many were moved by batches that are forgotten.
+    forgotten: usize,
     /// The cuts of this chain that are saved, and what those since the last whole one weigh.
     saved: BTreeMap<Place, usize>,
 }
@@ -26,13 +34,17 @@ pub struct CutLog {
 #[derive(Debug)]
 struct Released {
     end: Place,
-    changes: Changes,
+    /// How many heads were moved up to here.
+    moved: usize,
+    /// The early events that no longer wait.
+    let_go: Vec<Waiting>,
 }
 
 impl CutLog {
     /// A new chain, of a reader whose order state stands at `start`.
     pub fn new(chain: String, start: Place) -> Self {
-        Self { chain, start, batches: VecDeque::new(), saved: BTreeMap::new() }
+        let (batches, heads) = (VecDeque::new(), VecDeque::new());
+        Self { chain, start, batches, heads, forgotten: 0, saved: BTreeMap::new() }
     }
 
     /// Takes what the batch that ends at `end` has changed. Internal when `end` is not behind the batch before.
@@ -43,9 +55,24 @@ impl CutLog {
         }
         changes.heads.sort_by_key(|(stream, _)| *stream);
         changes.heads.dedup_by_key(|(stream, _)| *stream);
-        changes.heads.shrink_to_fit();
-        self.batches.push_back(Released { end, changes });
+        self.heads.extend(changes.heads);
+        let moved = self.forgotten + self.heads.len();
+        self.batches.push_back(Released { end, moved, let_go: changes.let_go });
         Ok(())
+    }
+
+    /// The batches that end behind one place and not behind the other.
+    fn batches_between(&self, after: &Place, until: Option<&Place>) -> Range<usize> {
+        let behind = |place: &Place| self.batches.partition_point(|batch| batch.end <= *place);
+        behind(after)..until.map_or(self.batches.len(), behind)
+    }
+
+    fn heads_of(&self, batches: &Range<usize>) -> impl Iterator<Item = &(StreamHash, Option<Head>)> {
+        let moved_before = |batch: usize| match batch.checked_sub(1).and_then(|last| self.batches.get(last)) {
+            Some(last) => last.moved - self.forgotten,
+            None => 0,
+        };
+        self.heads.range(moved_before(batches.start)..moved_before(batches.end))
     }
 
     /// The cut of this place, if it is saved.
@@ -61,20 +88,21 @@ impl CutLog {
     /// whole where this chain has none, or where those since the last whole one would outweigh it. Internal when the
     /// place was forgotten, or is no end.
     pub fn cut(&self, place: &Place, oldest: &Place, order: &Order) -> Result<Cut> {
-        let is_end = *place == self.start || self.batches.iter().any(|batch| batch.end == *place);
+        let is_end =
+            *place == self.start || self.batches.binary_search_by(|batch| batch.end.cmp(place)).is_ok();
         if !is_end {
             return Err(Error::internal(format!(
                 "no state is known at this place: place={place} chain={}",
                 self.chain
             )));
         }
-        let past = Past::new(place, &self.batches, order);
+        let past = Past::new(place, self, order);
         let Some((since, weight)) =
             self.saved.range(..place).next_back().filter(|(since, _)| *since >= oldest)
         else {
             return past.whole();
         };
-        let cut = past.since(self.id(since), &self.batches)?;
+        let cut = past.since(self.id(since), self)?;
         match weight + weigh(&cut) > WEIGHT_OF_A_CUT + past.streams() {
             true => past.whole(),
             false => Ok(cut),
@@ -91,12 +119,21 @@ impl CutLog {
     /// No cut before `place` will be asked for any more: drops what only those need.
     pub fn forget(&mut self, place: &Place) {
         let saved = self.saved.range(..=place).next_back().map(|(base, _)| base);
-        let end = || self.batches.iter().map(|batch| &batch.end).find(|end| *end == place);
+        let end = || {
+            let found = self.batches.binary_search_by(|batch| batch.end.cmp(place)).ok()?;
+            self.batches.get(found).map(|batch| &batch.end)
+        };
         let Some(base) = saved.or_else(end).cloned() else { return };
         self.saved = self.saved.split_off(&base);
-        while self.batches.front().is_some_and(|batch| batch.end <= base) {
-            self.batches.pop_front();
+        let gone = self.batches_between(&Place::BEGINNING, Some(&base));
+        let moved = self.heads_of(&gone).count();
+        self.heads.drain(..moved);
+        if self.heads.capacity() > 8 * (moved + self.heads.len()) {
+            // What a busy time took is given back; what the present pace takes is kept.
+            self.heads.shrink_to(2 * (moved + self.heads.len()));
         }
+        self.forgotten += moved;
+        self.batches.drain(gone);
         self.start = base;
     }
 }
@@ -118,18 +155,17 @@ struct Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    fn new(place: &'a Place, batches: &'a VecDeque<Released>, order: &'a Order) -> Self {
+    fn new(place: &'a Place, log: &'a CutLog, order: &'a Order) -> Self {
         let mut past = Self { place, order, heads: ByStream::default(), newcomers: 0, let_go: Vec::new() };
-        let since = batches.iter().filter(|batch| batch.end > *place).map(|batch| &batch.changes);
-        for changes in since.chain([&order.changes]) {
-            for (stream, before) in &changes.heads {
-                if let Entry::Vacant(then) = past.heads.entry(*stream) {
-                    past.newcomers += usize::from(before.is_none());
-                    then.insert(*before);
-                }
+        let since = log.batches_between(place, None);
+        for (stream, before) in log.heads_of(&since).chain(&order.changes.heads) {
+            if let Entry::Vacant(then) = past.heads.entry(*stream) {
+                past.newcomers += usize::from(before.is_none());
+                then.insert(*before);
             }
-            past.let_go.extend(&changes.let_go);
         }
+        past.let_go.extend(log.batches.range(since).flat_map(|batch| &batch.let_go));
+        past.let_go.extend(&order.changes.let_go);
         past
     }
 
@@ -151,11 +187,11 @@ impl<'a> Past<'a> {
         Ok(Cut { since: None, heads, early: self.early(None)?, given_up: self.given_up(None) })
     }
 
-    fn since(&self, since: CutId, batches: &VecDeque<Released>) -> Result<Cut> {
-        let moved = batches.iter().filter(|batch| batch.end > since.place && batch.end <= *self.place);
+    fn since(&self, since: CutId, log: &CutLog) -> Result<Cut> {
+        let moved = log.batches_between(&since.place, Some(self.place));
         // A busy stream has moved in many batches: sorting what is unique costs little.
         let mut unique: ByStream<()> = ByStream::default();
-        unique.extend(moved.flat_map(|batch| batch.changes.heads.iter().map(|(stream, _)| (*stream, ()))));
+        unique.extend(log.heads_of(&moved).map(|(stream, _)| (*stream, ())));
         let mut streams: Vec<_> = unique.into_keys().collect();
         streams.sort_unstable();
         let heads = streams.into_iter().filter_map(|stream| {
