@@ -27,17 +27,17 @@ pub struct Guard {
     pub fed: Fed,
 }
 
-/// By what a document is fed.
+/// By what a document is fed. Places are boxed: guards are moved about with every write, and most have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fed {
     /// By one stream (`per_stream`), up to this sequence.
     Stream { stream: StreamId, sequence: Sequence },
     /// By many streams whatever their mutual order (`commutative`): up to a place in each shard.
-    Shards { revision: u64, places: ShardPlaces },
+    Shards { revision: u64, places: Box<ShardPlaces> },
     /// By many streams in the order of their keys (`global`): up to a key, by a merge that had read up to a place in
     /// each shard at the moment of the write.
-    Ordered { revision: u64, key: Option<OrderKey>, read: ShardPlaces },
+    Ordered { revision: u64, key: Option<Box<OrderKey>>, read: Box<ShardPlaces> },
 }
 
 /// Up to which place each shard's events are covered.

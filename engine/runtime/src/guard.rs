@@ -91,13 +91,14 @@ impl<'a> Judge<'a> {
             }
             (Ordering::Commutative, None) => Standing::Shards { revision: 0, places: ShardPlaces::default() },
             (Ordering::Commutative, Some(Fed::Shards { revision, places })) => {
-                Standing::Shards { revision: *revision, places: places.clone() }
+                Standing::Shards { revision: *revision, places: ShardPlaces::clone(places) }
             }
             (Ordering::Global, None) => {
                 Standing::Ordered { revision: 0, key: None, read: ShardPlaces::default() }
             }
             (Ordering::Global, Some(Fed::Ordered { revision, key, read })) => {
-                Standing::Ordered { revision: *revision, key: key.clone(), read: read.clone() }
+                let (key, read) = (key.as_deref().cloned(), ShardPlaces::clone(read));
+                Standing::Ordered { revision: *revision, key, read }
             }
             (_, Some(_)) => {
                 return Err(Error::internal(format!(
@@ -176,13 +177,14 @@ impl<'a> Judge<'a> {
             }
             Standing::Shards { revision, mut places } => {
                 shrink(&mut places, closed);
-                Fed::Shards { revision: revision.saturating_add(1), places }
+                Fed::Shards { revision: revision.saturating_add(1), places: Box::new(places) }
             }
             Standing::Ordered { revision, key, mut read } => {
                 for (shard, place) in &merge_read.places {
                     advance(&mut read, *shard, place);
                 }
                 shrink(&mut read, closed);
+                let (key, read) = (key.map(Box::new), Box::new(read));
                 Fed::Ordered { revision: revision.saturating_add(1), key, read }
             }
         };

@@ -133,9 +133,9 @@ async fn every_kind_of_guard_is_kept(store: &dyn DocumentStore) {
     let stream = StreamId::new("s/\"1\"");
     let key = OrderKey { recorded_at: Timestamp::from_micros(-1), stream, sequence: Sequence(9) };
     let guards = [
-        Fed::Shards { revision: 1, places: places.clone() },
-        Fed::Ordered { revision: u64::MAX, key: Some(key), read: places },
-        Fed::Ordered { revision: 0, key: None, read: ShardPlaces::default() },
+        Fed::Shards { revision: 1, places: Box::new(places.clone()) },
+        Fed::Ordered { revision: u64::MAX, key: Some(Box::new(key)), read: Box::new(places) },
+        Fed::Ordered { revision: 0, key: None, read: Box::default() },
     ];
     for (index, fed) in guards.into_iter().enumerate() {
         let stored = StoredDocument { guard: Guard { epoch: Epoch(2), fed }, document: Some(document(1)) };

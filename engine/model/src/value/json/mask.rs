@@ -79,13 +79,16 @@ impl FieldMask {
     }
 
     /// The interned name and the mask of a field, if it is kept and this mask is not `ALL`.
-    pub(super) fn field(&self, name: &str) -> Option<(&Arc<str>, &FieldMask)> {
+    pub(super) fn field(&self, name: &[u8]) -> Option<(&Arc<str>, &FieldMask)> {
         let Mask::Fields(fields) = &self.0 else { return None };
         // Names mostly differ in length already: in a short list, comparing all of them is faster than searching.
         if fields.len() <= LISTED {
-            return fields.iter().find(|(field, _)| **field == *name).map(|(name, mask)| (name, mask));
+            return fields
+                .iter()
+                .find(|(field, _)| field.as_bytes() == name)
+                .map(|(name, mask)| (name, mask));
         }
-        let index = fields.binary_search_by(|(field, _)| (**field).cmp(name)).ok()?;
+        let index = fields.binary_search_by(|(field, _)| field.as_bytes().cmp(name)).ok()?;
         fields.get(index).map(|(name, mask)| (name, mask))
     }
 }

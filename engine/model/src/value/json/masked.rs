@@ -1,18 +1,17 @@
 //! Parsing under a mask: kept values are cut out and parsed alone, everything between them is passed over.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::FieldMask;
-use super::parse::{MAX_DEPTH, ParseError, parse_slice};
+use super::parse::{MAX_DEPTH, ParseError, parse_slice, text};
 use crate::value::{Decimal, Map, Value};
 
 /// Parses the part of the text that the mask keeps.
-pub(super) fn parse(json: &str, mask: &FieldMask) -> Result<Value, ParseError> {
+pub(super) fn parse(json: &[u8], mask: &FieldMask) -> Result<Value, ParseError> {
     let mut scanner = Scanner { json, at: 0 };
     scanner.pass_blanks();
     if mask.is_all() || scanner.next() != Some(b'{') {
-        return parse_slice(json, json, 0);
+        return parse_slice(json, text(json, json)?, 0);
     }
     let value = scanner.object(mask, 0)?;
     scanner.pass_blanks();
@@ -22,8 +21,14 @@ pub(super) fn parse(json: &str, mask: &FieldMask) -> Result<Value, ParseError> {
     }
 }
 
+/// A field's name as it stands between its quotes.
+enum Name<'j> {
+    Plain(&'j [u8]),
+    Unescaped(String),
+}
+
 struct Scanner<'j> {
-    json: &'j str,
+    json: &'j [u8],
     at: usize,
 }
 
@@ -57,8 +62,8 @@ impl<'j> Scanner<'j> {
     fn field(&mut self, mask: &FieldMask, depth: usize, map: &mut Map) -> Result<(), ParseError> {
         let begin = self.at;
         let kept = match self.name()? {
-            Cow::Borrowed(name) => mask.field(name),
-            Cow::Owned(name) => mask.field(&name),
+            Name::Plain(name) => mask.field(name),
+            Name::Unescaped(name) => mask.field(name.as_bytes()),
         };
         self.pass_blanks();
         if self.next() != Some(b':') {
@@ -70,8 +75,8 @@ impl<'j> Scanner<'j> {
         let value = match self.next() {
             Some(b'{') if !mask.is_all() => self.object(mask, depth + 1)?,
             _ => {
-                let text = self.pass()?;
-                leaf(self.json, text, depth + 1)?
+                let part = self.pass()?;
+                leaf(self.json, part, depth + 1)?
             }
         };
         match map.insert(Arc::clone(name), value) {
@@ -83,7 +88,7 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    fn name(&mut self) -> Result<Cow<'j, str>, ParseError> {
+    fn name(&mut self) -> Result<Name<'j>, ParseError> {
         if self.next() != Some(b'"') {
             return Err(self.error("expected a name in quotes"));
         }
@@ -91,13 +96,15 @@ impl<'j> Scanner<'j> {
         let escaped = self.pass_string()?;
         let quoted = self.json.get(begin..self.at).unwrap_or_default();
         if !escaped {
-            return Ok(Cow::Borrowed(inside_quotes(quoted)));
+            return Ok(Name::Plain(inside_quotes(quoted)));
         }
-        serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| self.error("a name with a bad escape"))
+        serde_json::from_slice(quoted)
+            .map(Name::Unescaped)
+            .map_err(|_| self.error("a name with a bad escape"))
     }
 
     fn next(&self) -> Option<u8> {
-        self.json.as_bytes().get(self.at).copied()
+        self.json.get(self.at).copied()
     }
 
     fn pass_blanks(&mut self) {
@@ -107,7 +114,7 @@ impl<'j> Scanner<'j> {
     }
 
     /// Passes over the value that begins here; returns its text.
-    fn pass(&mut self) -> Result<&'j str, ParseError> {
+    fn pass(&mut self) -> Result<&'j [u8], ParseError> {
         let begin = self.at;
         match self.next() {
             Some(b'"') => {
@@ -124,14 +131,14 @@ impl<'j> Scanner<'j> {
 
     /// Passes over a string; returns whether it has escapes.
     fn pass_string(&mut self) -> Result<bool, ParseError> {
-        let (end, escaped) = end_of_string(self.json.as_bytes(), self.at)
-            .ok_or_else(|| self.error("a string without an end"))?;
+        let (end, escaped) =
+            end_of_string(self.json, self.at).ok_or_else(|| self.error("a string without an end"))?;
         self.at = end;
         Ok(escaped)
     }
 
     fn pass_nested(&mut self) -> Result<(), ParseError> {
-        let bytes = self.json.as_bytes();
+        let bytes = self.json;
         let (mut at, mut open) = (self.at, 0_usize);
         while let Some(byte) = bytes.get(at) {
             at += 1;
@@ -201,17 +208,17 @@ fn matches(word: u64, byte: u8) -> u64 {
     differing.wrapping_sub(LOWEST) & !differing & HIGHEST
 }
 
-fn inside_quotes(quoted: &str) -> &str {
+fn inside_quotes(quoted: &[u8]) -> &[u8] {
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default()
 }
 
 /// A kept value. Numbers need no parser.
-fn leaf(json: &str, text: &str, depth: usize) -> Result<Value, ParseError> {
-    if let [b'0'..=b'9' | b'-', ..] = text.as_bytes() {
-        return match Decimal::parse(text.as_bytes()) {
+fn leaf(json: &[u8], part: &[u8], depth: usize) -> Result<Value, ParseError> {
+    if let [b'0'..=b'9' | b'-', ..] = part {
+        return match Decimal::parse(part) {
             Ok(number) => Ok(Value::Number(number)),
-            Err(error) => Err(ParseError::at(json, text, 0, &error.to_string())),
+            Err(error) => Err(ParseError::at(json, part, 0, &error.to_string())),
         };
     }
-    parse_slice(json, text, depth)
+    parse_slice(json, text(json, part)?, depth)
 }

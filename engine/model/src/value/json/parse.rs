@@ -35,15 +35,18 @@ impl Value {
     /// What is passed over is not checked: whoever takes JSON in has done that once, as [`crate::Event::from_envelope`]
     /// does. Text that is no JSON gives an error or some value, but no harm.
     pub fn parse_masked(json: &[u8], mask: &FieldMask) -> Result<Value, ParseError> {
-        match std::str::from_utf8(json) {
-            Ok(text) => masked::parse(text, mask),
-            Err(error) => Err(ParseError::at_index(json, error.valid_up_to(), "text that is not UTF-8")),
-        }
+        masked::parse(json, mask)
     }
 }
 
+/// A part of `json` as text.
+pub(super) fn text<'j>(json: &[u8], part: &'j [u8]) -> Result<&'j str, ParseError> {
+    std::str::from_utf8(part)
+        .map_err(|error| ParseError::at(json, part, error.valid_up_to(), "text that is not UTF-8"))
+}
+
 /// Parses the whole of `text`, a slice of `json`; `depth` lists and objects are around it.
-pub(super) fn parse_slice(json: &str, text: &str, depth: usize) -> Result<Value, ParseError> {
+pub(super) fn parse_slice(json: &[u8], text: &str, depth: usize) -> Result<Value, ParseError> {
     let mut parser = Parser { json, text, input: Jiter::new(text.as_bytes()) };
     let peek = parser.input.peek().map_err(|error| parser.syntax(&error))?;
     let value = parser.value(peek, depth)?;
@@ -52,7 +55,7 @@ pub(super) fn parse_slice(json: &str, text: &str, depth: usize) -> Result<Value,
 }
 
 struct Parser<'j> {
-    json: &'j str,
+    json: &'j [u8],
     text: &'j str,
     input: Jiter<'j>,
 }
@@ -117,19 +120,19 @@ impl Parser<'_> {
     }
 
     fn here(&self, message: &str) -> ParseError {
-        ParseError::at(self.json, self.text, self.input.current_index(), message)
+        ParseError::at(self.json, self.text.as_bytes(), self.input.current_index(), message)
     }
 
     fn syntax(&self, error: &JiterError) -> ParseError {
-        ParseError::at(self.json, self.text, error.index, &error.error_type.to_string())
+        ParseError::at(self.json, self.text.as_bytes(), error.index, &error.error_type.to_string())
     }
 }
 
 impl ParseError {
     /// At a byte of `text`, which is a slice of `json`.
-    pub(super) fn at(json: &str, text: &str, index: usize, message: &str) -> ParseError {
+    pub(super) fn at(json: &[u8], text: &[u8], index: usize, message: &str) -> ParseError {
         let begin = (text.as_ptr() as usize).saturating_sub(json.as_ptr() as usize);
-        ParseError::at_index(json.as_bytes(), begin + index, message)
+        ParseError::at_index(json, begin + index, message)
     }
 
     fn at_index(json: &[u8], index: usize, message: &str) -> ParseError {
