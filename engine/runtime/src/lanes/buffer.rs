@@ -37,10 +37,6 @@ pub(super) enum Phase {
 }
 
 /// What a turn has come to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is handed on at once and never kept; a box would cost each write an allocation"
-)]
 pub(super) enum Turn {
     Write(DocumentWrite),
     Read,
