@@ -1,0 +1,157 @@
+//! The latency that the line adds.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering as Atomic},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use foldstream_model::{
+    Clock, DocumentKey, Fed, ReadModel, Result,
+    ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
+};
+use foldstream_runtime::{
+    settings::Settings,
+    worker::{Until, Worker},
+};
+use foldstream_tests::memory::{MemoryCheckpoints, MemoryHandle, MemorySource};
+use tokio_util::sync::CancellationToken;
+
+use crate::{SystemClock, assembly, one_core, record};
+
+const STREAMS: usize = 1_000;
+
+/// Notes when each event became readable, by its stream and sequence.
+struct Stamping {
+    started: Instant,
+    written: Mutex<Vec<u64>>,
+    events: AtomicU64,
+}
+
+#[async_trait]
+impl DocumentStore for Stamping {
+    async fn identity(&self) -> Result<String> {
+        Ok("stamping".to_owned())
+    }
+
+    async fn read(&self, _: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn write(&self, _: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        let now = u64::try_from(self.started.elapsed().as_nanos()).expect("a short bench");
+        let mut written = self.written.lock().expect("stamps");
+        let mut stamped = 0;
+        for write in &writes {
+            let Fed::Stream { stream, sequence } = &write.put.guard.fed else { continue };
+            let stream: usize = stream.as_str()["account-".len()..].parse().expect("a number");
+            // A write shows all events of its stream that are not shown yet.
+            let shown = (0..sequence.0 as usize).rev().map(|earlier| earlier * STREAMS + stream);
+            for index in shown.take_while(|index| written[*index] == 0).collect::<Vec<_>>() {
+                written[index] = now;
+                stamped += 1;
+            }
+        }
+        drop(written);
+        self.events.fetch_add(stamped, Atomic::Relaxed);
+        Ok(writes.iter().map(|_| Written::Done).collect())
+    }
+
+    async fn list(
+        &self,
+        _: &ReadModel,
+        _: Option<&DocumentKey>,
+        _: usize,
+    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, _: &ReadModel) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Open loop: events come at a fixed rate whatever the line does.
+pub fn latency(per_second: usize) {
+    let seconds = 10;
+    let events = per_second * seconds;
+    let made_at = SystemClock.now();
+    let source = MemorySource::hidden((0..events).map(|index| record(index, STREAMS, made_at)).collect());
+    let started = Instant::now();
+    let stamps =
+        Arc::new(Stamping { started, written: Mutex::new(vec![0; events]), events: AtomicU64::new(0) });
+    let settings = Settings { lanes: 1, flush_interval: Duration::ZERO, ..Settings::default() };
+    let handle = Arc::new(MemoryHandle(source.clone()));
+    let assembly = assembly(handle, stamps.clone(), Arc::<MemoryCheckpoints>::default(), settings);
+    let worker = std::thread::spawn(move || {
+        let stop = CancellationToken::new();
+        let worker = Worker::new(assembly);
+        let stamps_seen = stamps.clone();
+        one_core().block_on(async {
+            let all_written = async {
+                while stamps_seen.events.load(Atomic::Relaxed) < events as u64 {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                stop.cancel();
+            };
+            let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), all_written);
+            outcome.expect("an outcome");
+        });
+        stamps
+    });
+    let begin = started.elapsed() + Duration::from_millis(200);
+    let (mut due, mut late) = (vec![0u64; events], vec![0u64; events]);
+    for index in 0..events {
+        let at = begin + Duration::from_nanos(index as u64 * 1_000_000_000 / per_second as u64);
+        while started.elapsed() < at {
+            std::thread::yield_now();
+        }
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).expect("a short bench");
+        due[index] = nanos(at);
+        late[index] = nanos(started.elapsed()) - due[index];
+        source.show();
+    }
+    let stamps = worker.join().expect("the worker");
+    let written = stamps.written.lock().expect("stamps");
+    let mut delays: Vec<u64> =
+        written.iter().zip(&due).map(|(written, due)| written.saturating_sub(*due)).collect();
+    let warm = events / 10;
+    println!("offered {per_second} events/s");
+    show("latency", &mut delays[warm..]);
+    show("of which the generator's own lateness", &mut late[warm..]);
+    let mut waits = pauses(per_second, Duration::from_secs(5));
+    show("what two idle loops would add on this machine", &mut waits);
+}
+
+/// How long each event would wait for a loop that does nothing else, beside another one: the machine's own pauses.
+fn pauses(per_second: usize, time: Duration) -> Vec<u64> {
+    let spin = move || {
+        let (begun, mut gaps) = (Instant::now(), Vec::new());
+        let mut last = begun;
+        while last - begun < time {
+            let now = Instant::now();
+            let gap = u64::try_from((now - last).as_nanos()).expect("a short bench");
+            gaps.extend((gap > 5_000).then_some(gap));
+            last = now;
+        }
+        gaps
+    };
+    let other = std::thread::spawn(spin);
+    let gaps = spin();
+    other.join().expect("a loop");
+    let events = per_second * time.as_secs() as usize;
+    let between = 1_000_000_000 / per_second as u64;
+    let mut waits: Vec<u64> =
+        gaps.iter().flat_map(|gap| (0..gap / between).map(move |event| gap - event * between)).collect();
+    waits.resize(events.max(waits.len()), 0);
+    waits
+}
+
+fn show(name: &str, nanos: &mut [u64]) {
+    nanos.sort_unstable();
+    let at = |share: f64| nanos[((nanos.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+    println!("{name}: p50 {:.3} ms  p99 {:.3} ms  p99.9 {:.3} ms", at(0.5), at(0.99), at(0.999));
+}
