@@ -1,9 +1,12 @@
 //! Duplicates that are compared with the event store, as they may be forks.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering as Atomic},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering as Atomic},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -88,4 +91,41 @@ async fn the_first_of_several_forks_in_a_batch_is_told_whatever_its_stream_and_s
         assert!(reason.contains(&format!("fork: stream={} sequence=60", streams[1])), "{reason}");
         assert_eq!(outcome.stops[0].stop.place.position.to_string(), "162");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_before_a_fork_in_its_batch_is_written_and_nothing_behind_it() {
+    let mut bed = settled().await;
+    // The stop comes before the first write, and each document is a write.
+    bed.settings.flush_interval = Duration::from_millis(200);
+    bed.settings.flush_documents = 1;
+    bed.settings.lanes = 1;
+    bed.put("new", 1, 1).await;
+    bed.put("other", 1, 1).await;
+    bed.put("a", 7, 99).await;
+    bed.put("new", 2, 1).await;
+    for _ in 0..2 {
+        let outcome = bed.catch_up(collect(&bed)).await.unwrap();
+        assert_eq!(outcome.stops.len(), 1);
+        assert_eq!(outcome.stops[0].stop.place.position.to_string(), "163");
+        let documents = bed.documents("collect").await;
+        assert_eq!(documents["new"], r#"{"sequences":[1]}"#);
+        assert_eq!(documents["other"], r#"{"sequences":[1]}"#);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_settled_a_fork_goes_on_and_who_has_not_stops_there() {
+    let bed = settled().await;
+    bed.put("a", 7, 99).await;
+    let ahead = || bed.projection("ahead", Ordering::PerStream, Kind::Collect);
+    let source = SourceSpec { events: None, ..bed.source() };
+    let outcome = bed.catch_up_from(source, vec![ahead()]).await.unwrap();
+    assert!(outcome.stops.is_empty());
+    bed.put("new", 1, 1).await;
+    let outcome = bed.catch_up([collect(&bed), vec![ahead()]].concat()).await.unwrap();
+    let stopped: Vec<_> = outcome.stops.iter().map(|stop| stop.projection.name.as_str()).collect();
+    assert_eq!(stopped, ["collect"]);
+    assert_eq!(bed.documents("ahead").await["new"], r#"{"sequences":[1]}"#);
+    assert!(!bed.documents("collect").await.contains_key("new"));
 }

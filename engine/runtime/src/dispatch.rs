@@ -23,6 +23,8 @@ pub struct Released {
     pub end: Place,
     pub placed: Vec<Placed>,
     pub folded: BTreeMap<Arc<str>, Folded>,
+    /// The first record that only the event store shows to be a fork; poison for everybody.
+    pub fork: Option<(Place, Error)>,
     pub recorded_until: Option<Timestamp>,
     /// When the source was asked, if this ended at the shard's tip.
     pub tip: Option<Timestamp>,
@@ -45,32 +47,33 @@ pub struct Touched {
 }
 
 impl Released {
-    /// The event that a projection's reducer could not fold, whether the projection handles it or not: no state of its
-    /// stream is known from there on.
-    pub fn unfolded(&self, subscription: &Subscription) -> Option<&(Place, Error)> {
-        let named = subscription.projection.spec.reducer.as_ref()?;
-        self.folded.get(&named.name)?.poison.as_ref()
+    /// What no projector needs to be asked about: a fork, or the event that the projection's reducer could not fold,
+    /// whether the projection handles it or not, as no state of its stream is known from there on.
+    pub fn poison(&self, subscription: &Subscription) -> Option<&(Place, Error)> {
+        let reducer = subscription.projection.spec.reducer.as_ref();
+        let unfolded = reducer.and_then(|named| self.folded.get(&named.name)?.poison.as_ref());
+        self.fork.iter().chain(unfolded).min_by(|(a, _), (b, _)| a.cmp(b))
     }
 
     /// The touches of the events behind `from`, up to the first poison.
     pub fn dispatch(&self, subscription: &Subscription, from: &Place) -> Dispatched {
         let mut dispatched = Dispatched { touches: Vec::with_capacity(self.placed.len()), poison: None };
         let mut scratch = Vec::new();
-        let unfolded = self.unfolded(subscription);
+        let poison = self.poison(subscription);
         for (index, placed) in self.placed.iter().enumerate() {
             if placed.place <= *from {
                 continue;
             }
-            if unfolded.is_some_and(|(place, _)| *place == placed.place) {
-                dispatched.poison = unfolded.cloned();
+            if poison.is_some_and(|(place, _)| *place <= placed.place) {
                 break;
             }
             if let Err(error) = self.touch(subscription, index, &mut scratch) {
                 dispatched.poison = Some((placed.place.clone(), error));
-                break;
+                return dispatched;
             }
             dispatched.touches.extend(scratch.drain(..).map(|touch| Touched { event: index, touch }));
         }
+        dispatched.poison = poison.cloned();
         dispatched
     }
 

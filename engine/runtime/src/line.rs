@@ -231,7 +231,7 @@ impl Line {
         self.order.begin(&mut placed)?;
         if let Some(last) = placed.last() {
             self.at = Place::end(last.place.position.clone(), last.place.entry);
-            self.deliver(placed).await?;
+            self.deliver(placed, None).await?;
         }
         Ok(())
     }
@@ -273,10 +273,8 @@ impl Line {
         if poison.is_none() {
             poison = self.order_entries(None, &mut placed).await?;
         }
-        if let Some((place, error)) = self.first_fork().await? {
-            return self.stop_all(&place, &error).await;
-        }
-        self.deliver(placed).await?;
+        let fork = self.first_fork().await?;
+        self.deliver(placed, fork).await?;
         match poison {
             Some((place, error)) => self.stop_all(&place, &error).await,
             None => self.spill().await,

@@ -19,14 +19,15 @@ use crate::{
 };
 
 impl Line {
-    /// Folds and hands on what was released up to here. An empty batch is handed on too: it moves checkpoints.
-    pub(super) async fn deliver(&mut self, placed: Vec<Placed>) -> Result<()> {
+    /// Folds and hands on what was released up to here. An empty batch is handed on too: it moves checkpoints. Of one
+    /// with a fork everybody gets what is before that, and stops.
+    pub(super) async fn deliver(&mut self, placed: Vec<Placed>, fork: Option<(Place, Error)>) -> Result<()> {
         if self.delivered >= self.at {
             return Ok(());
         }
         self.cuts.released(self.at.clone(), self.order.take_changes())?;
         self.delivered = self.at.clone();
-        let released = Arc::new(self.fold(placed).await?);
+        let released = Arc::new(Released { fork, ..self.fold(placed).await? });
         // From the last: one that is too slow is taken out on the way.
         for index in (0..self.subscribers.len()).rev() {
             self.deliver_to(index, &released).await?;
@@ -51,6 +52,7 @@ impl Line {
             end: self.at.clone(),
             placed,
             folded,
+            fork: None,
             recorded_until,
             tip: self.tip.filter(|_| self.backlog.is_empty()),
             low_watermark: self.low_watermark,
@@ -67,9 +69,9 @@ impl Line {
             joining.keep(released.clone());
             return Ok(());
         }
-        let unfolded = released.unfolded(&subscriber.subscription);
-        if unfolded.is_some_and(|(place, _)| *place <= subscriber.from) {
-            // Its reducer failed on what it has settled before: it goes on by itself from where it is.
+        let poison = released.poison(&subscriber.subscription);
+        if poison.is_some_and(|(place, _)| *place <= subscriber.from) {
+            // It has settled that before: it goes on by itself from where it is.
             return self.leave(index, Left::Behind).await;
         }
         let subscriber = &self.subscribers[index];
