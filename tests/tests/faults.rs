@@ -1,11 +1,12 @@
 //! Bad input, and what it stops: that projection in that shard, and no other.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
-use foldstream_model::{Ordering, ProjectionId, Timestamp};
+use foldstream_model::{DocumentKey, Ordering, ProjectionId, Timestamp};
 use foldstream_runtime::{
     control::{Actor, Controls},
+    lanes::lane_of,
     report::Phase,
     rows::Rows,
 };
@@ -19,6 +20,29 @@ async fn poison_stops_one_projection_in_one_shard_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_in_a_projector_is_poison_and_not_the_end_of_the_worker() {
     poison_stops(Kind::PanicOnNegative).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_before_poison_of_a_document_in_its_batch_is_written_and_awaited() {
+    let mut bed = Bed::new(1).await;
+    // Each document is a write, and the poison has a lane to itself.
+    bed.settings.flush_documents = 1;
+    bed.settings.lanes = 2;
+    let lane = |stream: &String| lane_of(&DocumentKey::new(stream.clone()), NonZeroUsize::new(2).unwrap());
+    let before: Vec<String> =
+        (0..).map(|stream| format!("s-{stream}")).filter(|stream| lane(stream) == 0).take(100).collect();
+    let odd = (0..).map(|stream| format!("odd-{stream}")).find(|stream| lane(stream) == 1).unwrap();
+    for stream in &before {
+        bed.put(stream, 1, 1).await;
+    }
+    for sequence in 1..4 {
+        bed.put(&odd, sequence, -1).await;
+    }
+    let positive = || vec![bed.projection("positive", Ordering::PerStream, Kind::CollectPositive)];
+    let outcome = bed.catch_up(positive()).await.unwrap();
+    assert_eq!(outcome.stops[0].stop.place.position.to_string(), "101");
+    let documents = bed.documents("positive").await;
+    assert_eq!(documents.into_keys().collect::<BTreeSet<_>>(), before.into_iter().collect());
 }
 
 async fn poison_stops(kind: Kind) {

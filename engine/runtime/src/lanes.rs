@@ -80,7 +80,7 @@ impl Lane {
         self.out.bytes += delivery.bytes;
         let (buffer, was_at_rest) = self.documents.wake(&delivery.touch.key);
         if buffer.is_blocked(self.rules.ordering, &delivery.origin) {
-            self.out.undone -= 1;
+            self.out.hold(&delivery);
             buffer.held.push(delivery);
             return;
         }
@@ -226,6 +226,12 @@ impl Lane {
         mem::take(&mut self.out.poison)
     }
 
+    /// By how many events more, or fewer, poison holds up since the last call: itself, and those behind it.
+    pub fn take_held_up(&mut self) -> Vec<(LineId, BatchId, isize)> {
+        let held_up = mem::take(&mut self.out.held_up).into_iter();
+        held_up.map(|((line, batch), change)| (line, batch, change)).collect()
+    }
+
     /// Late events, since the last call. Each of their documents rests until [`Lane::late_recorded`] names it.
     pub fn take_late(&mut self) -> Vec<LateEvent> {
         mem::take(&mut self.out.late)
@@ -241,6 +247,7 @@ impl Lane {
     pub fn abandon(&mut self, line: LineId) {
         self.rules.bounds = None;
         self.out.settled.retain(|(of, _), _| *of != line);
+        self.out.held_up.retain(|(of, _), _| *of != line);
         self.out.poison.retain(|poison| poison.line != line);
         for key in self.documents.awake() {
             let Some(buffer) = self.documents.get_mut(&key) else { continue };

@@ -29,8 +29,8 @@ pub struct Progress {
 struct Open {
     end: Place,
     unsettled: usize,
-    /// It holds the poison, which was met before it was opened: its touches are those before the poison.
-    is_cut_short: bool,
+    /// How many of them never settle, as poison in their documents holds them up.
+    held_up: usize,
 }
 
 impl Progress {
@@ -47,8 +47,7 @@ impl Progress {
             return Err(Error::internal(format!("a batch was opened out of order: end={end} last={last}")));
         }
         let id = BatchId(self.first + self.open.len() as u64);
-        let is_cut_short = self.halted_at.as_ref().is_some_and(|place| last < place && *place <= end);
-        self.open.push_back(Open { end, unsettled: touches, is_cut_short });
+        self.open.push_back(Open { end, unsettled: touches, held_up: 0 });
         self.in_flight += touches;
         self.advance();
         Ok(id)
@@ -83,13 +82,27 @@ impl Progress {
         self.in_flight
     }
 
-    /// Whether everything before the poison is settled, as far as is known: where it was met in a batch that was open
-    /// already, that batch is left out.
+    /// Poison holds up so many more touches of a batch, itself included; or fewer.
+    pub fn hold_up(&mut self, batch: BatchId, change: isize) {
+        let index = batch.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(open) = index.and_then(|index| self.open.get_mut(index)) {
+            open.held_up = open.held_up.saturating_add_signed(change);
+        }
+    }
+
+    /// Whether everything before the poison is settled, and of its batch all else that can be.
     pub fn is_settled_before_halt(&self) -> bool {
-        let precedes = |batch: &&Open| {
-            batch.is_cut_short || self.halted_at.as_ref().is_none_or(|place| batch.end < *place)
-        };
-        self.open.iter().filter(precedes).all(|batch| batch.unsettled == 0)
+        let mut last = &self.settled;
+        for batch in &self.open {
+            if self.halted_at.as_ref().is_some_and(|place| place <= last) {
+                break;
+            }
+            if batch.unsettled > batch.held_up {
+                return false;
+            }
+            last = &batch.end;
+        }
+        true
     }
 
     /// Stops at poison: no batch that reaches `place` ever counts as settled. The lowest place counts. Internal when it

@@ -168,6 +168,12 @@ impl Subscription {
         }
     }
 
+    /// Poison in their documents holds up so many more of a batch's touches, itself included; or fewer.
+    pub fn hold_up(&self, batch: BatchId, change: isize) {
+        self.lock().progress.hold_up(batch, change);
+        self.changed.notify_waiters();
+    }
+
     /// Waits until everything before the poison that stopped it is settled.
     pub async fn level_before_stop(&self) {
         loop {

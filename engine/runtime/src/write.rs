@@ -174,6 +174,11 @@ impl Running {
                 subscription.settle(batch, touches)?;
             }
         }
+        for (line, batch, change) in self.task.lane.take_held_up() {
+            if let Some(subscription) = self.subscriptions.get(&line) {
+                subscription.hold_up(batch, change);
+            }
+        }
         for poison in self.task.lane.take_poison() {
             self.poisoned(poison)?;
         }

@@ -196,11 +196,11 @@ impl Buffer {
 
     /// Sets aside what has to wait behind events that could not be taken.
     fn hold(&mut self, ordering: Ordering, out: &mut Outbox) {
-        let (held, pending) = mem::take(&mut self.pending)
+        let (held, pending): (Vec<_>, _) = mem::take(&mut self.pending)
             .into_iter()
             .partition(|delivery| self.is_blocked(ordering, &delivery.origin));
         self.pending = pending;
-        out.undone -= held.len();
+        held.iter().for_each(|delivery| out.hold(delivery));
         self.held.extend(held);
     }
 
@@ -216,7 +216,7 @@ impl Buffer {
         }
         self.stops.retain(|stop| stop.line != line);
         for delivery in mem::take(&mut self.held) {
-            out.undone += 1;
+            out.unhold(&delivery);
             if delivery.line == line { out.forget(&delivery) } else { self.pending.push(delivery) }
         }
         self.hold(ordering, out);

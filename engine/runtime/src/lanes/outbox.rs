@@ -10,6 +10,8 @@ use crate::progress::BatchId;
 #[derive(Default)]
 pub(super) struct Outbox {
     pub settled: BTreeMap<(LineId, BatchId), usize>,
+    /// How many events more, or fewer, poison holds up, itself included.
+    pub held_up: BTreeMap<(LineId, BatchId), isize>,
     pub poison: Vec<LanePoison>,
     pub late: Vec<LateEvent>,
     /// Events that may yet settle.
@@ -30,8 +32,25 @@ impl Outbox {
 
     pub fn refuse(&mut self, key: &DocumentKey, delivery: Delivery, error: Error) {
         self.forget(&delivery);
+        self.count_held_up(&delivery, 1);
         let (key, Delivery { line, origin, .. }) = (key.clone(), delivery);
         self.poison.push(LanePoison { line, key, origin, error });
+    }
+
+    /// An event waits behind poison.
+    pub fn hold(&mut self, delivery: &Delivery) {
+        self.undone -= 1;
+        self.count_held_up(delivery, 1);
+    }
+
+    /// It waits for that no longer.
+    pub fn unhold(&mut self, delivery: &Delivery) {
+        self.undone += 1;
+        self.count_held_up(delivery, -1);
+    }
+
+    fn count_held_up(&mut self, delivery: &Delivery, change: isize) {
+        *self.held_up.entry((delivery.line, delivery.batch)).or_default() += change;
     }
 
     /// An event that could have settled leaves the lane.

@@ -115,7 +115,7 @@ fn nothing_at_or_beyond_poison_ever_counts_as_settled() {
 }
 
 #[test]
-fn what_was_opened_before_poison_is_waited_for_and_so_is_the_part_before_it_of_a_batch_that_holds_it() {
+fn what_was_opened_before_poison_is_waited_for_and_so_is_the_part_before_it_of_its_batch() {
     let mut progress = Progress::new(place(0));
     let first = progress.open(place(10), 1).unwrap();
     progress.halt_at(Place::new(Position::new(15), 0, 0)).unwrap();
@@ -128,12 +128,17 @@ fn what_was_opened_before_poison_is_waited_for_and_so_is_the_part_before_it_of_a
 }
 
 #[test]
-fn a_batch_in_which_poison_is_met_late_is_not_waited_for() {
+fn of_a_batch_in_which_poison_is_met_late_all_is_waited_for_but_what_it_holds_up() {
     let mut progress = Progress::new(place(0));
     let first = progress.open(place(10), 1).unwrap();
-    progress.open(place(20), 2).unwrap();
+    let second = progress.open(place(20), 4).unwrap();
+    progress.open(place(30), 1).unwrap();
+    progress.hold_up(second, 3);
     progress.halt_at(Place::new(Position::new(15), 0, 0)).unwrap();
-    assert!(!progress.is_settled_before_halt());
     progress.settle(first, 1).unwrap();
+    assert!(!progress.is_settled_before_halt());
+    progress.settle(second, 1).unwrap();
     assert!(progress.is_settled_before_halt());
+    progress.hold_up(second, -1);
+    assert!(!progress.is_settled_before_halt());
 }

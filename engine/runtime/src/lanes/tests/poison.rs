@@ -33,6 +33,8 @@ fn what_stands_before_a_poison_event_is_written_and_nothing_behind_it() {
     assert_eq!((poison[0].error.kind(), poison[0].error.message()), (ErrorKind::Poison, "cannot apply a/3"));
     let settled: Vec<_> = lane.take_settled().into_iter().map(|(_, batch, _)| batch.0).collect();
     assert_eq!(settled, [1, 2, 6]);
+    let held_up: Vec<_> = lane.take_held_up().into_iter().map(|(_, batch, count)| (batch.0, count)).collect();
+    assert_eq!(held_up, [(3, 1), (4, 1), (5, 1)]);
     assert!(lane.is_idle());
 }
 
