@@ -1,4 +1,5 @@
 //! Early events beyond the bound on memory wait in the checkpoint store.
+#![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
 use std::collections::BTreeSet;
 
@@ -119,17 +120,40 @@ impl Upcaster for Refusing {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spilled_event_that_cannot_be_read_any_more_is_poison_of_the_record_that_releases_it() {
+/// A refused event waits for one that comes then: by what it is kept depends on the bound on memory.
+async fn refused_when_released(early_bytes: usize) {
     let (mut bed, source) = bed().await;
-    bed.settings.early_bytes = 0;
+    bed.settings.early_bytes = early_bytes;
     bed.put("a", 2, 1).await;
     bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
-    let other = br#"{"stream_id":"a","sequence":1,"id":"a-1","type":"Added","schema_version":2,"recorded_at":"2026-01-01T00:00:00Z","payload":{"n":1}}"#;
-    bed.put_raw("a", other).await;
-    let source =
-        SourceSpec { upcasters: vec![std::sync::Arc::new(Refusing(EventType::new(TYPE)))], ..source };
+    let refusing = Refusing(EventType::new(TYPE));
+    let refusing = SourceSpec { upcasters: vec![std::sync::Arc::new(refusing)], ..source.clone() };
+    let other = |stream: &str, sequence: u64| {
+        format!(
+            r#"{{"stream_id":"{stream}","sequence":{sequence},"id":"{stream}-{sequence}","type":"Added","schema_version":2,"recorded_at":"1970-01-01T00:00:00Z","payload":{{"n":1}}}}"#
+        )
+    };
+    bed.put_raw("b", other("b", 1).as_bytes()).await;
+    let outcome = bed.catch_up_from(refusing.clone(), projections(&bed)).await.unwrap();
+    assert!(outcome.stops.is_empty(), "{:?}", outcome.stops);
+    assert_eq!(outcome.gaps.values().sum::<usize>(), 1);
+    bed.put_raw("a", other("a", 1).as_bytes()).await;
+    for _ in 0..2 {
+        let outcome = bed.catch_up_from(refusing.clone(), projections(&bed)).await.unwrap();
+        assert_eq!(outcome.stops.len(), 3);
+        assert_eq!(outcome.stops[0].stop.place.position.to_string(), "3");
+    }
     let outcome = bed.catch_up_from(source, projections(&bed)).await.unwrap();
-    assert_eq!(outcome.stops.len(), 3);
-    assert_eq!(outcome.stops[0].stop.place.position.to_string(), "2");
+    assert!(outcome.stops.is_empty() && outcome.gaps.is_empty());
+    assert_eq!(bed.documents("collect").await["a"], r#"{"sequences":[1,2]}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spilled_event_that_cannot_be_read_any_more_is_poison_of_the_record_that_releases_it() {
+    refused_when_released(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_in_a_cut_that_cannot_be_read_any_more_is_poison_of_the_record_that_releases_it() {
+    refused_when_released(1_000_000).await;
 }

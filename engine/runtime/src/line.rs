@@ -221,7 +221,7 @@ impl Line {
         if self.at != Place::BEGINNING {
             return Ok(());
         }
-        match self.bring(self.order.lacking_at_beginning()).await {
+        match self.bring(self.order.lacking_at_beginning()?).await {
             Err(error) if error.kind() == ErrorKind::Poison => {
                 return self.stop_all(&Place::new(Position::BEGINNING, 0, 1), &error).await;
             }
@@ -300,7 +300,7 @@ impl Line {
             let outcome = match record.event {
                 Err(error) => return Ok(Some((place, error.context("undecodable record")))),
                 Ok(None) => None,
-                Ok(Some(event)) => match self.bring(self.order.lacking_for_record(&event)).await {
+                Ok(Some(event)) => match self.bring(self.order.lacking_for_record(&event)?).await {
                     Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((place, error))),
                     brought => {
                         brought?;

@@ -108,7 +108,7 @@ impl Order {
     /// parent for one that came in another. Appends it to `out`, by stream. Internal, and nothing has changed, when
     /// spilled events are lacking.
     pub fn begin(&mut self, out: &mut Vec<Placed>) -> Result<()> {
-        Self::refuse_lacking(&self.lacking_at_beginning())?;
+        Self::refuse_lacking(&self.lacking_at_beginning()?)?;
         // The place with ordinal 0 is before everything.
         let mut exit = Exit { position: &Position::BEGINNING, entry: 0, ordinal: 1, out };
         for stream in self.early.streams() {
@@ -133,7 +133,7 @@ impl Order {
         if event.sequence < self.options.first {
             return Ok(Outcome::BelowFirst(event));
         }
-        Self::refuse_lacking(&self.lacking_for_record(&event))?;
+        Self::refuse_lacking(&self.lacking_for_record(&event)?)?;
         let stream = event.stream_id.hash();
         let head = self.heads.get(stream);
         let mut exit = Exit { position, entry: 0, ordinal: 0, out };

@@ -1,6 +1,6 @@
 //! Early events beyond the bound on memory: rows of the checkpoint store until their turn comes.
 
-use foldstream_model::{Result, SpilledEvent};
+use foldstream_model::{EarlyEvent, Result};
 use futures::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -29,11 +29,14 @@ impl Line {
     }
 
     /// Reads back what the order stage needs next. Poison: an event cannot be read any more.
-    pub(super) async fn bring(&mut self, lacking: Vec<SpilledEvent>) -> Result<()> {
+    pub(super) async fn bring(&mut self, lacking: Vec<EarlyEvent>) -> Result<()> {
         let context = self.context.clone();
         for lacking in lacking.chunks(AT_ONCE) {
-            let rows = lacking.iter().map(|spilled| context.rows.spilled(&context.source.name, spilled));
-            for envelope in try_join_all(rows).await? {
+            let envelopes = lacking.iter().map(async |early| match early {
+                EarlyEvent::Envelope(envelope) => Ok(envelope.clone()),
+                EarlyEvent::Spilled(spilled) => context.rows.spilled(&context.source.name, spilled).await,
+            });
+            for envelope in try_join_all(envelopes).await? {
                 self.order.bring(&envelope)?;
             }
         }

@@ -25,6 +25,8 @@ pub(super) struct Waiting {
 #[derive(Debug, Clone)]
 pub(super) enum Held {
     Here(Arc<Event>),
+    /// The envelope of one that is poison now, as a cut kept it.
+    Refused(Arc<str>),
     /// In a row of this shard.
     Spilled(ShardId),
 }
@@ -53,8 +55,9 @@ pub(super) struct EarlyEvents {
     bytes: usize,
     /// Those that came when the limit was passed; some may have gone since.
     beyond: Vec<(StreamHash, Sequence)>,
-    spilled: usize,
-    /// Spilled events that were read back for the next record or entry.
+    /// How many are not here as events.
+    absent: usize,
+    /// Those of them that were read for the next record or entry.
     brought: BTreeMap<(StreamHash, Sequence), Arc<Event>>,
 }
 
@@ -71,42 +74,47 @@ impl Waiting {
     /// What it weighs in memory besides a constant.
     pub fn size_in_bytes(&self) -> usize {
         match &self.event {
-            Held::Here(event) => {
-                size_of::<(StreamHash, Sequence, Self)>() + self.partition_key.len() + event.size_in_bytes()
-            }
+            Held::Here(event) => self.size_besides_event() + event.size_in_bytes(),
+            Held::Refused(envelope) => self.size_besides_event() + envelope.len(),
             Held::Spilled(_) => 0,
         }
     }
 
-    /// The name of its row, if it is in one.
-    pub fn spilled(&self) -> Option<SpilledEvent> {
-        match &self.event {
-            Held::Here(_) => None,
-            Held::Spilled(shard) => Some(self.spilled_in(shard)),
-        }
+    fn size_besides_event(&self) -> usize {
+        size_of::<(StreamHash, Sequence, Self)>() + self.partition_key.len()
     }
 
-    fn spilled_in(&self, shard: &ShardId) -> SpilledEvent {
+    fn is_here(&self) -> bool {
+        matches!(self.event, Held::Here(_))
+    }
+
+    /// The name of its row in a shard.
+    pub fn spilled_in(&self, shard: &ShardId) -> SpilledEvent {
         SpilledEvent { shard: shard.clone(), stream: self.stream.clone(), sequence: self.sequence }
+    }
+
+    /// What there is of the event.
+    pub fn kept(&self) -> Result<EarlyEvent> {
+        match &self.event {
+            Held::Here(event) => envelope(event).map(EarlyEvent::Envelope),
+            Held::Refused(envelope) => Ok(EarlyEvent::Envelope(envelope.to_string())),
+            Held::Spilled(shard) => Ok(EarlyEvent::Spilled(self.spilled_in(shard))),
+        }
     }
 
     /// The form that cuts keep.
     pub fn to_early(&self) -> Result<Early> {
-        let event = match &self.event {
-            Held::Here(event) => EarlyEvent::Envelope(envelope(event)?),
-            Held::Spilled(shard) => EarlyEvent::Spilled(self.spilled_in(shard)),
-        };
         Ok(Early {
             at: self.at.clone(),
             partition_key: self.partition_key.to_string(),
             since: self.since,
-            event,
+            event: self.kept()?,
         })
     }
 }
 
 /// The form in which cuts and rows keep an event.
-pub(super) fn envelope(event: &Event) -> Result<String> {
+fn envelope(event: &Event) -> Result<String> {
     String::from_utf8(event.to_envelope()?)
         .map_err(|error| Error::internal(format!("an envelope is no text: {error}")))
 }
@@ -132,18 +140,18 @@ impl EarlyEvents {
     pub fn event(&self, stream: StreamHash, sequence: Sequence) -> Option<Arc<Event>> {
         match &self.waiting.get(&(stream, sequence))?.event {
             Held::Here(event) => Some(event.clone()),
-            Held::Spilled(_) => self.brought.get(&(stream, sequence)).cloned(),
+            Held::Refused(_) | Held::Spilled(_) => self.brought.get(&(stream, sequence)).cloned(),
         }
     }
 
     /// Holds an event, unless one of its stream and sequence is held already.
     pub fn insert(&mut self, stream: StreamHash, waiting: Waiting) {
         let (key, bytes) = ((stream, waiting.sequence), waiting.size_in_bytes());
-        let is_spilled = matches!(waiting.event, Held::Spilled(_));
+        let (is_here, is_spilled) = (waiting.is_here(), matches!(waiting.event, Held::Spilled(_)));
         let btree_map::Entry::Vacant(place) = self.waiting.entry(key) else { return };
         place.insert(waiting);
         self.bytes += bytes;
-        self.spilled += usize::from(is_spilled);
+        self.absent += usize::from(!is_here);
         if !is_spilled && self.bytes > self.limit {
             self.beyond.push(key);
         }
@@ -152,43 +160,40 @@ impl EarlyEvents {
     pub fn remove(&mut self, stream: StreamHash, sequence: Sequence) -> Option<Waiting> {
         let waiting = self.waiting.remove(&(stream, sequence))?;
         self.bytes -= waiting.size_in_bytes();
-        self.spilled -= usize::from(matches!(waiting.event, Held::Spilled(_)));
+        self.absent -= usize::from(!waiting.is_here());
         Some(waiting)
     }
 
-    pub fn has_spilled(&self) -> bool {
-        self.spilled > 0
+    /// There are some that must be brought before they are let go or compared.
+    pub fn has_absent(&self) -> bool {
+        self.absent > 0
     }
 
-    /// Those that are here and must not be, at most `limit` of them.
-    pub fn next_spills(&mut self, limit: usize) -> Vec<Arc<Event>> {
-        let (mut events, mut excess) = (Vec::new(), self.bytes.saturating_sub(self.limit));
-        while excess > 0 && events.len() < limit {
-            let Some(key) = self.beyond.pop() else { return events };
-            if let Some(waiting) = self.waiting.get(&key)
-                && let Held::Here(event) = &waiting.event
-            {
+    /// Those that are in memory and must not be, at most `limit` of them.
+    pub fn next_spills(&mut self, limit: usize) -> Vec<&Waiting> {
+        let (mut spills, mut excess) = (Vec::new(), self.bytes.saturating_sub(self.limit));
+        while excess > 0 && spills.len() < limit {
+            let Some(key) = self.beyond.pop() else { return spills };
+            if let Some(waiting) = self.waiting.get(&key).filter(|waiting| waiting.size_in_bytes() > 0) {
                 excess = excess.saturating_sub(waiting.size_in_bytes());
-                events.push(event.clone());
+                spills.push(waiting);
             }
         }
         if excess == 0 {
             self.beyond.clear();
         }
-        events
+        spills
     }
 
     /// The event is durable in a row of this shard.
     pub fn spill(&mut self, stream: StreamHash, sequence: Sequence, shard: &ShardId) {
         let Some(waiting) = self.waiting.get_mut(&(stream, sequence)) else { return };
-        if let Held::Here(_) = waiting.event {
-            self.bytes -= waiting.size_in_bytes();
-            self.spilled += 1;
-            waiting.event = Held::Spilled(shard.clone());
-        }
+        self.bytes -= waiting.size_in_bytes();
+        self.absent += usize::from(waiting.is_here());
+        waiting.event = Held::Spilled(shard.clone());
     }
 
-    /// A spilled event was read back.
+    /// An event was read that is not here.
     pub fn bring(&mut self, event: Event) {
         self.brought.insert((event.stream_id.hash(), event.sequence), event.into());
     }
@@ -197,14 +202,15 @@ impl EarlyEvents {
         self.brought.clear();
     }
 
-    /// An event's name, if it is spilled and not brought.
-    pub fn lacking_one(&self, stream: StreamHash, sequence: Sequence) -> Option<SpilledEvent> {
+    /// What there is of an event, if it is neither here nor brought.
+    pub fn lacking_one(&self, stream: StreamHash, sequence: Sequence) -> Result<Option<EarlyEvent>> {
         let key = (stream, sequence);
-        self.waiting.get(&key).filter(|_| !self.brought.contains_key(&key))?.spilled()
+        let absent = self.waiting.get(&key).filter(|waiting| !waiting.is_here());
+        absent.filter(|_| !self.brought.contains_key(&key)).map(Waiting::kept).transpose()
     }
 
-    /// The spilled events that are not brought: of those up to a sequence, and of those that follow it without a hole.
-    pub fn lacking(&self, stream: StreamHash, up_to: Sequence) -> Vec<SpilledEvent> {
+    /// Those that are neither here nor brought: of those up to a sequence, and of those that follow it without a hole.
+    pub fn lacking(&self, stream: StreamHash, up_to: Sequence) -> Result<Vec<EarlyEvent>> {
         let mut next = up_to.next();
         let run = self.of_stream(stream).take_while(move |(sequence, _)| {
             let is_next = *sequence <= up_to || Some(*sequence) == next;
@@ -213,8 +219,7 @@ impl EarlyEvents {
             }
             is_next
         });
-        let lacking = run.filter(|(sequence, _)| !self.brought.contains_key(&(stream, *sequence)));
-        lacking.filter_map(|(_, waiting)| waiting.spilled()).collect()
+        run.filter_map(|(sequence, _)| self.lacking_one(stream, sequence).transpose()).collect()
     }
 
     /// The lowest sequence of the stream that waits.

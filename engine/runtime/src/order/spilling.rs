@@ -2,9 +2,9 @@
 //! let go or compared. It changes neither what is released nor where.
 
 use bytes::Bytes;
-use foldstream_model::{Entry, Error, Event, Result, ShardId, SpilledEvent};
+use foldstream_model::{EarlyEvent, Entry, Error, Event, Result, ShardId, SpilledEvent};
 
-use super::{Order, Turn, early};
+use super::{Order, Turn};
 
 /// An early event that must be written to a row before it is dropped from memory.
 #[derive(Debug)]
@@ -17,11 +17,12 @@ impl Order {
     /// Early events beyond the bound on memory, at most `limit` of them; each is to be written to a row of `shard`, and
     /// then told of with [`Order::spilled`]. Empty: memory is within the bound.
     pub fn next_spills(&mut self, shard: &ShardId, limit: usize) -> Result<Vec<Spill>> {
-        let events = self.early.next_spills(limit).into_iter();
-        let spills = events.map(|event| {
-            let (stream, sequence) = (event.stream_id.clone(), event.sequence);
-            let name = SpilledEvent { shard: shard.clone(), stream, sequence };
-            Ok(Spill { name, envelope: early::envelope(&event)? })
+        let spills = self.early.next_spills(limit).into_iter().filter_map(|waiting| match waiting.kept() {
+            Ok(EarlyEvent::Envelope(envelope)) => {
+                Some(Ok(Spill { name: waiting.spilled_in(shard), envelope }))
+            }
+            Ok(EarlyEvent::Spilled(_)) => None,
+            Err(error) => Some(Err(error)),
         });
         spills.collect()
     }
@@ -32,33 +33,35 @@ impl Order {
     }
 
     /// What must be brought before [`Order::begin`].
-    pub fn lacking_at_beginning(&self) -> Vec<SpilledEvent> {
-        if !self.early.has_spilled() {
-            return Vec::new();
+    pub fn lacking_at_beginning(&self) -> Result<Vec<EarlyEvent>> {
+        let mut lacking = Vec::new();
+        if !self.early.has_absent() {
+            return Ok(lacking);
         }
-        let behind_head = |stream| {
-            let head = self.heads.get(stream)?;
-            Some(self.early.lacking(stream, head.sequence))
-        };
-        self.early.streams().into_iter().filter_map(behind_head).flatten().collect()
+        for stream in self.early.streams() {
+            if let Some(head) = self.heads.get(stream) {
+                lacking.extend(self.early.lacking(stream, head.sequence)?);
+            }
+        }
+        Ok(lacking)
     }
 
     /// What must be brought before [`Order::record`] takes this event.
-    pub fn lacking_for_record(&self, event: &Event) -> Vec<SpilledEvent> {
-        if !self.early.has_spilled() {
-            return Vec::new();
+    pub fn lacking_for_record(&self, event: &Event) -> Result<Vec<EarlyEvent>> {
+        if !self.early.has_absent() {
+            return Ok(Vec::new());
         }
         let stream = event.stream_id.hash();
         match self.turn(self.heads.get(stream), event.sequence) {
-            Turn::Past => Vec::new(),
+            Turn::Past => Ok(Vec::new()),
             Turn::Next => self.early.lacking(stream, event.sequence),
-            Turn::Early => self.early.lacking_one(stream, event.sequence).into_iter().collect(),
+            Turn::Early => Ok(self.early.lacking_one(stream, event.sequence)?.into_iter().collect()),
         }
     }
 
     /// What must be brought before [`Order::entry`] takes this entry.
-    pub fn lacking_for_entry(&self, entry: &Entry) -> Result<Vec<SpilledEvent>> {
-        if !self.early.has_spilled() {
+    pub fn lacking_for_entry(&self, entry: &Entry) -> Result<Vec<EarlyEvent>> {
+        if !self.early.has_absent() {
             return Ok(Vec::new());
         }
         let (stream, up_to) = match entry {
@@ -69,23 +72,24 @@ impl Order {
                 (stream, last.transpose()?.map(|event| event.sequence))
             }
         };
-        Ok(up_to.map_or(Vec::new(), |up_to| self.early.lacking(stream.hash(), up_to)))
+        up_to.map_or_else(|| Ok(Vec::new()), |up_to| self.early.lacking(stream.hash(), up_to))
     }
 
-    /// Takes the envelope of a spilled event, for the next record or entry. Poison: it cannot be read any more.
+    /// Takes the envelope of an event that is lacking, for the next record or entry. Poison: it cannot be read any more.
     pub fn bring(&mut self, envelope: &str) -> Result<()> {
         let event = self.read_envelope(envelope)?;
         self.early.bring(event);
         Ok(())
     }
 
-    pub(super) fn refuse_lacking(lacking: &[SpilledEvent]) -> Result<()> {
-        match lacking.first() {
-            None => Ok(()),
-            Some(first) => Err(Error::internal(format!(
+    pub(super) fn refuse_lacking(lacking: &[EarlyEvent]) -> Result<()> {
+        match lacking {
+            [] => Ok(()),
+            [EarlyEvent::Spilled(first), ..] => Err(Error::internal(format!(
                 "a spilled event was not brought: shard={} stream={} sequence={}",
                 first.shard, first.stream, first.sequence
             ))),
+            [EarlyEvent::Envelope(_), ..] => Err(Error::internal("an early event was not brought")),
         }
     }
 }

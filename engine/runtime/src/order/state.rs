@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use foldstream_model::{
-    Cut, Early, EarlyEvent, Error, GivenUp, HashKeyRange, Head, Place, Result, Sequence, SpilledEvent,
-    StreamHash,
+    Cut, Early, EarlyEvent, Error, ErrorKind, Event, GivenUp, HashKeyRange, Head, Place, Result, Sequence,
+    SpilledEvent, StreamHash,
 };
 
 use super::{
@@ -77,8 +78,17 @@ impl Order {
         let (at, partition_key) = (early.at.clone(), early.partition_key.as_str().into());
         let waiting = match &early.event {
             EarlyEvent::Envelope(envelope) => {
-                let event = self.read_envelope(envelope).map_err(|error| error.context(&early.at))?;
-                Waiting::new(event.into(), at, partition_key, early.since)
+                let event = Event::from_envelope(&Bytes::copy_from_slice(envelope.as_bytes()));
+                let mut event = event.map_err(|error| error.context(&early.at))?;
+                let refused = match (self.prepare)(&mut event) {
+                    Err(error) if error.kind() == ErrorKind::Poison => true,
+                    prepared => prepared.map(|()| false)?,
+                };
+                let mut waiting = Waiting::new(event.into(), at, partition_key, early.since);
+                if refused {
+                    waiting.event = Held::Refused(envelope.as_str().into());
+                }
+                waiting
             }
             EarlyEvent::Spilled(SpilledEvent { shard, stream, sequence }) => Waiting {
                 at,

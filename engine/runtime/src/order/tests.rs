@@ -4,7 +4,7 @@ use std::{
     rc::Rc,
 };
 
-use foldstream_model::{Cut, EventId, EventType, Payload, SchemaVersion, ShardId, SpilledEvent};
+use foldstream_model::{Cut, EarlyEvent, EventId, EventType, Payload, SchemaVersion, ShardId, SpilledEvent};
 
 use proptest::prelude::*;
 
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     fn begin(&mut self) {
-        self.bring(self.order.lacking_at_beginning());
+        self.bring(self.order.lacking_at_beginning().unwrap());
         self.order.begin(&mut self.out).unwrap();
         self.spill();
     }
@@ -105,7 +105,7 @@ impl Stage {
     fn record(&mut self, position: u128, event: Event) -> Outcome {
         let key = event.stream_id.as_str().into();
         let now = Timestamp::from_seconds(position as i64);
-        self.bring(self.order.lacking_for_record(&event));
+        self.bring(self.order.lacking_for_record(&event).unwrap());
         let outcome =
             self.order.record(event.into(), &Position::new(position), &key, now, &mut self.out).unwrap();
         self.spill();
@@ -119,9 +119,12 @@ impl Stage {
         forks
     }
 
-    fn bring(&mut self, lacking: Vec<SpilledEvent>) {
-        for name in lacking {
-            self.order.bring(&self.rows.borrow()[&name]).unwrap();
+    fn bring(&mut self, lacking: Vec<EarlyEvent>) {
+        for early in lacking {
+            match early {
+                EarlyEvent::Envelope(envelope) => self.order.bring(&envelope).unwrap(),
+                EarlyEvent::Spilled(name) => self.order.bring(&self.rows.borrow()[&name]).unwrap(),
+            }
         }
     }
 

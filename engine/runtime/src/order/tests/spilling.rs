@@ -1,4 +1,4 @@
-use foldstream_model::{Early, EarlyEvent, ErrorKind};
+use foldstream_model::{Early, ErrorKind};
 
 use super::*;
 
