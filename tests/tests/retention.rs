@@ -1,11 +1,25 @@
 //! Records that were trimmed before somebody had read them.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering as Atomic},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use foldstream_local::LogOptions;
-use foldstream_model::{Clock, Ordering, ProjectionId, SourceName, Timestamp};
-use foldstream_runtime::{assembly::ProjectionSpec, rows::Rows, worker::Until};
+use foldstream_model::{
+    Clock, Error, Ordering, ProjectionId, Result, Shard, ShardId, SourceName, Timestamp,
+    ports::{From, ShardReader, Source, SourceDescription},
+};
+use foldstream_runtime::{
+    assembly::{ProjectionSpec, SourceSpec},
+    rows::Rows,
+    worker::Until,
+};
 use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -128,4 +142,60 @@ async fn a_shard_that_was_read_and_is_trimmed_before_all_of_it_is_settled_is_not
     let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
     let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
     assert!(outcome.unwrap().stops.is_empty());
+}
+
+/// A source of which one shard is gone as soon as somebody opens it.
+struct Vanishing {
+    source: Arc<dyn Source>,
+    shard: ShardId,
+    gone: AtomicBool,
+}
+
+#[async_trait]
+impl Source for Vanishing {
+    async fn describe(&self) -> Result<SourceDescription> {
+        self.source.describe().await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        let mut shards = self.source.shards().await?;
+        shards.retain(|shard| shard.id != self.shard || !self.gone.load(Atomic::SeqCst));
+        Ok(shards)
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        if *shard != self.shard {
+            return self.source.open(shard, from).await;
+        }
+        self.gone.store(true, Atomic::SeqCst);
+        Err(Error::invalid("there is no such shard"))
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.source.hash_key(partition_key)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_never_read_and_is_gone_when_it_is_opened_is_lost_and_others_go_on() {
+    let mut bed = Bed::new(2).await;
+    // Nobody but its lines opens the shard.
+    bed.settings.trim_interval = Duration::from_secs(3_600);
+    for stream in 0..20 {
+        bed.append(&format!("s-{stream}"), &[1]).await;
+    }
+    bed.relay().await;
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let source = bed.source();
+    let gone = AtomicBool::new(false);
+    let vanishing = Vanishing { source: source.source.clone(), shard: shard.clone(), gone };
+    let source = SourceSpec { source: Arc::new(vanishing), ..source };
+    for _ in 0..2 {
+        let outcome = bed.catch_up_from(source.clone(), vec![collect(&bed, "collect")]).await.unwrap();
+        assert!(outcome.caught_up);
+        assert_eq!(outcome.stops.len(), 1);
+        assert_eq!(outcome.stops[0].shard, shard);
+        let documents = bed.documents("collect").await;
+        assert!(!documents.is_empty() && documents.len() < 20);
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldstream_model::{
-    BasePolicy, CutId, Place, Position, Result,
+    BasePolicy, CutId, ErrorKind, Place, Position, Result,
     ports::{From, ShardReader},
 };
 use tokio::sync::{mpsc, watch};
@@ -158,8 +158,20 @@ async fn first_journal(context: &ShardContext) -> Result<foldstream_model::Journ
         Start::AtTimestamp(instant) => (BasePolicy::Seen, From::AtTimestamp(instant)),
     };
     let from = if context.initial { from } else { From::TrimHorizon };
-    let reader: Box<dyn ShardReader> = context.source.source.open(&context.shard.id, from).await?;
-    Ok(journaling::first_journal(base, reader.position()))
+    let source = &context.source.source;
+    let opened: Result<Box<dyn ShardReader>> = source.open(&context.shard.id, from).await;
+    let start = match opened {
+        Ok(reader) => reader.position(),
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            if source.shards().await?.iter().any(|listed| listed.id == context.shard.id) {
+                return Err(error);
+            }
+            // It is gone since it was listed. Reading it finds that, and stops those who need it.
+            Position::BEGINNING
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(journaling::first_journal(base, start))
 }
 
 async fn order(context: &Arc<ShardContext>, options: OrderOptions, beginning: &Beginning) -> Result<Order> {
