@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
+    Clock, ErrorKind, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
     ports::{CheckpointStore, Table},
 };
 use foldstream_runtime::{
@@ -69,7 +69,9 @@ async fn rewind_to_the_oldest(bed: &Bed, names: &[&str]) -> Position {
     let described = &bed.log.describe().await.unwrap().shards[0];
     let controls = Controls::new(Rows::new(bed.store.checkpoints()));
     let to = RewindTo::Positions(BTreeMap::from([(described.id.clone(), described.trimmed.clone())]));
-    let starts = controls.plan_rewind(&source(), std::slice::from_ref(&described.id), &to).await.unwrap();
+    let log = bed.log.source();
+    let shards = std::slice::from_ref(&described.id);
+    let starts = controls.plan_rewind(&source(), &*log, shards, &to).await.unwrap();
     for name in names {
         controls.rewind(&ProjectionId::new(name, 1), starts.clone(), false, &actor()).await.unwrap();
     }
@@ -107,6 +109,14 @@ async fn what_is_kept_stays_bounded_and_a_rewind_to_the_oldest_record_still_find
     let trimmed = bed.log.describe().await.unwrap().shards[0].trimmed.clone();
     assert_eq!(trimmed, Position::new(60));
     assert_eq!(rewind_to_the_oldest(&bed, &["collect", "sum", "feed"]).await, trimmed);
+    let controls = Controls::new(Rows::new(bed.store.checkpoints()));
+    for position in [0, 1, 59] {
+        let (shards, log) = ([shard(&bed).await], bed.log.source());
+        let to = RewindTo::Positions(BTreeMap::from([(shards[0].clone(), Position::new(position))]));
+        let error = controls.plan_rewind(&source(), &*log, &shards, &to).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("the oldest position that can be named is 60"), "{error}");
+    }
     bed.counted.forget();
     bed.catch_up(projections(&bed)).await.unwrap();
     assert!(bed.counted.most().1 >= 12, "it was read again");

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use foldstream_model::{
-    Control, CutId, Epoch, Error, Generation, Place, Position, ProjectionId, Result, ShardId, SourceName,
-    Timestamp,
-    ports::{DocumentStore, Table},
+    Control, CutId, Epoch, Error, Generation, Journal, Place, Position, ProjectionId, Result, ShardId,
+    SourceName, Timestamp,
+    ports::{DocumentStore, From, Source, Table},
 };
 
 use crate::{
     assembly::ProjectionSpec,
-    order::cut_rows,
     rows::{self, AuditRow, Rows, Versioned},
 };
 
@@ -124,10 +123,12 @@ impl Controls {
         Ok(changed)
     }
 
-    /// The cuts that a rewind would start on. Shards without a fitting cut go back to their beginning.
+    /// The cuts that a rewind would start on. Shards without a fitting cut go back to their beginning. Invalid: records
+    /// are needed that the source does not keep any more.
     pub async fn plan_rewind(
         &self,
-        source: &SourceName,
+        name: &SourceName,
+        source: &dyn Source,
         shards: &[ShardId],
         to: &RewindTo,
     ) -> Result<Starts> {
@@ -135,31 +136,38 @@ impl Controls {
         let mut starts = Starts::new();
         for shard in shards {
             let Some(position) = positions.get(shard) else { continue };
-            if let Some(cut) = self.last_cut(source, shard, position).await? {
-                starts.insert(shard.clone(), cut);
-            }
+            let cut = self.rows.newest_cut(name, shard, &Place::end(position.clone(), u32::MAX)).await?;
+            self.refuse_if_trimmed(name, source, shard, position, cut.as_ref()).await?;
+            starts.extend(cut.map(|cut| (shard.clone(), cut)));
         }
         Ok(starts)
     }
 
-    /// The newest whole cut that is not behind a position; one that a crash left without its last page is passed over.
-    async fn last_cut(
+    async fn refuse_if_trimmed(
         &self,
-        source: &SourceName,
+        name: &SourceName,
+        source: &dyn Source,
         shard: &ShardId,
-        until: &Position,
-    ) -> Result<Option<CutId>> {
-        let limit = Place::end(until.clone(), u32::MAX);
-        let keys = self.rows.keys(Table::Cuts, &rows::cuts_partition(source, shard)).await?;
-        let ids = keys.iter().filter_map(|key| cut_rows::id_of(key)).filter(|id| id.place <= limit);
-        let mut ids: Vec<CutId> = ids.collect();
-        ids.sort_by(|a, b| b.place.cmp(&a.place));
-        for id in ids {
-            if self.rows.cuts(source, shard, &id).await.is_ok() {
-                return Ok(Some(id));
-            }
+        to: &Position,
+        start: Option<&CutId>,
+    ) -> Result<()> {
+        let journal = self.rows.get::<Journal>(&rows::journal_key(name, shard)).await?;
+        let Some(journal) = journal.map(|stored| stored.body) else { return Ok(()) };
+        let kept = source.open(shard, From::TrimHorizon).await?.position();
+        let kept = kept.max(journal.trimmed.unwrap_or(Position::BEGINNING));
+        let begins = start.map_or(&Position::BEGINNING, |cut| &cut.place.position);
+        if *begins.max(&journal.start) >= kept {
+            return Ok(());
         }
-        Ok(None)
+        let mut cuts = self.rows.cut_ids(name, shard).await?;
+        cuts.retain(|id| id.place.position >= kept);
+        let oldest = cuts.first().map(|id| &id.place.position);
+        let way_out = oldest.map_or("nothing that was saved is behind that".to_owned(), |oldest| {
+            format!("the oldest position that can be named is {oldest}")
+        });
+        Err(Error::invalid(format!(
+            "shard={shard} cannot go back to position={to}: what happened in it is kept only from position={kept} on, and {way_out}"
+        )))
     }
 
     /// Raises the generation, so that checkpoints count for nothing, and with `rebuild` the guards' epoch, so that

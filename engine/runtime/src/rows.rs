@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Control, Cut, CutId, Error, ProjectionId, Result, ShardId, SourceName, SpilledEvent,
+    Checkpoint, Control, Cut, CutId, Error, Place, ProjectionId, Result, ShardId, SourceName, SpilledEvent,
     Timestamp,
     ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
@@ -105,6 +105,32 @@ impl Rows {
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    /// The cuts of a shard by place, those of several readers at one place too; some may lack pages.
+    pub async fn cut_ids(&self, source: &SourceName, shard: &ShardId) -> Result<Vec<CutId>> {
+        let keys = self.keys(Table::Cuts, &cuts_partition(source, shard)).await?;
+        let mut ids: Vec<CutId> = keys.iter().filter_map(|key| cut_rows::id_of(key)).collect();
+        ids.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.chain.cmp(&b.chain)));
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// The newest cut at or before a place that is there with all that it adds to: a crash may have left one without its
+    /// last page.
+    pub async fn newest_cut(
+        &self,
+        source: &SourceName,
+        shard: &ShardId,
+        until: &Place,
+    ) -> Result<Option<CutId>> {
+        let ids = self.cut_ids(source, shard).await?;
+        for id in ids.into_iter().rev().filter(|id| id.place <= *until) {
+            if self.cuts(source, shard, &id).await.is_ok() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Makes an early event a row; one that is there already is this one.

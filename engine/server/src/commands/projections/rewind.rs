@@ -111,6 +111,7 @@ async fn starts_at(
     }
     let shards: Vec<ShardId> = positions.keys().cloned().collect();
     let name = SourceName::new(name.as_str());
-    let starts = controls.plan_rewind(&name, &shards, &RewindTo::Positions(positions)).await?;
+    let starts =
+        controls.plan_rewind(&name, source.as_ref(), &shards, &RewindTo::Positions(positions)).await?;
     Ok((starts, shards.len()))
 }
