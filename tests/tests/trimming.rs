@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
     Clock, ErrorKind, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
-    ports::{CheckpointStore, Table},
+    ports::{CheckpointStore, RowKey, Table},
 };
 use foldstream_runtime::{
-    assembly::ProjectionSpec,
+    assembly::{ProjectionSpec, SourceSpec},
     control::{Actor, Controls, RewindTo},
     order::cut_rows,
     rows::{self, Rows},
@@ -265,4 +265,46 @@ async fn a_crash_between_removals_and_two_who_remove_at_once_leave_what_is_neede
         assert!(bed.documents("collect").await["a"].ends_with(",10,11]}"), "crash at {at}");
     }
     assert!(removed_later > 0, "nothing was left to remove after a crash");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_whose_cut_was_removed_before_it_stood_there_begins_on_one_before() {
+    let bed = Bed::with_transport(1).await;
+    let source = || SourceSpec { events: None, ..bed.source() };
+    let three = || {
+        let [collect, _, feed] = <[ProjectionSpec; 3]>::try_from(projections(&bed)).ok().unwrap();
+        vec![collect, bed.projection("sum", Ordering::Commutative, Kind::Sum), feed]
+    };
+    for (stream, sequence) in [("a", 1), ("a", 3), ("b", 1)] {
+        bed.put(stream, sequence, 1).await;
+    }
+    bed.catch_up_from(source(), three()).await.unwrap();
+    let (shard, rows) = (shard(&bed).await, Rows::new(bed.store.checkpoints()));
+    let older = cut_keys(&bed, &shard).await;
+    for (stream, sequence) in [("a", 2), ("b", 3), ("b", 2), ("c", 2)] {
+        bed.put(stream, sequence, 1).await;
+    }
+    for is_older_kept in [true, false] {
+        bed.catch_up_from(source(), three()).await.unwrap();
+        let before = documents(&bed).await;
+        for sort in cut_keys(&bed, &shard).await {
+            if !is_older_kept || !older.contains(&sort) {
+                let partition = rows::cuts_partition(&source().name, &shard);
+                rows.delete(&RowKey::new(Table::Cuts, partition, sort)).await.unwrap();
+            }
+        }
+        let outcome = bed.catch_up_from(source(), three()).await.unwrap();
+        assert!(outcome.stops.is_empty());
+        assert_eq!(documents(&bed).await, before);
+    }
+    bed.put("c", 1, 1).await;
+    bed.catch_up_from(source(), three()).await.unwrap();
+    let collected = bed.documents("collect").await;
+    assert_eq!(collected["a"], r#"{"sequences":[1,2,3]}"#);
+    assert_eq!(collected["b"], r#"{"sequences":[1,2,3]}"#);
+    assert_eq!(collected["c"], r#"{"sequences":[1,2]}"#);
+    rows.clear(Table::Cuts, &rows::cuts_partition(&source().name, &shard)).await.unwrap();
+    bed.trim_before(bed.clock.now()).await;
+    let outcome = bed.catch_up_from(source(), three()).await.unwrap();
+    assert_eq!(outcome.stops.len(), 3, "there is nowhere to begin");
 }

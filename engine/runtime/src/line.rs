@@ -129,6 +129,8 @@ pub struct Line {
     subscribers: Vec<Subscriber>,
     /// The end of what was put in order.
     at: Place,
+    /// Where the hindmost of its projections stood when it began; it may have begun before that.
+    hindmost: Place,
     /// Records that were read and not yet put in order.
     backlog: VecDeque<DecodedRecord>,
     backlog_bytes: usize,

@@ -116,6 +116,12 @@ impl Rows {
         Ok(ids)
     }
 
+    /// Whether the first page of a cut is there: the one that is removed first.
+    pub async fn has_cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<bool> {
+        let key = RowKey::new(Table::Cuts, cuts_partition(source, shard), cut_rows::sort_key(id, 0));
+        Ok(self.store.get(&key).await?.is_some())
+    }
+
     /// The newest cut at or before a place that is there with all that it adds to: a crash may have left one without its
     /// last page.
     pub async fn newest_cut(

@@ -215,7 +215,7 @@ impl Running {
 
     async fn start_shared(&mut self, standings: Vec<Standing>) -> Result<()> {
         let (commands, receiver) = mpsc::channel(QUEUE);
-        let beginning = beginning(&standings);
+        let beginning = beginning(&self.task.context, &standings).await?;
         let at = beginning_place(&beginning);
         let (position, watched) = watch::channel(at);
         self.shared = Some(SharedLine { commands, position: watched });
@@ -226,7 +226,7 @@ impl Running {
 
     async fn start_catch_up(&mut self, standings: Vec<Standing>) -> Result<()> {
         let (_, receiver) = mpsc::channel(1);
-        let beginning = beginning(&standings);
+        let beginning = beginning(&self.task.context, &standings).await?;
         let shared = self.shared.clone();
         let line = self.open(LineKind::CatchUp, standings, beginning, receiver, shared, None).await?;
         self.catching_up = true;
@@ -240,7 +240,7 @@ impl Running {
         let standing = stand(waiting).await;
         let (place, settled_until) = (standing.place.clone(), standing.settled_until);
         let standings = vec![standing];
-        let beginning = beginning(&standings);
+        let beginning = beginning(&self.task.context, &standings).await?;
         let line = self.open(LineKind::Merge, standings, beginning, receiver, None, None).await?;
         if let Outlet::Merge { inputs, .. } = &projection.outlet {
             let (begun, has_begun) = oneshot::channel();
@@ -318,14 +318,22 @@ async fn stand(waiting: Waiting) -> Standing {
     }
 }
 
-/// A line begins where the hindmost of its projections stands.
-fn beginning(standings: &[Standing]) -> Beginning {
+/// A line begins where the hindmost of its projections stands. Retention may have removed that cut before the
+/// checkpoint stood on it: then at the newest one before it, and what is between is read again.
+async fn beginning(context: &ShardContext, standings: &[Standing]) -> Result<Beginning> {
     let hindmost = standings.iter().min_by(|a, b| a.place.cmp(&b.place));
-    match hindmost {
-        Some(Standing { cut: Some(cut), .. }) => Beginning::Cut(cut.clone()),
-        Some(standing) => Beginning::Parents(standing.entrant.parents.clone()),
-        None => Beginning::Parents(Vec::new()),
+    let Some(hindmost) = hindmost else { return Ok(Beginning::Parents(Vec::new())) };
+    let Some(cut) = &hindmost.cut else {
+        return Ok(Beginning::Parents(hindmost.entrant.parents.clone()));
+    };
+    let (source, shard) = (&context.source.name, &context.shard.id);
+    if context.rows.has_cut(source, shard, cut).await? {
+        return Ok(Beginning::Cut(cut.clone()));
     }
+    let before = context.rows.newest_cut(source, shard, &cut.place).await?;
+    tracing::warn!(source = %source, shard = %shard, place = %cut.place, "the cut that a checkpoint stands on was removed; reading begins before it");
+    let parents = || Beginning::Parents(hindmost.entrant.parents.clone());
+    Ok(before.map_or_else(parents, Beginning::Cut))
 }
 
 fn beginning_place(beginning: &Beginning) -> Place {

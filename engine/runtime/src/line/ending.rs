@@ -99,7 +99,7 @@ impl Line {
         let error = error.clone().context(format!(
             "shard={shard}: records behind position={position} were trimmed before the projection had read them, so their events are lost to it. Bring them into a new stream, from the event store or wherever they are kept, read that under another name in `sources`, and give the projection a new version; a longer retention time keeps this from happening again"
         ));
-        let place = Place::end(position.clone(), u32::MAX);
+        let place = Place::end(position.max(&self.hindmost.position).clone(), u32::MAX);
         self.stop_all(&place, &error).await?;
         self.drop_left().await
     }

@@ -75,6 +75,7 @@ impl Line {
             folds: BTreeMap::new(),
             subscribers: Vec::new(),
             delivered: at.clone(),
+            hindmost: opening.subscribers.iter().map(|known| &known.from).min().unwrap_or(&at).clone(),
             at,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
