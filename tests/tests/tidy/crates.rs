@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The crates of the workspace, and those of it that each may depend on.
-const DIRECTIONS: [(&str, &[&str]); 7] = [
+const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("foldstream-model", &[]),
     ("foldstream-runtime", &["foldstream-model"]),
     ("foldstream-config", &["foldstream-model"]),
@@ -34,11 +34,13 @@ const DIRECTIONS: [(&str, &[&str]); 7] = [
             "foldstream",
         ],
     ),
+    ("foldstream-models", &["foldstream-model", "foldstream-runtime"]),
 ];
 
 /// What is kept out of all folders but these: vendors, and what is heavy to build. Tests may look at things by a
 /// vendor's own means.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 18] = [
+    ("stateright", &["tests/models"]),
     ("rusqlite", &["connectors/local"]),
     ("md-5", &["connectors/local"]),
     ("cel", &["projectors/declarative"]),
