@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use foldstream_local::NullDocuments;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, Ordering, Place, Position, ReadModel, Result, Sequence, Shard,
-    ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
+    Document, DocumentKey, Epoch, Error, EventType, Ordering, Place, Position, ReadModel, Result, Sequence,
+    Shard, ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
     ports::{
         DocumentStore, DocumentWrite, From, ShardReader, Source, SourceDescription, StoredDocument, Touch,
         Written,
@@ -35,6 +35,7 @@ fn early(place: Place) -> LaneInput {
         place: place.clone(),
         stream: StreamId::new("s"),
         sequence: Sequence(1),
+        event_type: EventType::new("Made"),
         recorded_at: Timestamp::from_seconds(1),
     };
     let touch = Touch { key: DocumentKey::new("feed"), change: Box::new(|_: &mut Option<Document>| Ok(())) };

@@ -63,21 +63,17 @@ pub struct Stop {
 pub struct RefusedEvent {
     pub stream: StreamId,
     pub sequence: Sequence,
-    /// None where only the document is at hand.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub event_type: Option<EventType>,
+    #[serde(rename = "type")]
+    pub event_type: EventType,
     /// None where it was refused before it was known which documents it touches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<DocumentKey>,
 }
 
-/// `stream=o-4 sequence=1 type=Sold document=tea`, as far as it is known.
+/// `stream=o-4 sequence=1 type=Sold document=tea`, the document as far as it is known.
 impl fmt::Display for RefusedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stream={} sequence={}", self.stream, self.sequence)?;
-        if let Some(event_type) = &self.event_type {
-            write!(f, " type={event_type}")?;
-        }
+        write!(f, "stream={} sequence={} type={}", self.stream, self.sequence, self.event_type)?;
         if let Some(document) = &self.document {
             write!(f, " document={document}")?;
         }

@@ -124,6 +124,7 @@ impl Released {
             place: placed.place.clone(),
             stream: placed.event.stream_id.clone(),
             sequence: placed.event.sequence,
+            event_type: placed.event.event_type.clone(),
             recorded_at: placed.raised_at,
         };
         let bytes = size_of::<Delivery>() + placed.event.payload.raw.len();
@@ -136,7 +137,7 @@ pub fn stop(place: Place, error: &Error, event: Option<&Event>, at: Timestamp) -
     let event = event.map(|event| RefusedEvent {
         stream: event.stream_id.clone(),
         sequence: event.sequence,
-        event_type: Some(event.event_type.clone()),
+        event_type: event.event_type.clone(),
         document: None,
     });
     Stop { place, event, reason: error.to_string(), at }

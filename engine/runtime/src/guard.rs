@@ -9,8 +9,8 @@ mod places;
 mod tests;
 
 use foldstream_model::{
-    DocumentKey, Epoch, Error, Fed, Guard, OrderKey, Ordering, Place, Result, Sequence, ShardNumber,
-    ShardPlaces, StreamId, Timestamp,
+    DocumentKey, Epoch, Error, EventType, Fed, Guard, OrderKey, Ordering, Place, Result, Sequence,
+    ShardNumber, ShardPlaces, StreamId, Timestamp,
 };
 
 pub use places::{advance, close, covers, is_closed, shrink};
@@ -23,6 +23,7 @@ pub struct Origin {
     pub place: Place,
     pub stream: StreamId,
     pub sequence: Sequence,
+    pub event_type: EventType,
     /// When it was recorded, raised to that of the stream's previous event. Only `global` projections look at it.
     pub recorded_at: Timestamp,
 }

@@ -196,7 +196,7 @@ impl Running {
                 let event = RefusedEvent {
                     stream: origin.stream,
                     sequence: origin.sequence,
-                    event_type: None,
+                    event_type: origin.event_type,
                     document: Some(poison.key),
                 };
                 let at = self.task.clock.now();

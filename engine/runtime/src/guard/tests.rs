@@ -15,6 +15,7 @@ fn origin(shard: u32, at: u32, stream: &str, sequence: u64, recorded_at: i64) ->
         place: place(at),
         stream: StreamId::new(stream),
         sequence: Sequence(sequence),
+        event_type: EventType::new("Made"),
         recorded_at: Timestamp::from_seconds(recorded_at),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     output::plural,
     running::{Running, Service, stop_on_signals},
-    status::{WHAT_TO_DO, add_event_type, stop_in_words},
+    status::{WHAT_TO_DO, stop_in_words},
 };
 
 pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
@@ -41,10 +41,7 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     let (_complete, complete) = watch::channel(true);
     let until_complete = arguments.until_caught_up.then_some(complete);
     tracing::info!(data = %context.global.data.display(), projections = config.projections.len(), "running");
-    let mut ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
-    for stopped in &mut ended.stops {
-        add_event_type(&mut stopped.stop, &store).await?;
-    }
+    let ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
     match arguments.until_caught_up {
         true => report(&ended, context),
         false => {

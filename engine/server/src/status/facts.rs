@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_config::{Config, settings::SourceKind};
 use foldstream_local::{LocalLog, LocalStore, LogDescription};
 use foldstream_model::{
-    Checkpoint, Control, Event, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
+    Checkpoint, Control, Event, ProjectionId, Result, ShardId, SourceName, Timestamp,
     ports::{EventStore, Table},
 };
 use foldstream_runtime::{
@@ -12,8 +12,6 @@ use foldstream_runtime::{
     report::WorkerReport,
     rows::{self, Rows},
 };
-
-use super::add_event_type;
 
 /// A worker that has said nothing for so long is not running any more.
 const SILENT_MICROS: u64 = 5_000_000;
@@ -61,9 +59,6 @@ impl Facts {
             let Some(log) = store.existing_log(stream).await? else { continue };
             facts.look_into(&log, SourceName::new(name.as_str()), store).await?;
         }
-        for stop in facts.stops_mut() {
-            add_event_type(stop, store).await?;
-        }
         Ok(facts)
     }
 
@@ -91,13 +86,6 @@ impl Facts {
         }
         self.logs.insert(source, description);
         Ok(())
-    }
-
-    fn stops_mut(&mut self) -> impl Iterator<Item = &mut Stop> {
-        let stored = self.checkpoints.values_mut().flat_map(BTreeMap::values_mut);
-        let said = self.report.iter_mut().flat_map(|report| &mut report.projections);
-        let stored = stored.filter_map(|checkpoint| checkpoint.stop.as_mut());
-        stored.chain(said.filter_map(|projection| projection.stop.as_mut()))
     }
 
     /// The worker that runs now, as far as can be known.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, Fed, Guard, Map, Ordering, Place, Position, Sequence, ShardNumber,
-    StreamId, Timestamp, Value,
+    Document, DocumentKey, Epoch, Error, EventType, Fed, Guard, Map, Ordering, Place, Position, Sequence,
+    ShardNumber, StreamId, Timestamp, Value,
     ports::{Condition, DocumentWrite, StoredDocument, Touch, Written},
 };
 
@@ -131,6 +131,7 @@ pub fn origin(shard: u32, place: Place, stream: &str, sequence: u64) -> Origin {
         place,
         stream: StreamId::new(stream),
         sequence: Sequence(sequence),
+        event_type: EventType::new("Made"),
         recorded_at: Timestamp::EPOCH,
     }
 }
