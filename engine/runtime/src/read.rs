@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Error, Event, Position, Record, Result, Timestamp,
+    Event, Position, Record, Result, Timestamp,
     ports::{Batch, ReadLimit, ShardReader},
 };
 use tokio::sync::mpsc;
@@ -100,15 +100,11 @@ impl Reading {
                 {
                     backoff.pause(&error, "reading a shard").await;
                 }
-                Err(error) => return Err(self.located(error)),
+                Err(error) => return Err(error),
             }
         };
         metrics::records_read(&self.names.source, &self.names.shard, self.names.reader, batch.records.len());
         Ok(self.decode(batch, asked_at))
-    }
-
-    fn located(&self, error: Error) -> Error {
-        error.context(format!("source={} shard={}", self.names.source, self.names.shard))
     }
 
     fn decode(&self, batch: Batch, asked_at: Timestamp) -> Decoded {

@@ -280,7 +280,7 @@ impl Running {
     }
 
     fn start(&mut self, kind: LineKind, line: Line, drain: CancellationToken) {
-        let name = format!("{} line of {}", kind.as_str(), self.task.context.shard.id);
+        let name = format!("{} line", kind.as_str());
         self.lines.start(name, line.run(drain));
     }
 }

@@ -124,9 +124,7 @@ async fn discover(
             Some(stored) => stored.body,
             None => Lineage::new(description.incarnation.clone()),
         };
-        let changed = lineage
-            .discover(&description.incarnation, &listed, task.services.clock.now())
-            .map_err(|error| error.context(format!("source={}", task.spec.name)))?;
+        let changed = lineage.discover(&description.incarnation, &listed, task.services.clock.now())?;
         let key = rows::source_key(&task.spec.name);
         if !changed || rows.put(&key, revision, &lineage).await?.is_some() {
             let initial = lineage.initial().cloned().collect();
@@ -256,9 +254,7 @@ impl Running {
     fn number(&self, shard: &ShardId) -> Result<ShardNumber> {
         match self.lineage.get(shard) {
             Some(known) => Ok(known.number),
-            None => {
-                Err(Error::internal(format!("source={} shard={shard} was never listed", self.task.spec.name)))
-            }
+            None => Err(Error::internal(format!("shard={shard} was never listed"))),
         }
     }
 
@@ -410,10 +406,7 @@ impl Running {
     fn start(&mut self, shard: &ShardId) -> Result<mpsc::Sender<Entrants>> {
         let number = self.number(shard)?;
         let Some(listed) = self.listed.get(shard).cloned() else {
-            return Err(Error::internal(format!(
-                "source={} shard={shard} is not listed",
-                self.task.spec.name
-            )));
+            return Err(Error::internal(format!("shard={shard} is not listed")));
         };
         let context = Arc::new(ShardContext {
             source: self.task.spec.clone(),

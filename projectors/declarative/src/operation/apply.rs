@@ -39,8 +39,7 @@ pub(super) fn apply(
         }
         _ => {
             let place = path.place(Arc::make_mut(target.fields))?;
-            change(kind, first, second, place)
-                .map_err(|fault| Fault::new(format!("{} {path}: {fault}", kind.name())))?;
+            change(kind, first, second, place)?;
         }
     }
     Ok(())

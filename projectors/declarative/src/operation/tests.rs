@@ -84,8 +84,8 @@ fn each_operation_changes_its_path() {
 #[test]
 fn what_cannot_be_done_is_a_fault_that_says_why() {
     for (kind, arguments, before, message) in [
-        (Kind::Add, &["null"][..], "{}", "add a: it takes a number, not null"),
-        (Kind::Add, &["1"], r#"{"a":"x"}"#, "add a: there is a string, not a number"),
+        (Kind::Add, &["null"][..], "{}", "it takes a number, not null"),
+        (Kind::Add, &["1"], r#"{"a":"x"}"#, "there is a string, not a number"),
         (Kind::Add, &["1"], r#"{"a":99999999999999999999999999999999999999.9}"#, "at most 38 digits"),
         (Kind::Max, &["true"], "{}", "it takes a number or a string, not a boolean"),
         (Kind::Append, &["1"], r#"{"a":{}}"#, "there is an object, not a list"),

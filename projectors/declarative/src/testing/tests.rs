@@ -170,7 +170,7 @@ fn poison_fails_a_test_unless_it_expects_it() {
     let [Failure::Poison { document, event, error }] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((document.as_str(), event.as_str()), ("orders/o-1", "o-1 2 Added"));
     assert!(error.contains("reducer=order step=foldstream.yaml:9"), "{error}");
-    assert!(error.contains("operation=add path=total"), "{error}");
+    assert!(error.contains("operation=add path=total: it takes a number"), "{error}");
     assert_passes(&format!("{given}    parked: [orders/o-1]\n"));
     let found = failures(
         "
