@@ -3,12 +3,14 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
-use foldstream_model::{DocumentKey, Ordering, ProjectionId, Timestamp};
+use foldstream_local::LogOptions;
+use foldstream_model::{DocumentKey, Ordering, ProjectionId, Timestamp, ports::Table};
 use foldstream_runtime::{
+    assembly::SourceSpec,
     control::{Actor, Controls},
     lanes::lane_of,
-    report::Phase,
-    rows::Rows,
+    report::{Phase, WorkerReport},
+    rows::{REPORTS, Rows},
 };
 use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
 
@@ -60,7 +62,7 @@ async fn poison_stops(kind: Kind) {
     assert_eq!(outcome.stops.len(), 1);
     let stop = &outcome.stops[0];
     assert_eq!(stop.projection.name.as_str(), "positive");
-    assert!(stop.stop.to_string().contains("stream=s-7 sequence=4"), "{}", stop.stop);
+    assert!(stop.stop.to_string().starts_with("stream=s-7 sequence=4 type=Added"), "{}", stop.stop);
     assert_eq!(bed.documents("collect").await["s-7"], r#"{"sequences":[1,2,3,4,5]}"#);
     let positive = bed.documents("positive").await;
     assert_eq!(positive["s-7"], r#"{"sequences":[1,2,3]}"#);
@@ -373,4 +375,21 @@ async fn poison_stops_a_global_projection_in_all_shards_and_no_other() {
         assert!(outcome.stops[0].stop.reason.contains("in all shards"), "{}", outcome.stops[0].stop.reason);
     }
     assert_eq!(bed.documents("feed").await["s-7"], r#"{"sequences":[1,2]}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_fails_says_once_where_and_that_it_has_ended() {
+    let bed = Bed::new(1).await;
+    bed.append("s", &[1]).await;
+    bed.relay().await;
+    let projections = || vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)];
+    bed.catch_up(projections()).await.unwrap();
+    let options = LogOptions { shards: 1, retention: None, recorded_in_order: true };
+    let other = bed.store.log("other", options).await.unwrap();
+    let source = SourceSpec { source: other.source(), ..bed.source() };
+    let failed = bed.catch_up_from(source, projections()).await.unwrap_err();
+    assert!(failed.message().starts_with("source events: the source was deleted"), "{failed}");
+    let reports = Rows::new(bed.store.checkpoints()).all::<WorkerReport>(Table::Reports, REPORTS).await;
+    let ended: Vec<_> = reports.unwrap().iter().map(|(_, report)| report.body.ended).collect();
+    assert_eq!(ended, [true]);
 }

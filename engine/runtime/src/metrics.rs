@@ -57,7 +57,7 @@ pub fn describe() {
     describe_gauge!(
         LAG_SECONDS,
         Unit::Seconds,
-        "Seconds that a projection's documents are behind, by the recorded-at of the newest event in them, in the shard that is furthest behind; 0 when caught up"
+        "Seconds since the oldest event was recorded that is not in a projection's documents, as `foldstream status` says; 0 when all are"
     );
     describe_gauge!(
         PROJECTION_STOPPED,
@@ -104,6 +104,7 @@ pub fn written(projection: &str, documents: usize, conflicts: usize, took: Durat
     histogram!(WRITE_SECONDS, PROJECTION => projection.to_owned()).record(took);
 }
 
+/// Whoever serves metrics sets this, as only stores know what is not read yet.
 pub fn lag(projection: &str, micros: u64) {
     let seconds = Duration::from_micros(micros).as_secs_f64();
     gauge!(LAG_SECONDS, PROJECTION => projection.to_owned()).set(seconds);

@@ -27,9 +27,8 @@ use crate::{
     lanes::{Lane, LaneOptions},
     merge::Merge,
     merging::{self, MergeTask},
-    metrics,
     patient::Patient,
-    report::{ProjectionReport, Registry, StopReport, WorkerReport},
+    report::{Registry, StopReport, WorkerReport},
     retry::{self, Backoff},
     rows::{self, Rows},
     settings::Settings,
@@ -120,10 +119,24 @@ impl Worker {
             () = stop.cancelled() => return Ok(Outcome::default()),
             begun = self.begin() => begun?,
         }
+        let mut registry = Arc::default();
+        let ended = self.sessions(until, &stop, &mut registry).await;
+        self.report(&registry, true).await;
+        ended
+    }
+
+    /// One session after the other; `registry` is that of the last one.
+    async fn sessions(
+        &self,
+        until: Until,
+        stop: &CancellationToken,
+        registry: &mut Arc<Registry>,
+    ) -> Result<Outcome> {
         let mut backoff = Backoff::new();
         loop {
             let began = Instant::now();
-            match self.session(until.clone(), &stop).await? {
+            *registry = Arc::default();
+            match self.session(until.clone(), stop, registry).await? {
                 SessionEnd::Over(outcome) => return Ok(outcome),
                 SessionEnd::Changed => tracing::info!("starting again from the checkpoints"),
                 SessionEnd::Fenced(error) => {
@@ -166,13 +179,17 @@ impl Worker {
         Ok(controls.into_iter().filter(|(id, _)| ours(id)).collect())
     }
 
-    async fn session(&self, until: Until, stop: &CancellationToken) -> Result<SessionEnd> {
+    async fn session(
+        &self,
+        until: Until,
+        stop: &CancellationToken,
+        registry: &Arc<Registry>,
+    ) -> Result<SessionEnd> {
         let controls = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(SessionEnd::Over(Outcome::default())),
             controls = self.controls() => controls?,
         };
-        let registry = Arc::<Registry>::default();
         let cancel = CancellationToken::new();
         let mut session = Session {
             lanes: Tasks::new(),
@@ -197,8 +214,6 @@ impl Worker {
         let lanes = session.lanes.finish().await;
         let reason = ended?;
         lanes?;
-        let is_over = matches!(reason, Reason::Stopped | Reason::CaughtUp);
-        self.report(&registry, is_over).await;
         let caught_up = match reason {
             Reason::Changed => return Ok(SessionEnd::Changed),
             Reason::Fenced(error) => return Ok(SessionEnd::Fenced(error)),
@@ -354,9 +369,6 @@ impl Worker {
     async fn write_report(&self, registry: &Registry, ended: bool) {
         let now = self.assembly.services.clock.now();
         let (shards, projections) = registry.report(now);
-        for (projection, lag) in lags(&projections, now) {
-            metrics::lag(projection, lag);
-        }
         let report = WorkerReport {
             worker: self.name.clone(),
             process: self.assembly.process,
@@ -375,21 +387,6 @@ impl Worker {
             tracing::warn!(%error, "what `status` shows could not be written");
         }
     }
-}
-
-/// How far each projection is behind, in microseconds, in the shard where it is furthest behind.
-fn lags(projections: &[ProjectionReport], now: Timestamp) -> BTreeMap<&str, u64> {
-    let mut lags = BTreeMap::new();
-    for projection in projections {
-        let since = projection.settled_until.or(projection.behind_since);
-        let lag = match projection.behind_since {
-            Some(_) => since.map_or(0, |since| now.micros_since(since)),
-            None => 0,
-        };
-        let known = lags.entry(projection.projection.name.as_str()).or_insert(0);
-        *known = lag.max(*known);
-    }
-    lags
 }
 
 /// The same assembly, with reads that are tried again.

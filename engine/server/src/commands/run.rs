@@ -29,7 +29,7 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
         compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone()).await?;
     settle_definitions(&line, arguments.dev, context).await?;
     let service = match arguments.listen {
-        Some(address) => Some(Service::bind(address).await?),
+        Some(address) => Some(Service::bind(address, &config).await?),
         None => None,
     };
     if let Some(service) = &service {

@@ -37,7 +37,8 @@ impl Running<'_> {
     pub async fn run(self, line: Line) -> Result<Outcome> {
         let mut tasks = Tasks::new();
         let clock = line.assembly.services.clock.clone();
-        let relays = Relays { store: self.store, clock, complete: self.until_complete.clone() };
+        let relays =
+            Relays { store: self.store, clock: clock.clone(), complete: self.until_complete.clone() };
         let relayed = relays.start(&line.logs, &mut tasks);
         let until = match self.until_complete {
             Some(_) => Until::CaughtUp(relayed),
@@ -47,7 +48,7 @@ impl Running<'_> {
         if let Some(service) = self.service {
             let rows = Rows::new(self.store.checkpoints());
             let readiness = Readiness { ready: worker.ready(), stop: self.stop.clone(), rows };
-            service.start(readiness, &mut tasks);
+            service.start(readiness, self.store, clock, &mut tasks);
         }
         let stopped = CancellationToken::new();
         let mut work = std::pin::pin!(worker.run(until, stopped.clone()));

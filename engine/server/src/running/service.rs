@@ -1,27 +1,32 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
-use foldstream_model::{Error, Result};
-use foldstream_runtime::{rows::Rows, tasks::Tasks};
+use foldstream_config::Config;
+use foldstream_local::LocalStore;
+use foldstream_model::{Clock, Error, Result};
+use foldstream_runtime::{metrics, rows::Rows, tasks::Tasks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::status::newest_report;
+use crate::status::{Facts, ProjectionStanding, newest_report};
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a scrape waits for the store; then the lags are those of the scrape before.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is served over HTTP: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever watches the process.
 pub struct Service {
     listener: TcpListener,
     metrics: PrometheusHandle,
+    config: Arc<Config>,
 }
 
 impl Service {
     /// Listens from now on, and records metrics from now on. `Invalid`: the address cannot be listened on.
-    pub async fn bind(address: SocketAddr) -> Result<Self> {
+    pub async fn bind(address: SocketAddr, config: &Config) -> Result<Self> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Error::invalid(format!(
                 "cannot listen: address={address} reason={error}; choose another with --listen"
@@ -31,8 +36,8 @@ impl Service {
         let metrics = builder
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(|error| Error::internal(format!("metrics cannot be recorded: {error}")))?;
-        foldstream_runtime::metrics::describe();
-        Ok(Self { listener, metrics })
+        metrics::describe();
+        Ok(Self { listener, metrics, config: Arc::new(config.clone()) })
     }
 
     pub fn address(&self) -> Result<SocketAddr> {
@@ -41,11 +46,22 @@ impl Service {
 
     /// Ready is who reads its shards and was not told to stop. A projection that has stopped is named and does not
     /// change that: the others are served, and no other instance could take the event either.
-    pub(super) fn start(self, readiness: Readiness, tasks: &mut Tasks) {
+    pub(super) fn start(
+        self,
+        readiness: Readiness,
+        store: &LocalStore,
+        clock: Arc<dyn Clock>,
+        tasks: &mut Tasks,
+    ) {
         let (rendered, kept) = (self.metrics.clone(), self.metrics);
+        let lags = Lags { store: store.clone(), config: self.config, clock };
+        let metrics = move || async move {
+            lags.set().await;
+            rendered.render()
+        };
         let is_ready = move || async move { readiness.answer().await };
         let router = Router::new()
-            .route("/metrics", get(move || async move { rendered.render() }))
+            .route("/metrics", get(metrics))
             .route("/livez", get(|| async { "alive\n" }))
             .route("/readyz", get(is_ready));
         tasks.start("http", async move {
@@ -60,6 +76,30 @@ impl Service {
                 kept.run_upkeep();
             }
         });
+    }
+}
+
+/// Where the lags of projections are read, as `status` does it.
+#[derive(Clone)]
+pub(super) struct Lags {
+    pub store: LocalStore,
+    pub config: Arc<Config>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Lags {
+    async fn set(&self) {
+        let facts = Facts::gather(&self.store, Some(&self.config), self.clock.now());
+        let facts = match tokio::time::timeout(STORE_PATIENCE, facts).await {
+            Ok(Ok(facts)) => facts,
+            Ok(Err(error)) => return tracing::warn!(%error, "the lags of projections could not be read"),
+            Err(_) => return tracing::warn!("the lags of projections could not be read in time"),
+        };
+        for standing in ProjectionStanding::current(&facts) {
+            if let Some(lag) = standing.lag_micros {
+                metrics::lag(standing.projection.name.as_str(), lag);
+            }
+        }
     }
 }
 

@@ -165,6 +165,31 @@ fn metrics_and_health_are_served() {
 }
 
 #[test]
+fn the_lag_that_is_served_counts_from_the_oldest_unread_event_as_that_of_status_does() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    let bad =
+        r#"{"type":"Sold","recorded_at":"2026-01-01T00:00:00Z","payload":{"sku":"tea","quantity":"many"}}"#;
+    folder.run_with(&["events", "append", "o-4"], bad).ok();
+    let mut run = Running::start(&folder, &["--listen", "127.0.0.1:0"]);
+    let said = run.says("serving");
+    let address = said.split("address=").nth(1).unwrap().trim().to_owned();
+    let lag = |projection: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let name = format!("foldstream_projection_lag_seconds{{projection=\"{projection}\"}} ");
+        let value = answer.lines().find_map(|line| line.strip_prefix(&name))?;
+        value.split('.').next().unwrap().parse::<i64>().ok()
+    };
+    let since = jiff::Timestamp::now().as_second() - 1_767_225_600;
+    eventually("what is level lags by nothing", || lag("orders") == Some(0));
+    eventually("what has stopped lags since its event", || lag("totals") >= Some(since));
+    assert!(lag("totals") < Some(since + 600));
+}
+
+#[test]
 fn poison_stops_one_projection_and_is_told() {
     let folder = shop();
     let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
@@ -177,7 +202,7 @@ fn poison_stops_one_projection_and_is_told() {
         "event     o-4 #1 Sold\n",
         "document  tea\n",
         "handler=foldstream.yaml:10",
-        "it takes a number, not a string",
+        "operation=add path=sold: it takes a number, not a string",
         "raise the `version`",
         "`foldstream run --dev`",
     ];
