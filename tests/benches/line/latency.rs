@@ -85,7 +85,7 @@ pub fn latency(per_second: usize) {
         Arc::new(Stamping { started, written: Mutex::new(vec![0; events]), events: AtomicU64::new(0) });
     let settings = Settings { lanes: 1, flush_interval: Duration::ZERO, ..Settings::default() };
     let handle = Arc::new(MemoryHandle(source.clone()));
-    let assembly = assembly(handle, stamps.clone(), Arc::<MemoryCheckpoints>::default(), settings);
+    let assembly = assembly(handle, stamps.clone(), Arc::new(MemoryCheckpoints::without_cuts()), settings);
     let worker = std::thread::spawn(move || {
         let stop = CancellationToken::new();
         let worker = Worker::new(assembly);

@@ -192,7 +192,8 @@ fn settings() -> Settings {
 
 fn line(records: &[Record]) -> Duration {
     let source = Arc::new(MemoryHandle(MemorySource::new(records.to_vec())));
-    let assembly = assembly(source, Arc::new(NullDocuments), Arc::<MemoryCheckpoints>::default(), settings());
+    let assembly =
+        assembly(source, Arc::new(NullDocuments), Arc::new(MemoryCheckpoints::without_cuts()), settings());
     catch_up(&one_core(), assembly)
 }
 
@@ -352,7 +353,7 @@ fn memory(streams: usize) {
         writes: AtomicU64::new(0),
         calls: AtomicU64::new(0),
     });
-    let assembly = assembly(handle, documents.clone(), Arc::<MemoryCheckpoints>::default(), settings);
+    let assembly = assembly(handle, documents.clone(), Arc::new(MemoryCheckpoints::without_cuts()), settings);
     let worker = Worker::new(assembly);
     runtime.block_on(async {
         let feed = async {
