@@ -1,11 +1,20 @@
 //! Schedules that broke earlier versions of the line.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering as Atomic},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
 
 use foldstream_local::NewRecord;
 use foldstream_model::{
-    Event, EventId, EventType, Ordering, Payload, ProjectionId, SchemaVersion, Sequence, SourceName,
-    StreamId, ports::CheckpointStore,
+    Event, EventId, EventType, Ordering, Payload, ProjectionId, Result, SchemaVersion, Sequence, Shard,
+    ShardId, SourceName, StreamId,
+    ports::{CheckpointStore, From, ShardReader, Source, SourceDescription},
 };
 use foldstream_runtime::{
     rows::{Rows, journal_key},
@@ -209,4 +218,64 @@ async fn what_waits_in_one_parent_for_an_event_of_the_other_is_released_when_the
         let sums: Vec<_> = bed.documents("sum").await.into_values().collect();
         assert_eq!(sums, [r#"{"events":3,"sum":3}"#]);
     }
+}
+
+/// A source whose first list of shards is old by the time it arrives.
+struct OldList {
+    source: Arc<dyn Source>,
+    listed: AtomicBool,
+    /// The list is made, and held back.
+    made: tokio::sync::Notify,
+    let_go: tokio::sync::Notify,
+}
+
+#[async_trait]
+impl Source for OldList {
+    async fn describe(&self) -> Result<SourceDescription> {
+        self.source.describe().await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        let shards = self.source.shards().await?;
+        if !self.listed.swap(true, Atomic::SeqCst) {
+            self.made.notify_one();
+            self.let_go.notified().await;
+        }
+        Ok(shards)
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        self.source.open(shard, from).await
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.source.hash_key(partition_key)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_shards_that_another_worker_has_overtaken_makes_no_shard_gone() {
+    let bed = Bed::with_transport(1).await;
+    let collect = || vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)];
+    bed.put("a", 1, 1).await;
+    let mut slow = bed.source();
+    let old = Arc::new(OldList {
+        source: slow.source.clone(),
+        listed: AtomicBool::new(false),
+        made: tokio::sync::Notify::new(),
+        let_go: tokio::sync::Notify::new(),
+    });
+    slow.source = old.clone();
+    let late = bed.catch_up_from(slow, collect());
+    let meanwhile = async {
+        old.made.notified().await;
+        let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+        bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+        bed.catch_up(collect()).await.unwrap();
+        bed.put("a", 2, 1).await;
+        old.let_go.notify_one();
+    };
+    let (outcome, ()) = tokio::join!(late, meanwhile);
+    assert!(outcome.unwrap().stops.is_empty());
+    assert_eq!(bed.documents("collect").await["a"], r#"{"sequences":[1,2]}"#);
 }

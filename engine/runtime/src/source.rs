@@ -110,15 +110,16 @@ impl SourceTask {
     }
 }
 
-/// Lists the shards, and makes what is new about them durable before anything is read.
+/// Lists the shards, and makes what is new about them durable before anything is read. The source is asked after the
+/// row was read: a shard that another worker has added since an older list was made is not gone.
 async fn discover(
     task: &SourceTask,
     rows: &Rows,
 ) -> Result<(Lineage, BTreeMap<ShardId, Shard>, BTreeSet<ShardId>)> {
     let description = task.spec.source.describe().await?;
-    let listed = task.spec.source.shards().await?;
     loop {
         let stored = rows.source(&task.spec.name).await?;
+        let listed = task.spec.source.shards().await?;
         let revision = stored.as_ref().map(|stored| stored.revision);
         let mut lineage = match stored {
             Some(stored) => stored.body,
