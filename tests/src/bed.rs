@@ -45,6 +45,7 @@ impl Clock for StepClock {
 }
 
 /// Ids that count.
+#[derive(Default)]
 pub struct CountedIds(AtomicU64);
 
 impl Ids for CountedIds {
@@ -86,7 +87,7 @@ impl Bed {
     async fn open(shards: u32, recorded_in_order: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let clock = Arc::new(StepClock(AtomicU64::new(0)));
-        let ids = Arc::new(CountedIds(AtomicU64::new(0)));
+        let ids = Arc::<CountedIds>::default();
         let store = open_store(folder.path(), &clock, &ids);
         let options = LogOptions { shards, retention: None, recorded_in_order };
         let log = store.log("events", options).await.expect("a log");

@@ -114,7 +114,7 @@ impl Reducer for Totals {
     }
 }
 
-fn total(state: &Value) -> Result<Decimal> {
+pub fn total(state: &Value) -> Result<Decimal> {
     match state.get("total") {
         None => Ok(Decimal::from(0u64)),
         Some(Value::Number(number)) => Ok(number.clone()),
@@ -122,21 +122,21 @@ fn total(state: &Value) -> Result<Decimal> {
     }
 }
 
-fn number(event: &Event) -> Result<Decimal> {
+pub fn number(event: &Event) -> Result<Decimal> {
     match event.payload.value.get("n") {
         Some(Value::Number(number)) => Ok(number.clone()),
         _ => Err(Error::poison("the payload has no number n")),
     }
 }
 
-fn push(fields: &mut foldstream_model::Map, name: &str, value: Value) {
+pub fn push(fields: &mut foldstream_model::Map, name: &str, value: Value) {
     let list = fields.entry(name.into()).or_insert_with(|| Value::List(Arc::default()));
     if let Value::List(list) = list {
         Arc::make_mut(list).push(value);
     }
 }
 
-fn add(fields: &mut foldstream_model::Map, name: &str, delta: &Decimal) -> Result<()> {
+pub fn add(fields: &mut foldstream_model::Map, name: &str, delta: &Decimal) -> Result<()> {
     let zero = Value::Number(Decimal::from(0u64));
     let field = fields.entry(name.into()).or_insert(zero);
     if let Value::Number(number) = field {
@@ -145,6 +145,6 @@ fn add(fields: &mut foldstream_model::Map, name: &str, delta: &Decimal) -> Resul
     Ok(())
 }
 
-fn poison(error: impl std::fmt::Display) -> Error {
+pub fn poison(error: impl std::fmt::Display) -> Error {
     Error::poison(error.to_string())
 }

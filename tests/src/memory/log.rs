@@ -8,14 +8,15 @@ use foldstream_model::{
     Error, HashKeyRange, Incarnation, Position, Record, Result, Shard, ShardId, StreamHash, Timestamp,
     ports::{Batch, From, ReadLimit, ShardReader, Source, SourceDescription},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 /// A stream; clones share it.
 #[derive(Clone)]
 pub struct MemoryLog {
     incarnation: Incarnation,
     state: Arc<Mutex<State>>,
-    changes: watch::Sender<()>,
+    /// Wakes readers in the order in which they began to wait.
+    changed: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -62,11 +63,8 @@ impl State {
 
 impl MemoryLog {
     pub fn new(name: &str, shards: u32) -> Self {
-        let log = Self {
-            incarnation: Incarnation::new(name),
-            state: Arc::default(),
-            changes: watch::Sender::new(()),
-        };
+        let log =
+            Self { incarnation: Incarnation::new(name), state: Arc::default(), changed: Arc::default() };
         let width = u128::MAX / u128::from(shards);
         for index in 0..shards {
             let first = u128::from(index) * width + u128::from(index > 0);
@@ -95,7 +93,7 @@ impl MemoryLog {
         kept.last = number;
         let id = kept.shard.id.clone();
         drop(state);
-        self.changes.send_replace(());
+        self.changed.notify_waiters();
         (id, position)
     }
 
@@ -117,7 +115,7 @@ impl MemoryLog {
         let lower = state.add(vec![shard.clone()], HashKeyRange { first, last: middle });
         let upper = state.add(vec![shard.clone()], HashKeyRange { first: middle + 1, last });
         drop(state);
-        self.changes.send_replace(());
+        self.changed.notify_waiters();
         [lower, upper]
     }
 
@@ -134,7 +132,7 @@ impl MemoryLog {
         let last = ranges[0].last.max(ranges[1].last);
         let child = state.add(vec![shard.clone(), adjacent.clone()], HashKeyRange { first, last });
         drop(state);
-        self.changes.send_replace(());
+        self.changed.notify_waiters();
         child
     }
 
@@ -236,14 +234,16 @@ impl MemoryLogReader {
 impl ShardReader for MemoryLogReader {
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch> {
         let deadline = Instant::now() + limit.wait;
-        let mut changes = self.log.changes.subscribe();
+        let changed = self.log.changed.clone();
         loop {
-            changes.borrow_and_update();
+            let change = changed.notified();
+            tokio::pin!(change);
+            change.as_mut().enable();
             let batch = self.fetch(limit)?;
             if !batch.records.is_empty() || batch.end {
                 return Ok(batch);
             }
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+            if tokio::time::timeout_at(deadline, change).await.is_err() {
                 return Ok(batch);
             }
         }

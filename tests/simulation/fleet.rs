@@ -1,0 +1,258 @@
+//! Workers that live, crash, freeze and come back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use foldstream_model::{
+    Clock, Fingerprint, ProjectionId, Result, Sequence, SourceName, Timestamp, ports::EventStore,
+};
+use foldstream_runtime::{
+    assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
+    order::Gaps,
+    settings::Settings,
+    worker::{Assembly, Outcome, Until, Worker},
+};
+use foldstream_tests::{bed::Envelopes, projectors::Totals};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    chance::Chance,
+    link::Link,
+    ports::{Checkpoints, Documents, Events, Log},
+    watcher::SOURCE,
+    workload::{Kind, Simulated},
+    world::World,
+};
+
+struct SkewedClock {
+    began: Instant,
+    skew: AtomicI64,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> Timestamp {
+        let passed = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(0);
+        Timestamp::from_micros(passed + self.skew.load(Ordering::Relaxed))
+    }
+}
+
+/// A `global` projection holds what is not older than its lateness, and needs room for it.
+fn settings(chance: &mut Chance, has_order: bool) -> Settings {
+    let room = |drawn: usize| if has_order { 64 << 20 } else { drawn };
+    let millis = |chance: &mut Chance, all: &[u64]| Duration::from_millis(chance.pick(all));
+    Settings {
+        lanes: chance.pick(&[1, 2, 4]),
+        batch_records: chance.pick(&[1, 3, 20, 500]),
+        batch_bytes: 4 << 20,
+        bytes_in_flight: room(chance.pick(&[20_000, 200_000, 64 << 20])),
+        read_ahead_bytes: room(chance.pick(&[5_000, 50_000, 16 << 20])),
+        early_bytes: chance.pick(&[0, 2_000, 8 << 20]),
+        flush_interval: millis(chance, &[0, 1, 20, 200]),
+        flush_documents: chance.pick(&[1, 3, 1_000]),
+        cache_bytes: chance.pick(&[0, 1_000, 64 << 20]),
+        checkpoint_interval: millis(chance, &[5, 50, 1_000]),
+        poll_interval: millis(chance, &[20, 200]),
+        control_interval: millis(chance, &[100, 500]),
+        discovery_interval: millis(chance, &[100, 5_000]),
+        trim_interval: millis(chance, &[100, 2_000]),
+        patience: millis(chance, &[50, 500, 5_000]),
+        gap_patience: millis(chance, &[10, 500, 5_000]),
+    }
+}
+
+fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
+    let reducer =
+        (kind == Kind::States).then(|| NamedReducer { name: "totals".into(), reducer: Totals::new() });
+    ProjectionSpec {
+        id: ProjectionId::new(kind.name(), 1),
+        source: SourceName::new(SOURCE),
+        ordering: kind.ordering(),
+        projector: Simulated::new(kind),
+        reducer,
+        documents: Arc::new(Documents(link.clone())),
+        definition: kind.name().into(),
+        fingerprint: Fingerprint(kind.name().into()),
+        allowed_lateness: link.world.workload.lateness,
+    }
+}
+
+fn worker(link: &Arc<Link>) -> Worker {
+    let world = &link.world;
+    let mut chance = world.chance().fork();
+    let events = world.workload.has_store.then(|| Arc::new(Events(link.clone())) as Arc<dyn EventStore>);
+    let source = SourceSpec {
+        name: SourceName::new(SOURCE),
+        source: Arc::new(Log(link.clone())),
+        decoder: Arc::new(Envelopes),
+        upcasters: Vec::new(),
+        events,
+        first: Sequence(1),
+        gaps: Gaps::Refuse,
+        start: Start::TrimHorizon,
+        types: None,
+    };
+    let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
+    let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+    let services = Services {
+        checkpoints: Arc::new(Checkpoints(link.clone())),
+        clock: Arc::new(SkewedClock { began: world.began, skew: AtomicI64::new(skew) }),
+        ids: world.ids.clone(),
+    };
+    let projections = world.workload.kinds.iter().map(|kind| projection(link, *kind)).collect();
+    Worker::new(Assembly {
+        services,
+        sources: vec![source],
+        projections,
+        settings: settings(&mut chance, world.workload.kinds.contains(&Kind::Feed)),
+        process: 0,
+    })
+}
+
+/// A process that runs.
+struct Process {
+    link: Arc<Link>,
+    stop: CancellationToken,
+    running: JoinSet<Result<Outcome>>,
+}
+
+impl Process {
+    fn start(world: &Arc<World>, name: String) -> Self {
+        let link = Link::new(world, name);
+        link.saw("starts");
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        let (worker, stopping) = (worker(&link), stop.clone());
+        running.spawn(async move { worker.run(Until::Stopped, stopping).await });
+        Self { link, stop, running }
+    }
+
+    /// Lives until it ends by itself, which it should not.
+    async fn ended(&mut self) -> ! {
+        match self.running.join_next().await {
+            Some(Ok(Ok(outcome))) => {
+                self.link.world.break_off(format!("{} ended: {outcome:?}", self.link.name))
+            }
+            Some(Ok(Err(error))) => {
+                self.link.world.break_off(format!("{} failed: {error:?}", self.link.name))
+            }
+            Some(Err(error)) => self.link.world.break_off(format!("{} panicked: {error}", self.link.name)),
+            None => {}
+        }
+        std::future::pending().await
+    }
+
+    async fn live(&mut self, time: Duration) {
+        let _ = tokio::time::timeout(time, self.ended()).await;
+    }
+
+    async fn crash(mut self) {
+        self.link.saw("crashes");
+        self.running.shutdown().await;
+    }
+
+    async fn stop(mut self) {
+        self.link.saw("is told to stop");
+        self.stop.cancel();
+        match self.running.join_next().await {
+            Some(Ok(Ok(_))) => self.link.saw("has stopped"),
+            ended => self.link.world.break_off(format!("{} stopped with {ended:?}", self.link.name)),
+        }
+    }
+}
+
+/// One place in the fleet: a worker, and another when it is gone.
+pub async fn slot(world: Arc<World>, number: usize) {
+    let mut zombies = JoinSet::new();
+    for life in 0.. {
+        let process = Process::start(&world, format!("w{number}.{life}"));
+        if world.is_calm() {
+            return until_the_end(process).await;
+        }
+        if let Some(zombie) = one_life(&world, process).await {
+            zombies.spawn(haunt(world.clone(), zombie));
+        }
+        while zombies.try_join_next().is_some() {}
+    }
+}
+
+/// Faults have stopped: it works until the run is over.
+async fn until_the_end(mut process: Process) {
+    process.ended().await
+}
+
+/// A worker from start to end; a frozen one comes back.
+async fn one_life(world: &Arc<World>, mut process: Process) -> Option<Process> {
+    let (draw, time, calls) = {
+        let mut chance = world.chance();
+        (chance.within(0..100), chance.pick(&[10, 300, 3_000, 30_000]), chance.pick(&[20, 200, 2_000]))
+    };
+    let (time, calls) = {
+        let mut chance = world.chance();
+        (Duration::from_millis(chance.within(0..time)), chance.within(0..calls))
+    };
+    let weather = &world.weather;
+    let mut share = draw;
+    let mut is = |times: u64| {
+        let is = share < times;
+        share = if is { 1_000 } else { share - times };
+        is
+    };
+    match () {
+        () if is(weather.crash) => {
+            process.live(time).await;
+            world.count("crash");
+            process.crash().await;
+        }
+        () if is(weather.crash_at_call) => {
+            process.link.light(calls);
+            let link = process.link.clone();
+            let _ = tokio::time::timeout(Duration::from_secs(60), async {
+                tokio::select! { biased; () = link.burnt() => {}, () = process.live(Duration::MAX) => {} }
+            })
+            .await;
+            world.count("crash at a call");
+            process.crash().await;
+        }
+        () if is(weather.freeze) => {
+            process.live(time).await;
+            world.count("freeze");
+            process.link.saw("freezes");
+            process.link.freeze(true);
+            return Some(process);
+        }
+        () if is(weather.stop) => {
+            process.live(time).await;
+            world.count("stop");
+            process.stop().await;
+        }
+        () => {
+            process.live(time + Duration::from_secs(5)).await;
+            process.crash().await;
+        }
+    }
+    None
+}
+
+/// A frozen worker wakes beside its successor, and goes on as if nothing had happened.
+async fn haunt(world: Arc<World>, mut zombie: Process) {
+    let frozen = Duration::from_millis(world.chance().within(1_000..60_000));
+    tokio::time::sleep(frozen).await;
+    zombie.link.saw("wakes");
+    zombie.link.freeze(false);
+    let awake = Duration::from_millis(world.chance().within(100..20_000));
+    zombie.live(awake).await;
+    zombie.crash().await;
+}
+
+/// A worker without any fault, at the end: what it says of the whole.
+pub async fn closing(world: &Arc<World>) -> Result<Outcome> {
+    let link = Link::new(world, "closing".to_owned());
+    let (_complete, complete) = tokio::sync::watch::channel(true);
+    worker(&link).run(Until::CaughtUp(complete), CancellationToken::new()).await
+}

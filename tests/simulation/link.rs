@@ -1,0 +1,159 @@
+//! What is between a worker and a store: a network that loses, delays, doubles, and a process that crashes or freezes.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use foldstream_model::{Error, Result};
+use tokio::sync::{Notify, oneshot};
+
+use crate::world::World;
+
+pub type Carried<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// What carries a request out, any number of times.
+pub type Request<T> = Box<dyn Fn() -> Carried<T> + Send + Sync>;
+
+/// One process's way to the world.
+pub struct Link {
+    pub world: Arc<World>,
+    pub name: String,
+    frozen: AtomicBool,
+    /// Wakes calls in the order in which they began to wait.
+    thaws: Notify,
+    /// Calls left until the crash.
+    fuse: Mutex<Option<u64>>,
+    burnt: Notify,
+}
+
+impl Link {
+    pub fn new(world: &Arc<World>, name: String) -> Arc<Self> {
+        Arc::new(Self {
+            world: world.clone(),
+            name,
+            frozen: AtomicBool::new(false),
+            thaws: Notify::new(),
+            fuse: Mutex::new(None),
+            burnt: Notify::new(),
+        })
+    }
+
+    /// Frozen, nothing leaves the process and nothing reaches it.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Relaxed);
+        if !frozen {
+            self.thaws.notify_waiters();
+        }
+    }
+
+    pub async fn thawed(&self) {
+        while self.frozen.load(Ordering::Relaxed) {
+            self.thaws.notified().await;
+        }
+    }
+
+    /// After so many calls the process is about to crash: that one and all others hang.
+    pub fn light(&self, calls: u64) {
+        *self.fuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls);
+    }
+
+    pub async fn burnt(&self) {
+        self.burnt.notified().await;
+    }
+
+    pub async fn step(&self) {
+        let is_burnt = {
+            let mut fuse = self.fuse.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *fuse {
+                None => false,
+                Some(0) => true,
+                Some(left) => {
+                    *left -= 1;
+                    false
+                }
+            }
+        };
+        if is_burnt {
+            self.burnt.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.thawed().await;
+    }
+
+    /// A call that changes nothing.
+    pub async fn read<T>(&self, what: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.step().await;
+        pause(self.world.way()).await;
+        self.fails(what)?;
+        let answer = call.await;
+        pause(self.world.way()).await;
+        self.thawed().await;
+        answer
+    }
+
+    pub fn fails(&self, what: &str) -> Result<()> {
+        let weather = &self.world.weather;
+        if self.world.strikes("throttled", weather.throttle) {
+            self.saw(&format!("{what}: throttled"));
+            return Err(Error::throttled("less, please"));
+        }
+        if self.world.strikes("lost request", weather.lost_request) {
+            self.saw(&format!("{what}: request lost"));
+            return Err(Error::transient("the request was lost"));
+        }
+        Ok(())
+    }
+
+    /// A call that changes something: it is carried out by the network, even if its caller is no more.
+    pub async fn write<T: Send + 'static>(&self, what: String, request: Request<T>) -> Result<T> {
+        self.step().await;
+        self.fails(&what)?;
+        let (world, weather) = (&self.world, &self.world.weather);
+        let late = world.strikes("late request", weather.late_request);
+        let mut way = world.way();
+        if late {
+            way += Duration::from_millis(world.chance().within(1..90_000));
+        }
+        let doubled = world.strikes("doubled request", weather.duplicate);
+        let again = doubled.then(|| Duration::from_millis(world.chance().within(1..90_000)));
+        let (answer, answered) = oneshot::channel();
+        let (telling, name) = (world.clone(), self.name.clone());
+        self.saw(&format!("{what}: sent, way={way:?} again={again:?}"));
+        world.send(async move {
+            pause(way).await;
+            telling.saw(&format!("{name} {what}: carried out"));
+            // Who asked may be gone.
+            let _ = answer.send(request().await);
+            if let Some(again) = again {
+                tokio::time::sleep(again).await;
+                telling.saw(&format!("{name} {what}: carried out again"));
+                let _ = request().await;
+            }
+        });
+        if late {
+            return Err(Error::transient("no answer in time"));
+        }
+        let answer = answered.await.unwrap_or_else(|_| Err(Error::transient("the network is gone")));
+        pause(world.way()).await;
+        self.thawed().await;
+        if world.strikes("lost answer", weather.lost_answer) {
+            return Err(Error::transient("the answer was lost"));
+        }
+        answer
+    }
+
+    pub fn saw(&self, what: &str) {
+        self.world.saw(&format!("{} {what}", self.name));
+    }
+}
+
+pub async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! What the documents must be: a sequential fold of all events that knows nothing of the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::workload::{Fact, Kind};
+
+pub type Documents = BTreeMap<String, String>;
+
+/// The documents of a projection. `late` are the events of the order's documents that came too late for it:
+/// document, stream, sequence.
+pub fn documents(kind: Kind, facts: &[Fact], late: &BTreeSet<(String, u64, u64)>) -> Documents {
+    let mut by_stream: Vec<&Fact> = facts.iter().collect();
+    by_stream.sort_by_key(|fact| (fact.stream, fact.sequence));
+    match kind {
+        Kind::Collect => collect(&by_stream),
+        Kind::Last => last(&by_stream),
+        Kind::Sums => sums(&by_stream, |fact| {
+            vec![
+                "all".to_owned(),
+                format!("group-{}", fact.stream % 3),
+                format!("place-{}", fact.sequence % 4),
+            ]
+        }),
+        Kind::States => sums(&by_stream, |fact| vec![format!("group-{}", fact.stream % 3)]),
+        Kind::Feed => feed(&by_stream, late),
+    }
+}
+
+fn collect(facts: &[&Fact]) -> Documents {
+    let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for fact in facts.iter().filter(|fact| fact.n.is_some()) {
+        lists.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence.to_string());
+    }
+    lists.into_iter().map(|(key, list)| (key, format!("{{\"sequences\":[{}]}}", list.join(",")))).collect()
+}
+
+fn last(facts: &[&Fact]) -> Documents {
+    let mut all: BTreeMap<String, (i64, u64)> = BTreeMap::new();
+    for fact in facts {
+        let key = format!("s-{}", fact.stream);
+        match fact.n {
+            None => {}
+            Some(n) if n < 0 => {
+                all.remove(&key);
+            }
+            Some(n) => {
+                let times = all.get(&key).map_or(0, |(_, times)| *times);
+                all.insert(key, (n, times + 1));
+            }
+        }
+    }
+    all.into_iter().map(|(key, (n, times))| (key, format!("{{\"last\":{n},\"times\":{times}}}"))).collect()
+}
+
+fn sums(facts: &[&Fact], keys: impl Fn(&Fact) -> Vec<String>) -> Documents {
+    let mut all: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+    for fact in facts {
+        let Some(n) = fact.n else { continue };
+        for key in keys(fact) {
+            let (events, sum) = all.entry(key).or_default();
+            *events += 1;
+            *sum += n;
+        }
+    }
+    let text = |(events, sum)| format!("{{\"events\":{events},\"sum\":{sum}}}");
+    all.into_iter().map(|(key, sums)| (key, text(sums))).collect()
+}
+
+/// In the order of recorded-at, raised to that of the stream's previous event; then stream, then sequence.
+fn feed(facts: &[&Fact], late: &BTreeSet<(String, u64, u64)>) -> Documents {
+    let mut raised: BTreeMap<u64, i64> = BTreeMap::new();
+    let mut ordered = Vec::new();
+    for fact in facts {
+        let at = raised.entry(fact.stream).or_insert(fact.recorded_at);
+        *at = fact.recorded_at.max(*at);
+        ordered.push((*at, format!("s-{}", fact.stream), fact.sequence, *fact));
+    }
+    ordered.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, stream, sequence, fact) in ordered {
+        let key = format!("feed-{}", fact.stream % 2);
+        let Some(n) = fact.n else { continue };
+        if late.contains(&(key.clone(), fact.stream, sequence)) {
+            continue;
+        }
+        if n % 11 == 0 {
+            all.remove(&key);
+        } else {
+            all.entry(key).or_default().push(format!("\"{stream}#{sequence}\""));
+        }
+    }
+    all.into_iter().map(|(key, list)| (key, format!("{{\"feed\":[{}]}}", list.join(",")))).collect()
+}

@@ -1,0 +1,198 @@
+//! The ports as one worker has them: full stores behind a link that fails.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldstream_model::{
+    DocumentKey, Error, Event, Position, ReadModel, Result, Sequence, Shard, ShardId, StreamId,
+    ports::{
+        Append, Appended, Batch, CheckpointStore, DocumentStore, DocumentWrite, EventStore, From, Offset,
+        Put, ReadLimit, Revision, Row, RowKey, ShardReader, Source, SourceDescription, StoredDocument, Table,
+        Written,
+    },
+};
+
+use crate::{
+    link::{Link, pause},
+    watcher,
+    world::World,
+};
+
+pub struct Documents(pub Arc<Link>);
+
+async fn write(world: Arc<World>, model: ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+    let mut outcomes = Vec::new();
+    for write in writes {
+        let before = world.documents.stored(&model, &write.key);
+        let after = write.clone();
+        let outcome = world.documents.write(&model, vec![write]).await?.remove(0);
+        if matches!(outcome, Written::Done) {
+            watcher::document(&world, &model, before, &after);
+        }
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+#[async_trait]
+impl DocumentStore for Documents {
+    async fn identity(&self) -> Result<String> {
+        self.0.world.documents.identity().await
+    }
+
+    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        self.0.read("reading documents", self.0.world.documents.read(model, keys)).await
+    }
+
+    async fn write(&self, model: &ReadModel, mut writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        let partial = writes.len() > 1 && self.0.world.strikes("partial batch", self.0.world.weather.partial);
+        if partial {
+            let mut chance = self.0.world.chance().fork();
+            writes.retain(|_| chance.one_in(2));
+        }
+        let described: Vec<_> =
+            writes.iter().map(|write| format!("{}@{:?}", write.key, write.put.guard.fed)).collect();
+        let (world, model) = (self.0.world.clone(), model.clone());
+        let what = format!("write {model} {}", described.join(" "));
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            Box::pin(write(world.clone(), model.clone(), writes.clone()))
+        });
+        let answer = self.0.write(what, request).await;
+        if partial { Err(Error::transient("a part of the batch was done")) } else { answer }
+    }
+
+    async fn list(
+        &self,
+        model: &ReadModel,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
+        self.0.read("listing documents", self.0.world.documents.list(model, after, limit)).await
+    }
+
+    async fn remove(&self, model: &ReadModel) -> Result<()> {
+        self.0.world.documents.remove(model).await
+    }
+}
+
+pub struct Checkpoints(pub Arc<Link>);
+
+async fn put(world: Arc<World>, key: RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+    let before = world.checkpoints.body(&key);
+    let put = world.checkpoints.put(&key, expected, body.clone()).await?;
+    if matches!(put, Put::Done(_)) {
+        watcher::row(&world, &key, before.as_ref(), &body).await;
+    }
+    Ok(put)
+}
+
+#[async_trait]
+impl CheckpointStore for Checkpoints {
+    async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
+        self.0.read("reading a row", self.0.world.checkpoints.get(key)).await
+    }
+
+    async fn list(
+        &self,
+        table: Table,
+        partition: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        self.0.read("listing rows", self.0.world.checkpoints.list(table, partition, after, limit)).await
+    }
+
+    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+        let (world, key) = (self.0.world.clone(), key.clone());
+        let told = match key.table {
+            Table::Checkpoints | Table::Journals => String::from_utf8_lossy(&body).into_owned(),
+            _ => String::new(),
+        };
+        let what = format!("put {key} expected={expected:?} {told}");
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            Box::pin(put(world.clone(), key.clone(), expected, body.clone()))
+        });
+        self.0.write(what, request).await
+    }
+
+    async fn delete(&self, key: &RowKey) -> Result<()> {
+        let (store, key) = (self.0.world.checkpoints.clone(), key.clone());
+        let what = format!("delete {key}");
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            let (store, key) = (store.clone(), key.clone());
+            Box::pin(async move { store.delete(&key).await })
+        });
+        self.0.write(what, request).await
+    }
+}
+
+pub struct Events(pub Arc<Link>);
+
+#[async_trait]
+impl EventStore for Events {
+    async fn append(&self, _: Vec<Append>) -> Result<Appended> {
+        Err(Error::internal("a worker appends nothing"))
+    }
+
+    async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {
+        self.0.read("reading a stream", self.0.world.events.read_stream(stream, from, limit)).await
+    }
+
+    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+        self.0.read("reading all events", self.0.world.events.read_all(after, limit)).await
+    }
+
+    async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
+        self.0.read("reading last sequences", self.0.world.events.last_sequences(streams)).await
+    }
+}
+
+pub struct Log(pub Arc<Link>);
+
+#[async_trait]
+impl Source for Log {
+    async fn describe(&self) -> Result<SourceDescription> {
+        self.0.read("describing the log", self.0.world.log.describe()).await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        self.0.read("listing shards", self.0.world.log.shards()).await
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        let reader = self.0.read("opening a shard", self.0.world.log.open(shard, from)).await?;
+        Ok(Box::new(Reader { link: self.0.clone(), position: reader.position(), reader, held: None }))
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.0.world.log.hash_key(partition_key)
+    }
+}
+
+struct Reader {
+    link: Arc<Link>,
+    reader: Box<dyn ShardReader>,
+    position: Position,
+    /// What was read and is on its way: dropping a read loses nothing.
+    held: Option<Batch>,
+}
+
+#[async_trait]
+impl ShardReader for Reader {
+    async fn read(&mut self, limit: ReadLimit) -> Result<Batch> {
+        self.link.step().await;
+        if self.held.is_none() {
+            pause(self.link.world.way()).await;
+            self.link.fails("reading records")?;
+            self.held = Some(self.reader.read(limit).await?);
+        }
+        pause(self.link.world.way()).await;
+        self.link.thawed().await;
+        Ok(self.held.take().unwrap_or_default())
+    }
+
+    fn position(&self) -> Position {
+        self.position.clone()
+    }
+}

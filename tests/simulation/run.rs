@@ -1,0 +1,200 @@
+//! One run: a seed, and what came of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use foldstream_model::{
+    ProjectionId, Timestamp,
+    ports::{Append, CheckpointStore, EventStore, ExpectedSequence, NewEvent, Table},
+};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    fleet, oracle,
+    workload::{Action, Fact, Kind},
+    world::World,
+};
+
+/// When faults have stopped, everything arrives within this.
+const BOUND: Duration = Duration::from_secs(400);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a run has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub hash: u64,
+    pub virtual_time: Duration,
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// Runs a seed; what is wrong, with the end of the trace, if it fails.
+pub fn seed(seed: u64) -> Result<Report, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new(seed);
+        let ended = whole(&world).await;
+        let report =
+            Report { hash: world.hash(), virtual_time: world.began.elapsed(), counts: world.counts() };
+        ended.map(|()| report).map_err(|wrong| {
+            format!(
+                "{wrong}\nweather={:?} projections={:?} shards={} has_store={} lateness={:?}\n{}",
+                world.weather,
+                world.workload.kinds,
+                world.workload.shards,
+                world.workload.has_store,
+                world.workload.lateness,
+                world.told()
+            )
+        })
+    })
+}
+
+async fn whole(world: &Arc<World>) -> Result<(), String> {
+    let mut slots = JoinSet::new();
+    for number in 0..world.weather.slots {
+        slots.spawn(fleet::slot(world.clone(), number));
+    }
+    produce(world).await?;
+    let after = Duration::from_millis(world.chance().within(0..30_000));
+    tokio::time::sleep(after).await;
+    world.calm_down();
+    arrive(world).await?;
+    slots.shutdown().await;
+    let outcome = match tokio::time::timeout(BOUND, fleet::closing(world)).await {
+        Ok(outcome) => outcome.map_err(|error| format!("the closing worker failed: {error:?}"))?,
+        Err(_) => return Err("the closing worker is not caught up in time".to_owned()),
+    };
+    // Requests that are still on their way are carried out.
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    if !outcome.caught_up || !outcome.stops.is_empty() || !outcome.gaps.is_empty() {
+        return Err(format!("the closing worker says {outcome:?}"));
+    }
+    sound(world)?;
+    wrong(world).await.map_or(Ok(()), Err)
+}
+
+fn sound(world: &World) -> Result<(), String> {
+    world.broken().map_or(Ok(()), Err)
+}
+
+async fn produce(world: &Arc<World>) -> Result<(), String> {
+    for (at, action) in &world.workload.actions {
+        tokio::time::sleep_until(world.began + *at).await;
+        sound(world)?;
+        match action {
+            Action::Store(fact) => store(world, fact).await,
+            Action::Arrive(fact) => {
+                let event = fact.event();
+                let data = Bytes::from(event.to_envelope().expect("an envelope"));
+                let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
+                let (shard, position) =
+                    world.log.put(event.stream_id.as_str(), data, Timestamp::from_micros(now));
+                world.saw(&format!("{}#{} at {shard} {position}", event.stream_id, event.sequence));
+            }
+            Action::Split(number) => {
+                let open = world.log.open_shards();
+                let shard = &open[usize::try_from(number % open.len() as u64).unwrap_or(0)];
+                world.count("split");
+                world.saw(&format!("{shard} splits into {:?}", world.log.split(shard)));
+            }
+            Action::Merge(number) => {
+                let open = world.log.open_shards();
+                if open.len() > 1 {
+                    let at = usize::try_from(number % (open.len() as u64 - 1)).unwrap_or(0);
+                    let child = world.log.merge(&open[at], &open[at + 1]);
+                    world.count("merge");
+                    world.saw(&format!("{} and {} merge into {child}", open[at], open[at + 1]));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn store(world: &World, fact: &Fact) {
+    let event = fact.event();
+    let new = NewEvent {
+        id: event.id,
+        event_type: event.event_type,
+        schema_version: event.schema_version,
+        recorded_at: event.recorded_at,
+        effective_at: event.effective_at,
+        payload: event.payload.raw,
+        metadata: event.metadata.raw,
+    };
+    let append = Append { stream: event.stream_id, expected: ExpectedSequence::Any, events: vec![new] };
+    world.events.append(vec![append]).await.expect("an append");
+}
+
+/// Waits until the documents are right.
+async fn arrive(world: &Arc<World>) -> Result<(), String> {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        sound(world)?;
+        let Some(wrong) = wrong(world).await else { return Ok(()) };
+        if Instant::now() > deadline {
+            return Err(format!(
+                "not arrived {BOUND:?} after the faults stopped: {wrong}\n{}",
+                stuck(world).await
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Which documents are not what the oracle says.
+async fn wrong(world: &Arc<World>) -> Option<String> {
+    for kind in &world.workload.kinds {
+        let id = ProjectionId::new(kind.name(), 1);
+        let late = if *kind == Kind::Feed { late(world, &id).await } else { BTreeSet::new() };
+        let expected = oracle::documents(*kind, &world.workload.facts, &late);
+        let found = world.documents.shown(&id);
+        if found != expected {
+            let differs = |(key, document): &(&String, &String)| found.get(*key) != Some(*document);
+            let first = expected.iter().find(differs);
+            let surplus = found.iter().find(|(key, _)| !expected.contains_key(*key));
+            return Some(format!(
+                "{id}: expected={first:?} found={:?} surplus={surplus:?} late={late:?}",
+                first.and_then(|(key, _)| found.get(key))
+            ));
+        }
+    }
+    None
+}
+
+async fn late(world: &Arc<World>, id: &ProjectionId) -> BTreeSet<(String, u64, u64)> {
+    let rows = world.checkpoints.list(Table::Late, &id.row_name(), None, 100_000).await.expect("rows");
+    let named = rows.into_iter().map(|row| {
+        let parts: Vec<&str> = row.key.sort.split('\u{1f}').collect();
+        let stream = parts[2].trim_start_matches("s-").parse().expect("a stream");
+        (parts[0].to_owned(), stream, parts[3].parse().expect("a sequence"))
+    });
+    named.collect()
+}
+
+/// Where everything stands.
+async fn stuck(world: &Arc<World>) -> String {
+    let mut told = String::new();
+    for kind in &world.workload.kinds {
+        let partition = ProjectionId::new(kind.name(), 1).row_name();
+        for row in world.checkpoints.list(Table::Checkpoints, &partition, None, 1_000).await.expect("rows") {
+            told += &format!("{} {}\n", row.key, String::from_utf8_lossy(&row.body));
+        }
+    }
+    for table in [Table::Journals, Table::Sources, Table::Reports] {
+        for partition in ["events", "workers"] {
+            for row in world.checkpoints.list(table, partition, None, 1_000).await.expect("rows") {
+                told += &format!("{} {}\n", row.key, String::from_utf8_lossy(&row.body));
+            }
+        }
+    }
+    told
+}

@@ -1,0 +1,105 @@
+//! Looks at every write that is carried out: for what the final documents cannot show.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldstream_model::{
+    Checkpoint, Fed, Journal, ProjectionId, ReadModel, ShardId, SourceName, Value,
+    ports::{DocumentWrite, RowKey, StoredDocument, Table},
+};
+use foldstream_runtime::rows::{self, Rows};
+use serde::de::DeserializeOwned;
+
+use crate::{invariants, workload::Kind, world::World};
+
+pub const SOURCE: &str = "events";
+
+fn check(world: &World, what: &str, held: Result<(), String>) {
+    if let Err(broken) = held {
+        world.break_off(format!("{what}: {broken}"));
+    }
+}
+
+pub fn document(
+    world: &Arc<World>,
+    model: &ReadModel,
+    before: Option<StoredDocument>,
+    write: &DocumentWrite,
+) {
+    let what = format!("{model} {}", write.key);
+    if let Some(before) = before {
+        check(world, &what, invariants::guard_moves_on(&before.guard, &write.put.guard));
+    }
+    if model.name.as_str() == Kind::Collect.name() {
+        let fields = write.put.document.as_ref().and_then(|document| document.fields.get("sequences"));
+        let applied: Vec<u64> = match fields {
+            Some(Value::List(list)) => list.iter().map(whole).collect(),
+            _ => Vec::new(),
+        };
+        let of_stream = world.workload.handled.get(write.key.as_str()).cloned().unwrap_or_default();
+        check(world, &what, invariants::applied_without_holes(&applied, &of_stream));
+        if let Fed::Stream { sequence, .. } = &write.put.guard.fed {
+            let agree = applied.last() == Some(&sequence.0);
+            check(
+                world,
+                &what,
+                if agree { Ok(()) } else { Err(format!("guard={sequence} applied={applied:?}")) },
+            );
+        }
+    }
+}
+
+fn whole(value: &Value) -> u64 {
+    match value {
+        Value::Number(number) => number.to_string().parse().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &Bytes) -> T {
+    serde_json::from_slice(body).expect("a row of the runtime's")
+}
+
+pub async fn row(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after: &Bytes) {
+    match key.table {
+        Table::Journals => {
+            if let Some(before) = before {
+                let moves_on = invariants::journal_moves_on(&parsed::<Journal>(before), &parsed(after));
+                check(world, &key.to_string(), moves_on);
+            }
+        }
+        Table::Checkpoints => checkpoint(world, key, before, after).await,
+        _ => {}
+    }
+}
+
+async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after: &Bytes) {
+    let what = key.to_string();
+    let after: Checkpoint = parsed(after);
+    if let Some(before) = before {
+        check(world, &what, invariants::checkpoint_moves_on(&parsed(before), &after));
+    }
+    if let Some(stop) = &after.stop {
+        world.break_off(format!("{what}: a projection has stopped: {stop}"));
+    }
+    let source = SourceName::new(SOURCE);
+    let shard = ShardId::new(key.sort.trim_start_matches("events/"));
+    let rows = Rows::new(world.checkpoints.clone());
+    if let Some(cut) = &after.cut
+        && let Err(error) = rows.cuts(&source, &shard, cut).await
+    {
+        world.break_off(format!("{what}: {error}"));
+    }
+    let Ok(Some(lineage)) = rows.source(&source).await else { return };
+    let Some(known) = lineage.body.get(&shard) else { return };
+    let (name, _) = key.partition.split_once('@').expect("a name and a version");
+    let id = ProjectionId::new(name, 1);
+    let of_parent = |parent: &ShardId| {
+        let body = world.checkpoints.body(&rows::checkpoint_key(&id, &source, parent));
+        body.map(|body| parsed::<Checkpoint>(&body))
+    };
+    let parents: Vec<_> =
+        known.parents.iter().map(|parent| (parent.to_string(), of_parent(parent))).collect();
+    let parents = parents.iter().map(|(parent, checkpoint)| (parent.as_str(), checkpoint.as_ref()));
+    check(world, &what, invariants::parents_have_ended(parents));
+}

@@ -1,0 +1,303 @@
+//! What a run is about: events, how they travel, and the projections that are made of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use foldstream_model::{
+    Decimal, Document, DocumentKey, Event, EventId, EventType, FieldMask, Ordering, Path, Payload, Result,
+    SchemaVersion, Sequence, StreamId, Timestamp, Value,
+    ports::{Projector, Reads, StateCarried, Touch},
+};
+use foldstream_tests::projectors::{TYPE, add, number, poison, push, total};
+
+use crate::chance::Chance;
+
+/// A projection of the simulation, by what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A document a stream: the sequences that it has met.
+    Collect,
+    /// A document a stream: the last number and how many there were; a negative number deletes it.
+    Last,
+    /// Three documents an event, each fed by many streams: how many events, and the sum of their numbers.
+    Sums,
+    /// As `Sums` in one document a group, of what a fold of the stream has gained.
+    States,
+    /// Two documents for all streams: what came, in the order of when it was recorded; a number that eleven divides
+    /// deletes it.
+    Feed,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [Self::Collect, Self::Last, Self::Sums, Self::States, Self::Feed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::Last => "last",
+            Self::Sums => "sums",
+            Self::States => "states",
+            Self::Feed => "feed",
+        }
+    }
+
+    pub fn ordering(self) -> Ordering {
+        match self {
+            Self::Collect | Self::Last => Ordering::PerStream,
+            Self::Sums | Self::States => Ordering::Commutative,
+            Self::Feed => Ordering::Global,
+        }
+    }
+}
+
+pub struct Simulated {
+    kind: Kind,
+    types: BTreeSet<EventType>,
+}
+
+impl Simulated {
+    pub fn new(kind: Kind) -> Arc<Self> {
+        Arc::new(Self { kind, types: BTreeSet::from([EventType::new(TYPE)]) })
+    }
+}
+
+impl Projector for Simulated {
+    fn event_types(&self) -> &BTreeSet<EventType> {
+        &self.types
+    }
+
+    fn reads(&self, _: &EventType) -> Reads {
+        let mut payload = FieldMask::NONE;
+        payload.insert(&"n".parse::<Path>().expect("a path"));
+        Reads { payload, metadata: FieldMask::NONE }
+    }
+
+    fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
+        let event = &carried.event;
+        let stream: u64 = event.stream_id.as_str()[2..].parse().map_err(poison)?;
+        let keys = match self.kind {
+            Kind::Collect | Kind::Last => vec![event.stream_id.to_string()],
+            Kind::Sums => vec![
+                "all".to_owned(),
+                format!("group-{}", stream % 3),
+                format!("place-{}", event.sequence.0 % 4),
+            ],
+            Kind::States => vec![format!("group-{}", stream % 3)],
+            Kind::Feed => vec![format!("feed-{}", stream % 2)],
+        };
+        for key in keys {
+            let (kind, carried) = (self.kind, carried.clone());
+            let change = move |document: &mut Option<Document>| apply(kind, &carried, document);
+            touches.push(Touch { key: DocumentKey::new(key), change: Box::new(change) });
+        }
+        Ok(())
+    }
+}
+
+fn apply(kind: Kind, carried: &StateCarried, document: &mut Option<Document>) -> Result<()> {
+    let event = &carried.event;
+    let n = number(event)?;
+    let deletes = match kind {
+        Kind::Last => n.is_negative(),
+        Kind::Feed => whole(&n) % 11 == 0,
+        _ => false,
+    };
+    if deletes {
+        *document = None;
+        return Ok(());
+    }
+    let fields = Arc::make_mut(&mut document.get_or_insert_with(Document::default).fields);
+    match kind {
+        Kind::Collect => push(fields, "sequences", Value::Number(Decimal::from(event.sequence.0))),
+        Kind::Last => {
+            fields.insert("last".into(), Value::Number(n));
+            add(fields, "times", &Decimal::from(1u64))?;
+        }
+        Kind::Sums => {
+            add(fields, "events", &Decimal::from(1u64))?;
+            add(fields, "sum", &n)?;
+        }
+        Kind::States => {
+            let gained = total(&carried.state)?.checked_sub(&total(&carried.before)?).map_err(poison)?;
+            add(fields, "events", &Decimal::from(1u64))?;
+            add(fields, "sum", &gained)?;
+        }
+        Kind::Feed => {
+            push(fields, "feed", Value::Text(format!("{}#{}", event.stream_id, event.sequence).into()));
+        }
+    }
+    Ok(())
+}
+
+fn whole(n: &Decimal) -> i64 {
+    n.to_string().parse().unwrap_or(1)
+}
+
+/// An event as the oracle knows it.
+#[derive(Debug, Clone)]
+pub struct Fact {
+    pub stream: u64,
+    pub sequence: u64,
+    /// Milliseconds since the beginning.
+    pub stored_at: u64,
+    /// Microseconds; clocks may step back.
+    pub recorded_at: i64,
+    /// None of a type that nobody handles.
+    pub n: Option<i64>,
+}
+
+impl Fact {
+    pub fn event(&self) -> Event {
+        let (event_type, payload) = match self.n {
+            Some(n) => (TYPE, format!("{{\"n\":{n}}}")),
+            None => ("Other", "{}".to_owned()),
+        };
+        let recorded_at = Timestamp::from_micros(self.recorded_at);
+        Event {
+            stream_id: StreamId::new(format!("s-{}", self.stream)),
+            sequence: Sequence(self.sequence),
+            id: EventId::new(format!("{}-{}", self.stream, self.sequence)),
+            event_type: EventType::new(event_type),
+            schema_version: SchemaVersion(1),
+            recorded_at,
+            effective_at: recorded_at,
+            payload: Payload::new(Bytes::from(payload)),
+            metadata: Payload::default(),
+        }
+    }
+}
+
+/// What happens to the source.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// The event is stored.
+    Store(Fact),
+    /// A record of the event arrives.
+    Arrive(Fact),
+    /// A number chooses among the open shards.
+    Split(u64),
+    Merge(u64),
+}
+
+pub struct Workload {
+    pub kinds: Vec<Kind>,
+    pub shards: u32,
+    /// There is an event store, from which gaps are filled.
+    pub has_store: bool,
+    pub facts: Vec<Fact>,
+    pub actions: Vec<(Duration, Action)>,
+    /// Of each stream, the sequences of the events that projections handle.
+    pub handled: BTreeMap<String, Vec<u64>>,
+    /// How late events come at most, for the order of `global` projections.
+    pub lateness: Duration,
+}
+
+/// How events travel in this run: times in a thousand.
+struct Transport {
+    disorder: u64,
+    near: u64,
+    far: u64,
+    missing: u64,
+    lost: u64,
+    reshard: u64,
+    backwards: u64,
+}
+
+impl Transport {
+    fn draw(chance: &mut Chance, has_store: bool) -> Self {
+        let mut on = |most: u64| if chance.one_in(2) { chance.within(1..most) } else { 0 };
+        Self {
+            disorder: on(300),
+            near: on(300),
+            far: on(100),
+            missing: on(60),
+            lost: if has_store { on(60) } else { 0 },
+            reshard: on(40),
+            backwards: on(200),
+        }
+    }
+}
+
+impl Workload {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let has_store = !chance.one_in(4);
+        let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| chance.one_in(2)).collect();
+        kinds.retain(|kind| has_store || *kind != Kind::States);
+        if kinds.is_empty() {
+            kinds.push(Kind::Collect);
+        }
+        let shards = u32::try_from(chance.pick(&[1, 1, 2, 4])).unwrap_or(1);
+        let transport = Transport::draw(chance, has_store);
+        let facts = facts(chance, &transport);
+        let lateness = Duration::from_millis(chance.pick(&[0, 500, 60_000]));
+        let mut actions = Vec::new();
+        for (index, fact) in facts.iter().enumerate() {
+            // A stream's last event is never lost: nothing would tell that it is missing.
+            let is_followed = facts[index + 1..].iter().any(|later| later.stream == fact.stream);
+            travel(chance, &transport, fact, is_followed, &mut actions);
+        }
+        actions.sort_by_key(|(at, _)| *at);
+        let mut handled: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for fact in facts.iter().filter(|fact| fact.n.is_some()) {
+            handled.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence);
+        }
+        Self { kinds, shards, has_store, facts, actions, handled, lateness }
+    }
+}
+
+fn facts(chance: &mut Chance, transport: &Transport) -> Vec<Fact> {
+    let streams = chance.within(1..20);
+    let hot = chance.pick(&[0, 0, 500, 900]);
+    let gap = chance.pick(&[1, 5, 20, 100]);
+    let mut sequences: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut millis = 0;
+    let mut facts = Vec::new();
+    for _ in 0..chance.within(5..300) {
+        millis += chance.within(0..gap * 2);
+        let stream = if chance.in_thousand(hot) { 0 } else { chance.within(0..streams) };
+        let sequence = sequences.entry(stream).or_default();
+        *sequence += 1;
+        let back = if chance.in_thousand(transport.backwards) { chance.within(0..5_000) } else { 0 };
+        let recorded_at = i64::try_from(millis.saturating_sub(back) * 1_000).unwrap_or(0);
+        let n = i64::try_from(chance.within(0..40)).unwrap_or(0) - 10;
+        let n = (!chance.one_in(10)).then_some(n);
+        facts.push(Fact { stream, sequence: *sequence, stored_at: millis, recorded_at, n });
+    }
+    facts
+}
+
+fn travel(
+    chance: &mut Chance,
+    transport: &Transport,
+    fact: &Fact,
+    is_followed: bool,
+    actions: &mut Vec<(Duration, Action)>,
+) {
+    let stored = fact.stored_at;
+    let at = Duration::from_millis;
+    actions.push((at(stored), Action::Store(fact.clone())));
+    let delay = match () {
+        () if is_followed && chance.in_thousand(transport.lost) => None,
+        () if chance.in_thousand(transport.missing) => Some(chance.within(500..30_000)),
+        () if chance.in_thousand(transport.disorder) => Some(chance.within(1..3_000)),
+        () => Some(chance.within(0..5)),
+    };
+    let arrives = delay.map(|delay| stored + delay);
+    let near = chance.in_thousand(transport.near).then(|| chance.within(0..50));
+    let far = chance.in_thousand(transport.far).then(|| chance.within(1_000..60_000));
+    for arrival in arrives
+        .into_iter()
+        .flat_map(|first| [Some(0), near, far].into_iter().flatten().map(move |later| first + later))
+    {
+        actions.push((at(arrival), Action::Arrive(fact.clone())));
+    }
+    if chance.in_thousand(transport.reshard) {
+        let number = chance.next();
+        let action = if chance.one_in(2) { Action::Split(number) } else { Action::Merge(number) };
+        actions.push((at(stored), action));
+    }
+}

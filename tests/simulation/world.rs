@@ -1,0 +1,207 @@
+//! What all parts of a run share: the stores, the weather, and what was seen.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use foldstream_tests::{
+    bed::CountedIds,
+    memory::{MemoryCheckpoints, documents::MemoryDocuments, events::MemoryEvents, log::MemoryLog},
+};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{chance::Chance, workload::Workload};
+
+/// Of the trace this much is kept to be shown.
+const SHOWN: usize = 400;
+/// Set, the whole trace is printed as it is made.
+const ALOUD: &str = "SIMULATION_TRACE";
+
+/// Which faults a run has, and how often: times in a thousand calls.
+#[derive(Debug, Clone, Default)]
+pub struct Weather {
+    pub lost_request: u64,
+    pub lost_answer: u64,
+    /// The caller gives up, and the request is carried out afterwards.
+    pub late_request: u64,
+    pub duplicate: u64,
+    pub throttle: u64,
+    pub partial: u64,
+    pub slow: u64,
+    /// Milliseconds that a call takes at most on its way, there and back.
+    pub latency: u64,
+    /// The rest in a hundred lives of a worker.
+    pub crash: u64,
+    pub crash_at_call: u64,
+    pub freeze: u64,
+    pub stop: u64,
+    /// Milliseconds that a worker's clock may be wrong.
+    pub skew: u64,
+    /// Workers at once.
+    pub slots: usize,
+}
+
+impl Weather {
+    pub fn draw(chance: &mut Chance) -> Self {
+        let mut on = |most: u64| if chance.one_in(2) { chance.within(1..most) } else { 0 };
+        let weather = Self {
+            lost_request: on(100),
+            lost_answer: on(100),
+            late_request: on(60),
+            duplicate: on(150),
+            throttle: on(80),
+            partial: on(200),
+            slow: on(40),
+            latency: on(30),
+            crash: on(40),
+            crash_at_call: on(50),
+            freeze: on(40),
+            stop: on(20),
+            skew: on(5_000),
+            slots: 1,
+        };
+        Self { slots: chance.pick(&[1, 1, 2, 3]), ..weather }
+    }
+}
+
+pub struct World {
+    pub documents: Arc<MemoryDocuments>,
+    pub checkpoints: Arc<MemoryCheckpoints>,
+    pub events: Arc<MemoryEvents>,
+    pub log: MemoryLog,
+    pub ids: Arc<CountedIds>,
+    pub weather: Weather,
+    pub workload: Workload,
+    pub began: Instant,
+    aloud: bool,
+    chance: Mutex<Chance>,
+    /// No faults any more.
+    calm: AtomicBool,
+    /// Requests that are on their way, whatever has become of who sent them.
+    network: Mutex<JoinSet<()>>,
+    trace: Mutex<Trace>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    broken: Mutex<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Trace {
+    hash: u64,
+    shown: VecDeque<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    pub fn new(seed: u64) -> Arc<Self> {
+        let mut chance = Chance::new(seed);
+        let workload = Workload::draw(&mut chance.fork());
+        let weather = Weather::draw(&mut chance.fork());
+        Arc::new(Self {
+            documents: Arc::default(),
+            checkpoints: Arc::default(),
+            events: Arc::default(),
+            log: MemoryLog::new("log", workload.shards),
+            ids: Arc::default(),
+            weather,
+            workload,
+            began: Instant::now(),
+            aloud: std::env::var_os(ALOUD).is_some(),
+            chance: Mutex::new(chance),
+            calm: AtomicBool::new(false),
+            network: Mutex::default(),
+            trace: Mutex::default(),
+            counts: Mutex::default(),
+            broken: Mutex::default(),
+        })
+    }
+
+    pub fn chance(&self) -> MutexGuard<'_, Chance> {
+        lock(&self.chance)
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    pub fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+        self.saw("faults stop");
+    }
+
+    /// A fault that happens so many times in a thousand, if there are faults now; counted.
+    pub fn strikes(&self, fault: &'static str, times: u64) -> bool {
+        let strikes = !self.is_calm() && self.chance().in_thousand(times);
+        if strikes {
+            self.count(fault);
+        }
+        strikes
+    }
+
+    pub fn count(&self, what: &'static str) {
+        *lock(&self.counts).entry(what).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.counts).clone()
+    }
+
+    /// How long a call is on its way in one direction.
+    pub fn way(&self) -> Duration {
+        let slow = self.strikes("slow", self.weather.slow);
+        let most = if slow { 3_000 } else { self.weather.latency };
+        Duration::from_millis(self.chance().within(0..most + 1))
+    }
+
+    pub fn send(&self, request: impl Future<Output = ()> + Send + 'static) {
+        let mut network = lock(&self.network);
+        while network.try_join_next().is_some() {}
+        network.spawn(request);
+    }
+
+    /// Adds a line to the trace.
+    pub fn saw(&self, what: &str) {
+        let line = format!("{:>9} {what}", self.began.elapsed().as_millis());
+        if self.aloud {
+            println!("{line}");
+        }
+        let mut trace = lock(&self.trace);
+        for byte in line.bytes() {
+            trace.hash = (trace.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if trace.shown.len() == SHOWN {
+            trace.shown.pop_front();
+        }
+        trace.shown.push_back(line);
+    }
+
+    pub fn hash(&self) -> u64 {
+        lock(&self.trace).hash
+    }
+
+    /// Something is wrong for good.
+    pub fn break_off(&self, what: String) {
+        self.saw(&format!("BROKEN {what}"));
+        lock(&self.broken).push(what);
+    }
+
+    pub fn broken(&self) -> Option<String> {
+        lock(&self.broken).first().cloned()
+    }
+
+    pub fn told(&self) -> String {
+        let mut told = String::new();
+        for line in &lock(&self.trace).shown {
+            let _ = writeln!(told, "{line}");
+        }
+        told
+    }
+}
