@@ -5,4 +5,6 @@
 
 pub mod checking;
 pub mod writing;
+pub mod shards;
+pub mod releasing;
 pub mod store;

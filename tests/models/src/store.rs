@@ -1,8 +1,8 @@
 //! A document in a store, small enough that millions of them are compared, and what the engine's code takes it for.
 
 use foldstream_model::{
-    DocumentKey, Epoch, Fed, Guard, Ordering, Place, Position, Sequence, ShardNumber, ShardPlaces, StreamId,
-    Timestamp,
+    DocumentKey, Epoch, EventType, Fed, Guard, Ordering, Place, Position, Sequence, ShardNumber, ShardPlaces,
+    StreamId, Timestamp,
 };
 use foldstream_runtime::guard::{self, Judge, Judgement, Origin};
 
@@ -75,6 +75,7 @@ fn origin((shard, number): Event) -> Origin {
         place: place(number),
         stream: StreamId::new(if shard == 0 { "s" } else { "t" }),
         sequence: Sequence(number.into()),
+        event_type: EventType::new("Happened"),
         recorded_at: Timestamp::MIN,
     }
 }
