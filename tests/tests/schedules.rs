@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering as Atomic},
+        atomic::{AtomicUsize, Ordering as Atomic},
     },
     time::Duration,
 };
@@ -14,10 +14,11 @@ use foldstream_local::NewRecord;
 use foldstream_model::{
     Event, EventId, EventType, Ordering, Payload, ProjectionId, Result, SchemaVersion, Sequence, Shard,
     ShardId, SourceName, StreamId,
-    ports::{CheckpointStore, From, ShardReader, Source, SourceDescription},
+    ports::{CheckpointStore, From, ShardReader, Source, SourceDescription, Table},
 };
 use foldstream_runtime::{
-    rows::{Rows, journal_key},
+    report::WorkerReport,
+    rows::{REPORTS, Rows, journal_key},
     worker::Until,
 };
 use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
@@ -220,28 +221,38 @@ async fn what_waits_in_one_parent_for_an_event_of_the_other_is_released_when_the
     }
 }
 
-/// A source whose first list of shards is old by the time it arrives.
-struct OldList {
+/// A source that holds one of its lists of shards back, before it is made or when it is.
+struct HeldList {
     source: Arc<dyn Source>,
-    listed: AtomicBool,
-    /// The list is made, and held back.
+    calls: AtomicUsize,
+    held: usize,
+    is_old: bool,
+    /// The list is held back.
     made: tokio::sync::Notify,
     let_go: tokio::sync::Notify,
 }
 
+impl HeldList {
+    fn new(source: Arc<dyn Source>, held: usize, is_old: bool) -> Arc<Self> {
+        let (made, let_go) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        Arc::new(Self { source, calls: AtomicUsize::new(0), held, is_old, made, let_go })
+    }
+}
+
 #[async_trait]
-impl Source for OldList {
+impl Source for HeldList {
     async fn describe(&self) -> Result<SourceDescription> {
         self.source.describe().await
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {
-        let shards = self.source.shards().await?;
-        if !self.listed.swap(true, Atomic::SeqCst) {
-            self.made.notify_one();
-            self.let_go.notified().await;
+        let old = self.source.shards().await?;
+        if self.calls.fetch_add(1, Atomic::SeqCst) != self.held {
+            return Ok(old);
         }
-        Ok(shards)
+        self.made.notify_one();
+        self.let_go.notified().await;
+        if self.is_old { Ok(old) } else { self.source.shards().await }
     }
 
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
@@ -259,12 +270,7 @@ async fn a_list_of_shards_that_another_worker_has_overtaken_makes_no_shard_gone(
     let collect = || vec![bed.projection("collect", Ordering::PerStream, Kind::Collect)];
     bed.put("a", 1, 1).await;
     let mut slow = bed.source();
-    let old = Arc::new(OldList {
-        source: slow.source.clone(),
-        listed: AtomicBool::new(false),
-        made: tokio::sync::Notify::new(),
-        let_go: tokio::sync::Notify::new(),
-    });
+    let old = HeldList::new(slow.source.clone(), 0, true);
     slow.source = old.clone();
     let late = bed.catch_up_from(slow, collect());
     let meanwhile = async {
@@ -278,4 +284,66 @@ async fn a_list_of_shards_that_another_worker_has_overtaken_makes_no_shard_gone(
     let (outcome, ()) = tokio::join!(late, meanwhile);
     assert!(outcome.unwrap().stops.is_empty());
     assert_eq!(bed.documents("collect").await["a"], r#"{"sequences":[1,2]}"#);
+}
+
+/// Another worker ends a parent and begins a grandchild, so that the parent counts as ended for the other child too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_begins_with_what_another_worker_has_read_in_its_parent() {
+    let mut bed = Bed::with_transport(1).await;
+    bed.settings.discovery_interval = Duration::from_millis(20);
+    bed.settings.gap_patience = Duration::from_millis(1);
+    bed.settings.patience = Duration::from_millis(50);
+    let streams: Vec<String> = (0..10).map(|number| format!("s-{number}")).collect();
+    let put = async |sequence: u64| {
+        for stream in &streams {
+            bed.put(stream, sequence, 1).await;
+        }
+    };
+    for stream in &streams {
+        bed.append(stream, &[1; 4]).await;
+    }
+    put(1).await;
+    put(2).await;
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let [low, high] = bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    put(3).await;
+    let sums = || bed.projection("sums", Ordering::Commutative, Kind::Sum);
+    let (gate, gated) = tokio::sync::watch::channel(false);
+    let mut held = sums();
+    held.documents = Arc::new(GatedDocuments { inner: held.documents, gate: gated });
+    let mut source = bed.source();
+    let list = HeldList::new(source.source.clone(), 1, false);
+    source.source = list.clone();
+    let slow = bed.worker(vec![source], vec![held]);
+    let stop = CancellationToken::new();
+    let run = slow.run(Until::Stopped, stop.clone());
+    let rows = bed.store.checkpoints();
+    let others = async {
+        list.made.notified().await;
+        bed.catch_up(vec![sums()]).await.unwrap();
+        bed.log.split(&low, u128::MAX / 4).await.unwrap();
+        put(4).await;
+        bed.catch_up(vec![sums()]).await.unwrap();
+        list.let_go.notify_one();
+        let reads = |report: &WorkerReport| report.shards.iter().any(|shard| shard.shard == high);
+        loop {
+            let reports = Rows::new(rows.clone()).all::<WorkerReport>(Table::Reports, REPORTS).await.unwrap();
+            if reports.iter().any(|(_, report)| !report.body.ended && reads(&report.body)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gate.send_replace(true);
+        tokio::time::sleep(10 * bed.settings.checkpoint_interval).await;
+        stop.cancel();
+    };
+    let both = async { tokio::join!(run, others) };
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("in time").0.unwrap();
+    bed.catch_up(vec![sums()]).await.unwrap();
+    let counted = bed
+        .documents("sums")
+        .await
+        .into_values()
+        .map(|document| document.split(['{', ':', ',']).nth(2).unwrap().parse::<usize>().unwrap());
+    assert_eq!(counted.sum::<usize>(), 40);
 }

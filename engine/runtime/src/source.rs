@@ -278,6 +278,7 @@ impl Running {
             }
             self.expect(&registered, &outlook.ready).await?;
             for shard in outlook.ready {
+                self.look_up_ends(&registered, &shard).await?;
                 if let Some(entrant) = self.entrant(&registered, &shard) {
                     entering.entry(shard).or_default().push(entrant);
                 }
@@ -322,6 +323,31 @@ impl Running {
                 }
                 let whereabouts = Whereabouts { handle, checkpoint, entered: false, last_cut, gone: false };
                 self.places.insert(key, whereabouts);
+            }
+        }
+        Ok(())
+    }
+
+    /// A parent that others have ended since it was looked up counts as ended as soon as something descends from it. A
+    /// child begins with the order state at its end, which is looked up now.
+    async fn look_up_ends(&mut self, registered: &Registered, shard: &ShardId) -> Result<()> {
+        let id = &registered.active.spec.id;
+        let parents = self.lineage.get(shard).map(|known| known.parents.clone()).unwrap_or_default();
+        let is_new = |place: &Whereabouts| !place.entered && !place.gone;
+        if !self.places.get(&(id.clone(), shard.clone())).is_some_and(is_new) {
+            return Ok(());
+        }
+        for parent in parents {
+            let key = (id.clone(), parent);
+            let Some(place) = self.places.get_mut(&key).filter(|place| place.last_cut.is_none()) else {
+                continue;
+            };
+            let (rows, source) = (&self.rows, &self.task.spec.name);
+            let read = CheckpointHandle::read(rows, id, source, &key.1, &registered.control).await?;
+            let checkpoint = read.checkpoint();
+            if checkpoint.ended {
+                place.last_cut = checkpoint.cut.clone();
+                place.checkpoint = checkpoint;
             }
         }
         Ok(())
