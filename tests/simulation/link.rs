@@ -91,6 +91,7 @@ impl Link {
         pause(self.world.way()).await;
         self.fails(what)?;
         let answer = call.await;
+        self.saw(what);
         pause(self.world.way()).await;
         self.thawed().await;
         answer

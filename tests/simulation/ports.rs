@@ -90,7 +90,7 @@ async fn put(world: Arc<World>, key: RowKey, expected: Option<Revision>, body: B
 #[async_trait]
 impl CheckpointStore for Checkpoints {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
-        self.0.read("reading a row", self.0.world.checkpoints.get(key)).await
+        self.0.read(&format!("get {key}"), self.0.world.checkpoints.get(key)).await
     }
 
     async fn list(
@@ -161,7 +161,10 @@ impl Source for Log {
     }
 
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
-        let reader = self.0.read("opening a shard", self.0.world.log.open(shard, from)).await?;
+        let reader = self
+            .0
+            .read(&format!("open {shard} {from:?}"), self.0.world.log.open(shard, from.clone()))
+            .await?;
         Ok(Box::new(Reader { link: self.0.clone(), position: reader.position(), reader, held: None }))
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    ProjectionId, Timestamp,
+    DocumentKey, ProjectionId, Timestamp,
     ports::{Append, CheckpointStore, EventStore, ExpectedSequence, NewEvent, Table},
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -162,8 +162,11 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
             let first = expected.iter().find(differs);
             let surplus = found.iter().find(|(key, _)| !expected.contains_key(*key));
             return Some(format!(
-                "{id}: expected={first:?} found={:?} surplus={surplus:?} late={late:?}",
-                first.and_then(|(key, _)| found.get(key))
+                "{id}: expected={first:?} found={:?} guard={:?} surplus={surplus:?} late={late:?}",
+                first.and_then(|(key, _)| found.get(key)),
+                first
+                    .and_then(|(key, _)| world.documents.stored(&id, &DocumentKey::new(key.as_str())))
+                    .map(|stored| stored.guard)
             ));
         }
     }
