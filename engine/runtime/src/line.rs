@@ -252,7 +252,7 @@ impl Line {
             self.put_in_order(None).await?;
         }
         if self.delivered == before && self.kind == LineKind::Merge {
-            self.tell_tip()?;
+            self.tell_tip().await?;
         }
         self.tell_where(batch.behind);
         Ok(())

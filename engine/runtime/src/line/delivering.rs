@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{Error, Place, Result, Timestamp};
-use tokio::{sync::mpsc::error::TrySendError, time::Instant};
+use tokio::time::Instant;
 
 use super::{Left, Line, LineKind, Subscriber};
 use crate::{
@@ -128,7 +128,7 @@ impl Line {
     }
 
     /// A merge moves with time where nothing comes: the tip that was found is told.
-    pub(super) fn tell_tip(&self) -> Result<()> {
+    pub(super) async fn tell_tip(&self) -> Result<()> {
         let read = MergeRead {
             up_to: self.delivered.clone(),
             newest: None,
@@ -138,10 +138,12 @@ impl Line {
         for subscriber in self.subscribers.iter().filter(|subscriber| !subscriber.is_gone()) {
             if let Outlet::Merge { inputs, .. } = &subscriber.subscription.projection.outlet {
                 let input = MergeInput::Tip { shard: self.context.number, read: read.clone() };
-                match inputs.try_send(input) {
-                    // The next read tells it anew.
-                    Ok(()) | Err(TrySendError::Full(_)) => {}
-                    Err(TrySendError::Closed(_)) => return Err(gone(&subscriber.subscription)),
+                // Shards at rest are read at the same time again and again: each has its turn. What is not told in
+                // time is told anew by the next read.
+                let mut is_over = false;
+                self.wait_for(async { is_over = inputs.send(input).await.is_err() }).await;
+                if is_over {
+                    return Err(gone(&subscriber.subscription));
                 }
             }
         }

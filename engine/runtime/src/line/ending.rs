@@ -37,7 +37,7 @@ impl Line {
     }
 
     /// Waits for what settles, for as long as there is patience. Beyond that a checkpoint is only further back.
-    async fn wait_for(&self, settled: impl Future<Output = ()>) {
+    pub(super) async fn wait_for(&self, settled: impl Future<Output = ()>) {
         tokio::select! {
             biased;
             () = settled => {}
