@@ -42,16 +42,14 @@ impl Clock for SkewedClock {
     }
 }
 
-/// A `global` projection holds what is not older than its lateness, and needs room for it.
-fn settings(chance: &mut Chance, has_order: bool) -> Settings {
-    let room = |drawn: usize| if has_order { 64 << 20 } else { drawn };
+fn settings(chance: &mut Chance) -> Settings {
     let millis = |chance: &mut Chance, all: &[u64]| Duration::from_millis(chance.pick(all));
     Settings {
         lanes: chance.pick(&[1, 2, 4]),
         batch_records: chance.pick(&[1, 3, 20, 500]),
         batch_bytes: 4 << 20,
-        bytes_in_flight: room(chance.pick(&[20_000, 200_000, 64 << 20])),
-        read_ahead_bytes: room(chance.pick(&[5_000, 50_000, 16 << 20])),
+        bytes_in_flight: chance.pick(&[20_000, 200_000, 64 << 20]),
+        read_ahead_bytes: chance.pick(&[5_000, 50_000, 16 << 20]),
         early_bytes: chance.pick(&[0, 2_000, 8 << 20]),
         flush_interval: millis(chance, &[0, 1, 20, 200]),
         flush_documents: chance.pick(&[1, 3, 1_000]),
@@ -109,7 +107,7 @@ fn worker(link: &Arc<Link>) -> Worker {
         services,
         sources: vec![source],
         projections,
-        settings: settings(&mut chance, world.workload.kinds.contains(&Kind::Feed)),
+        settings: settings(&mut chance),
         process: 0,
     })
 }
