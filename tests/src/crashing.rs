@@ -14,6 +14,7 @@ use foldstream_model::{
         Written,
     },
 };
+use foldstream_runtime::assembly::ProjectionSpec;
 use tokio::sync::Notify;
 
 /// Counts calls that change something, over all stores that share it, and crashes at one of them.
@@ -113,9 +114,16 @@ impl DocumentStore for CrashingDocuments {
 }
 
 /// Documents whose writes wait until a gate is opened.
-pub struct GatedDocuments {
-    pub inner: Arc<dyn DocumentStore>,
-    pub gate: tokio::sync::watch::Receiver<bool>,
+struct GatedDocuments {
+    inner: Arc<dyn DocumentStore>,
+    gate: tokio::sync::watch::Receiver<bool>,
+}
+
+/// The projection with documents whose writes wait until true is sent.
+pub fn gated(mut spec: ProjectionSpec) -> (tokio::sync::watch::Sender<bool>, ProjectionSpec) {
+    let (sender, gate) = tokio::sync::watch::channel(false);
+    spec.documents = Arc::new(GatedDocuments { inner: spec.documents, gate });
+    (sender, spec)
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! Bad input, and what it stops: that projection in that shard, and no other.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use foldstream_local::LogOptions;
 use foldstream_model::{DocumentKey, Ordering, ProjectionId, Timestamp, ports::Table};
@@ -12,7 +12,7 @@ use foldstream_runtime::{
     report::{Phase, WorkerReport},
     rows::{REPORTS, Rows},
 };
-use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
+use foldstream_tests::{bed::Bed, crashing::gated, projectors::Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_stops_one_projection_in_one_shard_and_no_other() {
@@ -222,9 +222,7 @@ async fn a_sink_that_hangs_does_not_hold_up_the_other_projections() {
         bed.append(&format!("s-{stream}"), &[1; 50]).await;
     }
     bed.relay().await;
-    let (gate, gated) = tokio::sync::watch::channel(false);
-    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
-    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let (gate, slow) = gated(bed.projection("slow", Ordering::PerStream, Kind::Collect));
     let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
     let (_complete, complete) = tokio::sync::watch::channel(true);
     let worker = bed.worker(vec![bed.source()], vec![slow, quick]);

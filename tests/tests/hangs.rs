@@ -16,7 +16,7 @@ use foldstream_runtime::{
     settings::Settings,
     worker::{Assembly, Outcome, Until, Worker},
 };
-use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
+use foldstream_tests::{bed::Bed, crashing, projectors::Kind};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -39,9 +39,7 @@ async fn append(bed: &Bed, streams: std::ops::Range<usize>, events: usize) {
 
 /// A projection whose writes hang until the gate is opened.
 fn gated(bed: &Bed, name: &str, ordering: Ordering, kind: Kind) -> (ProjectionSpec, watch::Sender<bool>) {
-    let (gate, gated) = watch::channel(false);
-    let mut spec = bed.projection(name, ordering, kind);
-    spec.documents = Arc::new(GatedDocuments { inner: spec.documents, gate: gated });
+    let (gate, spec) = crashing::gated(bed.projection(name, ordering, kind));
     (spec, gate)
 }
 

@@ -20,8 +20,7 @@ use foldstream_runtime::{
     rows::Rows,
     worker::Until,
 };
-use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
-use tokio::sync::watch;
+use foldstream_tests::{bed::Bed, crashing::gated, projectors::Kind};
 use tokio_util::sync::CancellationToken;
 
 fn collect(bed: &Bed, name: &str) -> ProjectionSpec {
@@ -114,9 +113,7 @@ async fn a_shard_that_was_read_and_is_trimmed_before_all_of_it_is_settled_is_not
     append(&bed, 5).await;
     let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
     bed.log.split(&parent, u128::MAX / 2).await.unwrap();
-    let (gate, gated) = watch::channel(false);
-    let mut slow = collect(&bed, "slow");
-    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let (gate, slow) = gated(collect(&bed, "slow"));
     let worker = bed.worker(vec![bed.source()], vec![slow]);
     let stop = CancellationToken::new();
     let see = async {

@@ -21,7 +21,7 @@ use foldstream_runtime::{
     rows::{REPORTS, Rows, journal_key},
     worker::Until,
 };
-use foldstream_tests::{bed::Bed, crashing::GatedDocuments, projectors::Kind};
+use foldstream_tests::{bed::Bed, crashing::gated, projectors::Kind};
 use tokio_util::sync::CancellationToken;
 
 /// A child of a merge checkpoints while its parent's last events still wait for the watermark.
@@ -107,9 +107,7 @@ async fn a_projection_that_is_detached_while_its_lane_is_full_takes_nobody_along
         bed.append(&format!("s-{stream}"), &[1; 50]).await;
     }
     bed.relay().await;
-    let (gate, gated) = tokio::sync::watch::channel(false);
-    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
-    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let (gate, slow) = gated(bed.projection("slow", Ordering::PerStream, Kind::Collect));
     let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
     let (_complete, complete) = tokio::sync::watch::channel(true);
     let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
@@ -131,9 +129,7 @@ async fn a_stop_is_heard_while_a_sink_hangs() {
     bed.settings.patience = Duration::from_millis(50);
     bed.append("s", &[1; 5]).await;
     bed.relay().await;
-    let (_gate, gated) = tokio::sync::watch::channel(false);
-    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
-    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let (_gate, slow) = gated(bed.projection("slow", Ordering::PerStream, Kind::Collect));
     let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
     let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
     let stop = CancellationToken::new();
@@ -163,9 +159,7 @@ async fn a_hang_of_the_furthest_projection_does_not_hold_up_those_behind() {
         bed.append(&format!("s-{stream}"), &[1; 50]).await;
     }
     bed.relay().await;
-    let (_gate, gated) = tokio::sync::watch::channel(false);
-    let mut slow = bed.projection("slow", Ordering::PerStream, Kind::Collect);
-    slow.documents = Arc::new(GatedDocuments { inner: slow.documents, gate: gated });
+    let (_gate, slow) = gated(bed.projection("slow", Ordering::PerStream, Kind::Collect));
     let quick = bed.projection("quick", Ordering::PerStream, Kind::Collect);
     let worker = bed.worker(vec![bed.source()], vec![slow, quick]);
     let run = worker.run(Until::Stopped, CancellationToken::new());
@@ -308,9 +302,7 @@ async fn a_child_begins_with_what_another_worker_has_read_in_its_parent() {
     let [low, high] = bed.log.split(&parent, u128::MAX / 2).await.unwrap();
     put(3).await;
     let sums = || bed.projection("sums", Ordering::Commutative, Kind::Sum);
-    let (gate, gated) = tokio::sync::watch::channel(false);
-    let mut held = sums();
-    held.documents = Arc::new(GatedDocuments { inner: held.documents, gate: gated });
+    let (gate, held) = gated(sums());
     let mut source = bed.source();
     let list = HeldList::new(source.source.clone(), 1, false);
     source.source = list.clone();
