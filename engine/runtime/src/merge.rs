@@ -109,22 +109,25 @@ impl Merge {
     /// No event recorded at or before this is expected any more.
     pub fn watermark(&self) -> Timestamp {
         let unknown = if self.shards.is_empty() { Timestamp::MIN } else { Timestamp::MAX };
-        self.holding().map(|(_, complete)| complete).min().unwrap_or(unknown)
+        self.shards
+            .values()
+            .filter(|reading| self.holds(reading))
+            .map(|reading| reading.complete)
+            .min()
+            .unwrap_or(unknown)
     }
 
-    /// The shard that the watermark waits for.
+    /// The shard that must be read on for the watermark to move. One that was read to its end is none: when it holds the
+    /// merge, it waits for a child, and the child for its other parents, which are read.
     pub fn held_by(&self) -> Option<ShardNumber> {
-        self.holding().min_by_key(|(_, complete)| *complete).map(|(shard, _)| shard)
+        let read = self.shards.iter().filter(|(_, reading)| reading.children.is_none());
+        read.min_by_key(|(_, reading)| reading.complete).map(|(shard, _)| *shard)
     }
 
-    fn holding(&self) -> impl Iterator<Item = (ShardNumber, Timestamp)> {
-        self.shards.iter().filter_map(|(shard, reading)| {
-            let holds = match &reading.children {
-                None => true,
-                Some(children) => children.iter().any(|child| !self.shards.contains_key(child)),
-            };
-            holds.then_some((*shard, reading.complete))
-        })
+    /// Not when it was read to its end and all its children have begun.
+    fn holds(&self, reading: &Reading) -> bool {
+        let begun = |child| self.shards.contains_key(child);
+        !reading.children.as_ref().is_some_and(|children| children.iter().all(begun))
     }
 
     /// Up to when everything has been read once something of this time was: another event of the very same time may

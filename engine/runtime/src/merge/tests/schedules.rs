@@ -278,11 +278,20 @@ fn an_ended_parent_holds_until_its_children_have_begun_where_it_stopped() {
     merge.read(ShardNumber(1), batch(4, None, Some(500), None));
     merge.begin(ShardNumber(2), Place::BEGINNING, None);
     merge.read(ShardNumber(2), batch(1, None, Some(500), None));
-    assert_eq!((merge.watermark(), merge.held_by()), (before(90), Some(ShardNumber(0))));
+    assert_eq!(merge.watermark(), before(90));
     merge.begin(ShardNumber(3), Place::BEGINNING, None);
     assert_eq!((merge.watermark(), merge.held_by()), (before(90), Some(ShardNumber(3))));
     merge.read(ShardNumber(3), batch(1, None, Some(500), None));
     assert_eq!(merge.watermark(), before(490));
+}
+
+#[test]
+fn an_ended_parent_is_held_by_the_other_parent_of_its_child() {
+    let mut merge = merge_of(2);
+    merge.read(ShardNumber(0), batch(4, Some(100), None, None));
+    merge.ended(ShardNumber(0), &[ShardNumber(2)]);
+    merge.read(ShardNumber(1), batch(4, Some(120), None, None));
+    assert_eq!((merge.watermark(), merge.held_by()), (before(90), Some(ShardNumber(1))));
 }
 
 #[test]
