@@ -62,7 +62,7 @@ fn parsed<T: DeserializeOwned>(body: &Bytes) -> T {
 
 pub async fn row(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after: &Bytes) {
     match key.table {
-        Table::Journals => {
+        Table::Journals if key.partition == SOURCE => {
             if let Some(before) = before {
                 let moves_on = invariants::journal_moves_on(&parsed::<Journal>(before), &parsed(after));
                 check(world, &key.to_string(), moves_on);

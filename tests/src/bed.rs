@@ -111,7 +111,7 @@ impl Bed {
         assert!(matches!(appended, Appended::Done(_)));
     }
 
-    fn event(&self, n: i64) -> NewEvent {
+    pub fn event(&self, n: i64) -> NewEvent {
         let now = self.clock.now();
         NewEvent {
             id: EventId::new(self.ids.unique()),

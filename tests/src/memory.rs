@@ -19,8 +19,8 @@ use bytes::Bytes;
 use foldstream_model::{
     Incarnation, Position, Record, Result, Shard, ShardId,
     ports::{
-        Batch, CheckpointStore, From, Put, ReadLimit, Revision, Row, RowKey, ShardReader, Source,
-        SourceDescription, Table,
+        Batch, CheckpointStore, From, MAX_ROW_BYTES, Put, ReadLimit, Revision, Row, RowKey, ShardReader,
+        Source, SourceDescription, Table,
     },
 };
 use tokio::sync::Notify;
@@ -76,6 +76,7 @@ impl CheckpointStore for MemoryCheckpoints {
     }
 
     async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+        assert!(body.len() <= MAX_ROW_BYTES, "a row is too large: key={key} bytes={}", body.len());
         let mut rows = self.rows();
         let stored = rows.get(key).map(|(revision, _)| *revision);
         if stored != expected {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
     Clock, ErrorKind, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
-    ports::{CheckpointStore, RowKey, Table},
+    ports::{RowKey, Table},
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, SourceSpec},
@@ -56,8 +56,8 @@ async fn cut_keys(bed: &Bed, shard: &ShardId) -> Vec<String> {
 }
 
 async fn journal(bed: &Bed, shard: &ShardId) -> Journal {
-    let row = bed.store.checkpoints().get(&rows::journal_key(&source(), shard)).await.unwrap().unwrap();
-    serde_json::from_slice(&row.body).unwrap()
+    let rows = Rows::new(bed.store.checkpoints());
+    rows.journal(&source(), shard, None, &Position::BEGINNING).await.unwrap().unwrap().1
 }
 
 fn actor() -> Actor {

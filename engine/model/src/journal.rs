@@ -16,9 +16,13 @@ pub struct Journal {
     pub start: Position,
     /// No record beyond it is released.
     pub horizon: Position,
-    /// Each takes effect directly after the horizon that it was appended at.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Each takes effect directly after the horizon that it was appended at. They are no part of the row: each is kept in
+    /// rows of its own, and names the one before it.
+    #[serde(skip)]
     pub entries: Vec<JournalEntry>,
+    /// The name of the last entry's rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// Entries that were appended at horizons before this one were removed: nobody begins there any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trimmed: Option<Position>,

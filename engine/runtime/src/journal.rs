@@ -3,11 +3,7 @@
 //! Every change is a compare-and-set of the whole row. Whatever came of it (done, conflict, or an unknown answer that
 //! was resolved by reading back), the worker takes what is stored and asks again what its wish still needs.
 
-use bytes::Bytes;
-use foldstream_model::{
-    Entry, Error, Journal, JournalEntry, Place, Position, Result,
-    ports::{Revision, Row},
-};
+use foldstream_model::{Entry, Error, Journal, JournalEntry, Place, Position, Result, ports::Revision};
 
 #[cfg(test)]
 mod tests;
@@ -43,17 +39,13 @@ pub struct Effective<'a> {
 }
 
 impl JournalView {
-    /// The stored journal, or where there is none the one to begin with. Internal when the row is no journal.
-    pub fn read(row: Option<&Row>, otherwise: Journal) -> Result<Self> {
-        let Some(row) = row else {
-            return Ok(Self { journal: otherwise, revision: None, removed: Vec::new() });
+    /// The stored journal, or where there is none the one to begin with.
+    pub fn new(stored: Option<(Revision, Journal)>, otherwise: Journal) -> Self {
+        let (journal, revision) = match stored {
+            Some((revision, stored)) => (stored, Some(revision)),
+            None => (otherwise, None),
         };
-        match serde_json::from_slice(&row.body) {
-            Ok(journal) => Ok(Self { journal, revision: Some(row.revision), removed: Vec::new() }),
-            Err(error) => {
-                Err(Error::internal(format!("a journal cannot be read: row={} ({error})", row.key)))
-            }
-        }
+        Self { journal, revision, removed: Vec::new() }
     }
 
     pub fn journal(&self) -> &Journal {
@@ -106,14 +98,6 @@ impl JournalView {
         Ok(Some(next))
     }
 
-    /// The body of a journal's row.
-    pub fn body(journal: &Journal) -> Result<Bytes> {
-        match serde_json::to_vec(journal) {
-            Ok(body) => Ok(body.into()),
-            Err(error) => Err(Error::internal(format!("a journal cannot be written: {error}"))),
-        }
-    }
-
     /// Remembers what this worker has written.
     pub fn written(&mut self, journal: Journal, revision: Revision) {
         self.journal = journal;
@@ -122,31 +106,36 @@ impl JournalView {
 
     /// Takes what is stored, after a conflict or an unknown answer. Internal when it is behind what was stored before;
     /// invalid when entries were removed that this worker has never seen: it has slept for longer than records are kept.
-    pub fn take(&mut self, row: Option<&Row>) -> Result<()> {
-        if row.is_none() && self.revision.is_some() {
+    pub fn take(&mut self, stored: Option<(Revision, Journal)>) -> Result<()> {
+        let Some((revision, stored)) = stored else {
+            if self.revision.is_none() {
+                return Ok(());
+            }
             return Err(Error::internal(
                 "a journal has disappeared: its checkpoint store was replaced or emptied",
             ));
-        }
-        let stored = Self::read(row, self.journal.clone())?;
-        if self.revision.is_some() && !follows(&stored.journal, &self.journal) {
+        };
+        if self.revision.is_some() && !follows(&stored, &self.journal) {
             return Err(Error::internal(
                 "a journal went back: its checkpoint store was replaced or restored",
             ));
         }
-        if self.revision.is_some() && stored.journal.trimmed.as_ref() > Some(&self.journal.horizon) {
-            return Err(lost(&self.journal.horizon, &stored.journal));
+        if self.revision.is_some() && stored.trimmed.as_ref() > Some(&self.journal.horizon) {
+            return Err(lost(&self.journal.horizon, &stored));
         }
         let known = std::mem::take(&mut self.journal.entries);
-        self.removed.extend(known.into_iter().filter(|known| is_removed(known, &stored.journal)));
-        self.journal = stored.journal;
-        self.revision = stored.revision;
+        self.removed.extend(known.into_iter().filter(|known| is_removed(known, &stored)));
+        self.journal = stored;
+        self.revision = Some(revision);
         Ok(())
     }
 
-    /// Nothing at or before the position of `place` is asked for again.
+    /// Nothing before the position of `place` is asked for again.
     pub fn passed(&mut self, place: &Place) {
-        self.removed.retain(|known| known.after >= place.position);
+        for known in [&mut self.removed, &mut self.journal.entries] {
+            let passed = known.partition_point(|known| known.after < place.position);
+            known.drain(..passed);
+        }
     }
 
     /// Invalid when a worker that begins at `place` would miss entries that were removed.
@@ -213,13 +202,6 @@ fn follows(later: &Journal, earlier: &Journal) -> bool {
 
 fn is_removed(entry: &JournalEntry, from: &Journal) -> bool {
     from.trimmed.as_ref().is_some_and(|trimmed| entry.after < *trimmed)
-}
-
-/// The journal without the entries that were appended at horizons before a position; none when there are none.
-pub fn trimmed(journal: &Journal, before: &Position) -> Option<Journal> {
-    let removed = journal.entries.partition_point(|known| known.after < *before);
-    let entries = journal.entries.get(removed..).filter(|_| removed > 0)?.to_vec();
-    Some(Journal { entries, trimmed: Some(before.clone()), ..journal.clone() })
 }
 
 fn lost(begins: &Position, journal: &Journal) -> Error {

@@ -17,6 +17,9 @@ use crate::{
     retry::{self, Backoff, Verdict},
 };
 
+pub mod journals;
+pub mod long;
+
 const PAGE: usize = 500;
 /// Pages of cuts are large.
 const CUT_PAGES: usize = 32;
@@ -141,17 +144,16 @@ impl Rows {
 
     /// Makes an early event a row; one that is there already is this one.
     pub async fn spill(&self, source: &SourceName, spilled: &SpilledEvent, envelope: &str) -> Result<()> {
-        self.put_once(&spilled_key(source, spilled), Bytes::copy_from_slice(envelope.as_bytes())).await
+        self.put_long(&spilled_key(source, spilled), envelope).await
     }
 
     /// The envelope of an early event that was spilled.
     pub async fn spilled(&self, source: &SourceName, spilled: &SpilledEvent) -> Result<String> {
         let key = spilled_key(source, spilled);
-        let Some(row) = self.store.get(&key).await? else {
+        let Some(envelope) = self.long(&key).await? else {
             return Err(Error::internal(format!("an early event that was spilled is not there: row={key}")));
         };
-        String::from_utf8(row.body.into())
-            .map_err(|error| Error::internal(format!("a spilled event is no text: row={key} ({error})")))
+        Ok(envelope)
     }
 
     async fn cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Cut> {

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     checkpoint,
     control::Controls,
-    journal,
     lineage::Lineage,
     metrics,
     order::cut_rows,
@@ -33,7 +32,7 @@ const TRIES: usize = 8;
 pub struct Removed {
     /// Rows of cuts.
     pub rows: usize,
-    /// Entries of journals.
+    /// Rows of journals' entries.
     pub entries: usize,
 }
 
@@ -172,11 +171,19 @@ impl Trimming {
 
     async fn trim_journal(&self, shard: &ShardId, before: &Position, removed: &mut Removed) -> Result<bool> {
         let key = rows::journal_key(&self.name, shard);
+        let entries = self.rows.entry_rows_before(&self.name, shard, before).await?;
+        if entries.is_empty() {
+            return Ok(true);
+        }
         for _ in 0..TRIES {
-            let Some(stored) = self.rows.get::<Journal>(&key).await? else { return Ok(true) };
-            let Some(trimmed) = journal::trimmed(&stored.body, before) else { return Ok(true) };
-            if self.rows.put(&key, Some(stored.revision), &trimmed).await?.is_some() {
-                removed.entries += stored.body.entries.len() - trimmed.entries.len();
+            let Some(mut stored) = self.rows.get::<Journal>(&key).await? else { return Ok(true) };
+            let is_said = stored.body.trimmed.as_ref() >= Some(before);
+            stored.body.trimmed = stored.body.trimmed.max(Some(before.clone()));
+            if is_said || self.rows.put(&key, Some(stored.revision), &stored.body).await?.is_some() {
+                removed.entries += entries.len();
+                for key in &entries {
+                    self.rows.delete(key).await?;
+                }
                 return Ok(true);
             }
         }

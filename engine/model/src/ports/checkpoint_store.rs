@@ -7,8 +7,12 @@ use bytes::Bytes;
 
 use crate::error::Result;
 
+/// No row's body is larger: DynamoDB allows an item 400 KB with its names, and that is the lowest bound of the stores. What
+/// is larger is cut into several rows.
+pub const MAX_ROW_BYTES: usize = 384 * 1024;
+
 /// Small rows, each changed only by compare-and-set. What a row means is the caller's: the runtime's journals, cuts and
-/// checkpoints are such rows, their bodies JSON.
+/// checkpoints are such rows, their bodies JSON or pieces of one.
 ///
 /// The worker writes a journal row for each fetched batch, a cut and a checkpoint about once a second for each
 /// projection and shard; commands write controls and audits. Reads are strongly consistent.
@@ -38,10 +42,11 @@ pub trait CheckpointStore: Send + Sync {
 pub enum Table {
     /// A source's incarnation and the numbers of its shards. Partition: source.
     Sources,
-    /// A shard's journal. Partition: source; sort: shard.
+    /// A shard's journal. Partition: source; sort: shard. Its entries: partition: source and shard; sort: the position that
+    /// they take effect after, name and piece.
     Journals,
     /// Order state. Partition: source and shard; sort: chain and place. Early events that were spilled: partition: source,
-    /// shard and `early`; sort: stream and sequence.
+    /// shard and `early`; sort: stream, sequence and piece.
     Cuts,
     /// How far a projection is. Partition: projection; sort: source and shard.
     Checkpoints,

@@ -6,7 +6,7 @@ pub mod projector;
 pub mod document_store;
 pub mod checkpoint_store;
 
-pub use checkpoint_store::{CheckpointStore, Put, Revision, Row, RowKey, Table};
+pub use checkpoint_store::{CheckpointStore, MAX_ROW_BYTES, Put, Revision, Row, RowKey, Table};
 pub use document_store::{Condition, DocumentStore, DocumentWrite, StoredDocument, Written};
 pub use event_store::{Append, Appended, EventStore, ExpectedSequence, NewEvent, Offset};
 pub use projector::{Change, Decoder, Projector, Reads, Reducer, StateCarried, Touch, Upcaster};

@@ -1,10 +1,13 @@
 //! The line and the shard's journal: nothing is released beyond a horizon that was read or written.
 
-use foldstream_model::{Entry, Error, ErrorKind, Journal, Place, Position, Result, ports::Put};
+use foldstream_model::{
+    Entry, Error, ErrorKind, Journal, Place, Position, Result,
+    ports::{Put, Revision},
+};
 
 use super::{Line, gaps};
 use crate::{
-    journal::{Effective, JournalView, Wish},
+    journal::{Effective, Wish},
     order::{Fork, Placed},
     retry::{self, Backoff, Verdict},
     rows,
@@ -32,25 +35,14 @@ impl Line {
     /// Changes the journal by compare-and-set until it grants the wish. An answer that never came is settled by the
     /// next read: what is stored either grants the wish or does not.
     async fn wish(&mut self, wish: Wish) -> Result<()> {
-        let key = rows::journal_key(&self.context.source.name, &self.context.shard.id);
-        let store = self.context.services.checkpoints.clone();
         let mut backoff = Backoff::new();
-        while let Some(next) = self.journal.next(&wish)? {
-            let answer = match store.put(&key, self.journal.revision(), JournalView::body(&next)?).await {
-                Ok(Put::Done(revision)) => {
-                    self.journal.written(next, revision);
-                    continue;
-                }
-                Ok(Put::Conflict(stored)) => Ok(stored),
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(stored) => {
-                    self.journal.take(stored.as_ref())?;
-                    self.journal.passed(&self.at);
-                }
+        self.journal.passed(&self.at);
+        while let Some(mut next) = self.journal.next(&wish)? {
+            match self.write_journal(&mut next).await {
+                Ok(Some(revision)) => self.journal.written(next, revision),
+                Ok(None) => self.reload_journal().await?,
                 Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
-                    backoff.pause(&error, "writing a journal").await;
+                    backoff.pause(&error, "writing how far a shard's records may take effect").await;
                     self.reload_journal().await?;
                 }
                 Err(error) => return Err(error),
@@ -59,11 +51,27 @@ impl Line {
         Ok(())
     }
 
+    /// The rows of a new entry are durable before the journal names it. None: another was faster.
+    async fn write_journal(&self, next: &mut Journal) -> Result<Option<Revision>> {
+        let (source, shard) = (&self.context.source.name, &self.context.shard.id);
+        if let Some(entry) = next.entries.get(self.journal.journal().entries.len()) {
+            let unique = self.context.services.ids.unique();
+            let previous = next.last.take();
+            next.last = Some(self.context.rows.add_entry(source, shard, entry, previous, &unique).await?);
+        }
+        let (key, body) = (rows::journal_key(source, shard), rows::journals::body(next)?);
+        match self.context.services.checkpoints.put(&key, self.journal.revision(), body).await? {
+            Put::Done(revision) => Ok(Some(revision)),
+            Put::Conflict(_) => Ok(None),
+        }
+    }
+
     /// Reads the journal as it is stored now.
     pub(super) async fn reload_journal(&mut self) -> Result<()> {
-        let key = rows::journal_key(&self.context.source.name, &self.context.shard.id);
-        let stored = self.context.services.checkpoints.get(&key).await?;
-        self.journal.take(stored.as_ref())?;
+        let (source, shard) = (&self.context.source.name, &self.context.shard.id);
+        let known = self.journal.journal();
+        let stored = self.context.rows.journal(source, shard, Some(known), &known.horizon).await?;
+        self.journal.take(stored)?;
         self.journal.passed(&self.at);
         Ok(())
     }
@@ -118,5 +126,6 @@ impl Line {
 
 /// The journal that a shard begins with.
 pub(super) fn first_journal(base: foldstream_model::BasePolicy, start: Position) -> Journal {
-    Journal { base, horizon: start.clone(), start, entries: Vec::new(), trimmed: None, sealed: false }
+    let horizon = start.clone();
+    Journal { base, horizon, start, entries: Vec::new(), last: None, trimmed: None, sealed: false }
 }

@@ -22,7 +22,6 @@ use crate::{
     order::{CutLog, Order, OrderOptions, Prepare},
     read::{Decoded, Reading, ReadingNames},
     report::LineGauge,
-    rows,
     tasks::Task,
 };
 
@@ -51,7 +50,11 @@ pub enum Beginning {
 
 impl Line {
     pub async fn open(context: Arc<ShardContext>, opening: Opening) -> Result<Self> {
-        let journal = journal(&context).await?;
+        let at = match &opening.beginning {
+            Beginning::Cut(cut) => cut.place.clone(),
+            Beginning::Parents(_) => Place::BEGINNING,
+        };
+        let journal = journal(&context, &at).await?;
         let options = OrderOptions {
             first: context.source.first,
             gaps: context.source.gaps,
@@ -59,10 +62,6 @@ impl Line {
             max_early_bytes: context.settings.early_bytes,
         };
         let order = order(&context, options, &opening.beginning).await?;
-        let at = match &opening.beginning {
-            Beginning::Cut(cut) => cut.place.clone(),
-            Beginning::Parents(_) => Place::BEGINNING,
-        };
         let chain = format!("{}-{}", context.services.clock.now().micros(), context.services.ids.unique());
         let mut line = Self {
             id: opening.id,
@@ -139,15 +138,14 @@ impl Line {
     }
 }
 
-/// The shard's journal, or the one that it is to begin with.
-async fn journal(context: &ShardContext) -> Result<JournalView> {
-    let key = rows::journal_key(&context.source.name, &context.shard.id);
-    let row = context.services.checkpoints.get(&key).await?;
-    let otherwise = match &row {
+/// The shard's journal, with the entries that one who begins at a place needs; or the journal that it is to begin with.
+async fn journal(context: &ShardContext, at: &Place) -> Result<JournalView> {
+    let stored = context.rows.journal(&context.source.name, &context.shard.id, None, &at.position).await?;
+    let otherwise = match &stored {
         Some(_) => journaling::first_journal(BasePolicy::First, Position::BEGINNING),
         None => first_journal(context).await?,
     };
-    JournalView::read(row.as_ref(), otherwise)
+    Ok(JournalView::new(stored, otherwise))
 }
 
 /// What the start policy means for a shard that was never read. Children of shards that were read begin at their first

@@ -11,8 +11,7 @@ use foldstream_model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A page holds at least one item, and no more than fit in so many bytes: well below DynamoDB's 400 KB for an item, the
-/// lowest bound of the stores.
+/// A page holds at least one item, and no more than fit in so many bytes: well below what a row may have.
 const PAGE_BYTES: usize = 256 * 1024;
 
 const HEAD_BYTES: usize = 32;
@@ -53,9 +52,14 @@ pub struct Page {
 
 /// The sort key of a page's row. Sorted by their bytes, keys of a chain are in the order of places, then pages.
 pub fn sort_key(id: &CutId, page: u32) -> String {
-    let (position, number) = (&id.place.position, id.place.position.number());
-    let (index, entry, ordinal) = (position.index(), id.place.entry, id.place.ordinal);
-    format!("{}/{:03}-{number}.{index:010}/{entry:010}/{ordinal:010}/{page:06}", id.chain, number.len())
+    let (position, entry, ordinal) = (position_key(&id.place.position), id.place.entry, id.place.ordinal);
+    format!("{}/{position}/{entry:010}/{ordinal:010}/{page:06}", id.chain)
+}
+
+/// Sorted by their bytes, these are in the order of positions.
+pub fn position_key(position: &Position) -> String {
+    let number = position.number();
+    format!("{:03}-{number}.{:010}", number.len(), position.index())
 }
 
 /// The cut that a row of this sort key belongs to; none when it is no such key.
@@ -147,10 +151,15 @@ fn parts(cut: &Cut) -> Vec<Part<'_>> {
 
 fn early_size(early: &Early) -> usize {
     let event = match &early.event {
-        EarlyEvent::Envelope(envelope) => envelope.len(),
+        EarlyEvent::Envelope(envelope) => size_in_json(envelope),
         EarlyEvent::Spilled(spilled) => spilled.shard.as_str().len() + spilled.stream.as_str().len() + 100,
     };
     event + early.partition_key.len() + 200
+}
+
+/// Quotes and backslashes take two bytes.
+fn size_in_json(text: &str) -> usize {
+    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
 /// Takes what there is room for from the front; one item always, where there is all the room.

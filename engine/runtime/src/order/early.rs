@@ -46,6 +46,9 @@ pub struct Gap {
     pub is_inherited: bool,
 }
 
+/// A larger event is spilled however much room there is: cuts hold those in memory, and a cut's page must fit a row.
+pub(super) const LARGEST_IN_A_CUT: usize = 64 * 1024;
+
 /// All early events of a shard, by stream and sequence. Those that are here weigh so many bytes at most, once what is
 /// beyond was spilled.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,8 @@ pub(super) struct EarlyEvents {
     bytes: usize,
     /// Those that came when the limit was passed; some may have gone since.
     beyond: Vec<(StreamHash, Sequence)>,
+    /// Those that are too large for a cut; some may have gone since.
+    large: Vec<(StreamHash, Sequence)>,
     /// How many are not here as events.
     absent: usize,
     /// Those of them that were read for the next record or entry.
@@ -152,7 +157,9 @@ impl EarlyEvents {
         place.insert(waiting);
         self.bytes += bytes;
         self.absent += usize::from(!is_here);
-        if !is_spilled && self.bytes > self.limit {
+        if bytes > LARGEST_IN_A_CUT {
+            self.large.push(key);
+        } else if !is_spilled && self.bytes > self.limit {
             self.beyond.push(key);
         }
     }
@@ -172,8 +179,9 @@ impl EarlyEvents {
     /// Those that are in memory and must not be, at most `limit` of them.
     pub fn next_spills(&mut self, limit: usize) -> Vec<&Waiting> {
         let (mut spills, mut excess) = (Vec::new(), self.bytes.saturating_sub(self.limit));
-        while excess > 0 && spills.len() < limit {
-            let Some(key) = self.beyond.pop() else { return spills };
+        while spills.len() < limit {
+            let beyond = || self.beyond.pop().filter(|_| excess > 0);
+            let Some(key) = self.large.pop().or_else(beyond) else { break };
             if let Some(waiting) = self.waiting.get(&key).filter(|waiting| waiting.size_in_bytes() > 0) {
                 excess = excess.saturating_sub(waiting.size_in_bytes());
                 spills.push(waiting);

@@ -1,8 +1,8 @@
 use bytes::Bytes;
-use foldstream_model::{CutId, Early, EarlyEvent, ErrorKind};
+use foldstream_model::{CutId, Early, EarlyEvent, ErrorKind, ports::MAX_ROW_BYTES};
 use proptest::prelude::*;
 
-use super::*;
+use super::{early::LARGEST_IN_A_CUT, *};
 
 fn id(place: Place) -> CutId {
     CutId { chain: "chain".into(), place }
@@ -61,6 +61,16 @@ fn cuts_are_read_back_from_pages_that_fit_a_row_of_any_store() {
     }
     let rows = rows(&cut(30_000, 50, 2_000));
     assert!(rows.iter().all(|(_, body)| body.len() < 270_000));
+}
+
+#[test]
+fn early_events_as_large_as_cuts_hold_make_pages_that_fit_a_row_though_every_byte_of_them_is_a_quote() {
+    let mut cut = cut(10, 20, 1);
+    for (early, size) in cut.early.iter_mut().zip([LARGEST_IN_A_CUT, 1_000].into_iter().cycle()) {
+        early.event = EarlyEvent::Envelope("\"".repeat(size));
+    }
+    assert_eq!(cut_rows::join(pages(&cut)).unwrap(), cut);
+    assert!(rows(&cut).iter().all(|(_, body)| body.len() <= MAX_ROW_BYTES));
 }
 
 #[test]

@@ -23,6 +23,21 @@ fn what_is_beyond_the_bound_waits_in_rows_until_its_turn_comes() {
 }
 
 #[test]
+fn an_event_that_is_too_large_for_a_cut_is_spilled_whatever_room_there_is() {
+    let mut stage = Stage::new(options());
+    let payload = format!("\"{}\"", "x".repeat(early::LARGEST_IN_A_CUT));
+    stage.record(1, event("s", 3));
+    stage.record(2, Event { payload: Payload::new(payload.into()), ..event("s", 2) });
+    stage.record(3, event("s", 4));
+    assert_eq!(stage.rows.borrow().len(), 1);
+    let cut = whole(&stage.order);
+    let spilled = cut.early.iter().map(|early| matches!(early.event, EarlyEvent::Spilled(_)));
+    assert_eq!(spilled.collect::<Vec<_>>(), [true, false, false]);
+    stage.record(4, event("s", 1));
+    assert_eq!(stage.out[1].event.sequence, Sequence(2));
+}
+
+#[test]
 fn a_spilled_event_and_the_same_one_or_another_are_told_apart() {
     let mut stage = Stage::new(nothing_in_memory());
     stage.record(1, event("s", 3));
