@@ -34,6 +34,9 @@ pub struct AppendEvents {
     /// What the stream must end with: a sequence, `none` for a new stream, or `any`
     #[arg(long, value_name = "SEQUENCE", default_value = "any", value_parser = expected_sequence)]
     pub expected: ExpectedSequence,
+    /// Say what would be appended or refused, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +76,9 @@ pub struct ImportEvents {
     /// Stop at the first line that is refused
     #[arg(long)]
     pub strict: bool,
+    /// Say what would be taken or refused, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// One `--map`.

@@ -1,16 +1,17 @@
 use std::{fs, io, os::unix::fs::MetadataExt, sync::Arc};
 
 use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
-use foldstream_local::{LocalStore, OpenOptions};
+use foldstream_local::{FILE_NAME, LocalStore, OpenOptions};
 use foldstream_model::{
     Clock, Ids, ProjectionId,
-    ports::{CheckpointStore, Table},
+    ports::{CheckpointStore, EventStore, Table},
 };
 
 use crate::{
     cli::{ByProjection, Global},
     clock::{SystemClock, UniqueIds},
     exit::{Failure, Outcome},
+    import::Rehearsal,
     output::{Output, plural},
 };
 
@@ -46,6 +47,17 @@ impl Context {
     /// The store of `--data`, made if it is not there.
     pub fn store_or_new(&self) -> Outcome<LocalStore> {
         self.open(OpenOptions { create: true, read_only: false })
+    }
+
+    /// The events of the store of `--data`, which is made if it is not there. For a dry run those that are there, and
+    /// whatever is appended is forgotten.
+    pub fn events_to_append_to(&self, dry_run: bool) -> Outcome<Arc<dyn EventStore>> {
+        if !dry_run {
+            return Ok(self.store_or_new()?.events());
+        }
+        let is_there = self.global.data.join(FILE_NAME).exists();
+        let stored = is_there.then(|| self.store_to_read()).transpose()?;
+        Ok(Arc::new(Rehearsal::new(stored.as_ref(), self.clock.clone(), self.ids.clone())?))
     }
 
     fn open(&self, options: OpenOptions) -> Outcome<LocalStore> {

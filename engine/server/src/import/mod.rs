@@ -8,7 +8,9 @@ mod lines;
 mod mapping;
 mod judge;
 mod importing;
+mod rehearsal;
 
 pub use importing::{Import, Progress, Tally};
 pub use lines::{Line, Lines};
 pub use mapping::{Mapping, Unusable};
+pub use rehearsal::Rehearsal;

@@ -25,6 +25,27 @@ fn several_events_are_appended_as_one_or_not_at_all() {
 }
 
 #[test]
+fn a_dry_append_says_what_the_real_one_would_and_writes_nothing() {
+    let folder = Folder::new();
+    let dry = ["events", "append", "s", "--dry-run"];
+    let lines = "{\"type\":\"A\"}\n{\"type\":\"B\"}\n";
+    assert_eq!(folder.run_with(&dry, lines).ok(), "would append 2 events: s #2\n");
+    assert!(!folder.path().join("foldstream-data").exists());
+    folder.run(&["events", "append", "s", "A"]).ok();
+    for _ in 0..2 {
+        assert_eq!(folder.run_with(&dry, lines).ok(), "would append 2 events: s #3\n");
+    }
+    let said = folder.run(&["events", "append", "s", "A", "--dry-run", "--expected", "1", "-o", "json"]).ok();
+    assert!(said.contains("\"last_sequence\":2") && said.contains("\"dry_run\":true"), "{said}");
+    let error = folder.run(&["events", "append", "s", "A", "--dry-run", "--expected", "none"]).fails(1);
+    assert!(error.contains("its last event is #1; nothing was appended"), "{error}");
+    let error = folder.run_with(&dry, "{\"type\":\"A\"}\n{\"typ\":\"B\"}\n").fails(2);
+    assert!(error.contains("line 2: "), "{error}");
+    folder.run(&["events", "append", "s", "A", "{", "--dry-run"]).fails(2);
+    assert_eq!(folder.run(&["events", "read", "s"]).ok().lines().count(), 1);
+}
+
+#[test]
 fn a_stream_that_is_not_where_it_was_expected_says_where_it_is() {
     let folder = Folder::new();
     folder.run(&["events", "append", "s", "A", "--expected", "none"]).ok();

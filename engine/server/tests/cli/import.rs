@@ -106,6 +106,32 @@ fn the_mapping_of_the_configured_source_is_used() {
 }
 
 #[test]
+fn a_dry_import_says_what_the_real_one_would_and_writes_nothing() {
+    let folder = Folder::new();
+    let import = ["events", "import", "e.ndjson"];
+    let dry = || folder.run(&[&import[..], &["--dry-run"]].concat());
+    folder.write("e.ndjson", ENVELOPES);
+    assert!(dry().ok().contains("3  would be taken; nothing was written"));
+    assert!(!folder.path().join("foldstream-data").exists());
+    folder.run(&import).ok();
+    // More than one append takes, so that the later lines are judged by the earlier ones.
+    let made = |sequence: u64| format!("{{\"stream_id\":\"a\",\"sequence\":{sequence},\"type\":\"A\"}}\n");
+    let more: String = (3..=2_500).map(made).collect();
+    let bad = [made(7), made(9_000), made(7).replace("\"A\"", "\"B\""), made(2_501)].concat();
+    folder.write("e.ndjson", format!("{ENVELOPES}{more}{bad}"));
+    for _ in 0..2 {
+        let ran = dry();
+        assert_eq!(ran.code, 1, "{ran:?}");
+        for said in ["2,499  would be taken", "4  skipped", "2  refused", "line 2503: ", "line 2504: "] {
+            assert!(ran.out.contains(said), "{said}: {}", ran.out);
+        }
+    }
+    assert_eq!(folder.run(&["events", "read", "a"]).ok().lines().count(), 2);
+    let (dry, real) = (dry().out, folder.run(&import));
+    assert_eq!((real.code, dry), (1, real.out.replace("  taken", "  would be taken; nothing was written")));
+}
+
+#[test]
 fn an_array_of_events_is_answered_with_how_to_make_lines_of_it() {
     let error = Folder::new().run_with(&["events", "import", "-"], "[\n{}\n]\n").fails(2);
     assert!(error.contains("jq -c '.[]'"), "{error}");

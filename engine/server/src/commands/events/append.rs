@@ -46,7 +46,7 @@ pub async fn execute(arguments: AppendEvents, context: &mut Context) -> Outcome 
     };
     let now = context.clock.now();
     let events: Vec<_> = given.into_iter().map(|given| given.into_new(now, context.ids.unique())).collect();
-    let store = context.store_or_new()?;
+    let store = context.events_to_append_to(arguments.dry_run)?;
     let stream = StreamId::new(arguments.stream);
     let count = events.len() as u64;
     let begin = first_sequence(context);
@@ -54,13 +54,17 @@ pub async fn execute(arguments: AppendEvents, context: &mut Context) -> Outcome 
         ExpectedSequence::Empty { .. } => ExpectedSequence::Empty { first: begin },
         expected => expected,
     };
-    let first = append(&*store.events(), &stream, expected, begin, events).await?;
+    let first = append(&*store, &stream, expected, begin, events).await?;
     let last = first.0 + count - 1;
+    let said = if arguments.dry_run { "would append" } else { "appended" };
     match context.output.is_json() {
-        true => {
-            context.output.object(&json!({"stream_id": stream, "events": count, "last_sequence": last}))?
-        }
-        false => context.output.line(format!("appended {}: {stream} #{last}", plural(count, "event")))?,
+        true => context.output.object(&json!({
+            "stream_id": stream,
+            "events": count,
+            "last_sequence": last,
+            "dry_run": arguments.dry_run,
+        }))?,
+        false => context.output.line(format!("{said} {}: {stream} #{last}", plural(count, "event")))?,
     }
     Ok(Exit::Done)
 }

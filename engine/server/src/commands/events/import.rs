@@ -25,7 +25,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 pub async fn execute(arguments: ImportEvents, context: &mut Context) -> Outcome {
     let mapping = mapping(&arguments, context)?;
     let (reader, bytes) = open(&arguments.file)?;
-    let events = context.store_or_new()?.events();
+    let events = context.events_to_append_to(arguments.dry_run)?;
     let clock = context.clock.clone();
     let mut shown = Shown::new(bytes, context.global.quiet, &*clock);
     let import = Import::new(&*events, &*clock, &mapping, arguments.strict);
@@ -33,7 +33,7 @@ pub async fn execute(arguments: ImportEvents, context: &mut Context) -> Outcome 
     shown.end();
     let tally = tally?;
     match context.output.is_json() {
-        true => report_to_programs(&tally, context)?,
+        true => report_to_programs(&arguments, &tally, context)?,
         false => report(&arguments, &tally, context)?,
     }
     Ok(if tally.refused > 0 { Exit::Failed } else { Exit::Done })
@@ -90,7 +90,8 @@ fn report(arguments: &ImportEvents, tally: &Tally, context: &mut Context) -> Out
         _ => arguments.file.display().to_string(),
     };
     output.line(format!("{name}: {}", plural(tally.lines(), "line")))?;
-    output.line(format!("  {:>11}  taken", count(tally.taken)))?;
+    let taken = if arguments.dry_run { "would be taken; nothing was written" } else { "taken" };
+    output.line(format!("  {:>11}  {taken}", count(tally.taken)))?;
     output.line(format!("  {:>11}  skipped, stored already", count(tally.skipped)))?;
     if tally.left_out > 0 {
         output.line(format!("  {:>11}  left out by the source's `include`", count(tally.left_out)))?;
@@ -112,10 +113,11 @@ fn report(arguments: &ImportEvents, tally: &Tally, context: &mut Context) -> Out
     Ok(())
 }
 
-fn report_to_programs(tally: &Tally, context: &mut Context) -> Outcome<()> {
+fn report_to_programs(arguments: &ImportEvents, tally: &Tally, context: &mut Context) -> Outcome<()> {
     let refusals: Vec<_> =
         tally.refusals.iter().map(|(line, reason)| json!({"line": line, "reason": reason})).collect();
     Ok(context.output.object(&json!({
+        "dry_run": arguments.dry_run,
         "taken": tally.taken,
         "skipped": tally.skipped,
         "left_out": tally.left_out,
