@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::{
     commands::Context,
     exit::{Exit, Outcome},
-    output::{Column, Table, count, duration, plural, seconds},
-    status::{Facts, ProjectionStanding, Rates, WHAT_TO_DO, stop_in_words},
+    output::{Column, Table, count, duration, plural, printable, seconds},
+    status::{Facts, ProjectionStanding, Rates, WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, stop_in_words},
 };
 
 /// How long to wait for a second report to tell a rate: workers report every second.
@@ -165,6 +165,12 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Ve
     if has_stopped {
         problems.push(WHAT_TO_DO.to_owned());
     }
+    for ((source, shard, position), reason) in &facts.unreadable {
+        problems.push(format!(
+            "{source}/{shard}: the record at position {position} is no event\n  reason    {}\n{WHAT_TO_DO_ABOUT_A_RECORD}",
+            printable(reason)
+        ));
+    }
     for shard in facts.report.iter().flat_map(|report| &report.shards) {
         let gaps = shard.lines.iter().map(|line| line.gaps as u64).max().unwrap_or(0);
         if gaps > 0 {
@@ -194,10 +200,14 @@ fn for_programs(
             json!({"source": shard.source, "shard": shard.shard, "line": line, "rate": rate})
         })
     });
+    let unreadable = facts.unreadable.iter().map(|((source, shard, position), reason)| {
+        json!({"source": source, "shard": shard, "position": position, "reason": reason})
+    });
     Ok(context.output.object(&json!({
         "worker": worker,
         "events_not_relayed": facts.not_relayed,
         "projections": projections.collect::<Vec<_>>(),
         "shards": shards.collect::<Vec<_>>(),
+        "unreadable_records": unreadable.collect::<Vec<_>>(),
     }))?)
 }

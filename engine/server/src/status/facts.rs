@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_config::{Config, settings::SourceKind};
 use foldstream_local::{LocalLog, LocalStore, LogDescription};
 use foldstream_model::{
-    Checkpoint, Control, Event, ProjectionId, Result, ShardId, SourceName, Timestamp,
+    Checkpoint, Control, Event, Position, ProjectionId, Result, ShardId, SourceName, Timestamp,
     ports::{EventStore, Table},
 };
 use foldstream_runtime::{
@@ -30,8 +30,11 @@ pub struct Facts {
     pub not_relayed: u64,
     /// Recorded-at of the oldest event that is stored and not in the source's stream yet.
     pub not_relayed_since: BTreeMap<SourceName, Timestamp>,
-    /// Recorded-at of the oldest event in a shard that lies behind a configured projection's checkpoint.
+    /// Recorded-at of the oldest event in a shard that lies behind a configured projection's checkpoint; of a record that
+    /// is no event, when it arrived.
     pub unread_since: BTreeMap<(ProjectionId, ShardId), Timestamp>,
+    /// Records that are no events.
+    pub unreadable: BTreeMap<(SourceName, ShardId, Position), String>,
     /// The sources of configured projections.
     pub configured: BTreeMap<ProjectionId, SourceName>,
 }
@@ -48,6 +51,7 @@ impl Facts {
             not_relayed: 0,
             not_relayed_since: BTreeMap::new(),
             unread_since: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             configured: config.map(configured).unwrap_or_default(),
         };
         for (projection, control) in &facts.controls {
@@ -80,8 +84,15 @@ impl Facts {
                     checkpoints.and_then(|known| known.get(&(source.clone(), shard.id.clone()))).cloned();
                 let done = effective(checkpoint, control, &shard.id).place().position;
                 let Some(record) = log.next_record(&shard.id, &done).await? else { continue };
-                let event = Event::from_envelope(&record.data)?;
-                self.unread_since.insert((projection.clone(), shard.id.clone()), event.recorded_at);
+                let recorded_at = match Event::from_envelope(&record.data) {
+                    Ok(event) => event.recorded_at,
+                    Err(error) => {
+                        let at = (source.clone(), shard.id.clone(), record.position);
+                        self.unreadable.insert(at, error.to_string());
+                        record.arrived_at
+                    }
+                };
+                self.unread_since.insert((projection.clone(), shard.id.clone()), recorded_at);
             }
         }
         self.logs.insert(source, description);

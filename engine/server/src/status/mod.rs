@@ -8,4 +8,4 @@ mod stopped;
 pub use facts::{Facts, newest_report};
 pub use rates::{LineRate, Rates};
 pub use standing::{ProjectionStanding, ShardStanding, State};
-pub use stopped::{WHAT_TO_DO, stop_in_words};
+pub use stopped::{WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, stop_in_words};

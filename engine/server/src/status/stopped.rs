@@ -9,6 +9,11 @@ pub const WHAT_TO_DO: &str =
     "to go on, mend what the reason names, then raise the `version` of the projection: a new read model
 is built beside the old one; or, while developing, `foldstream run --dev` makes the old one anew";
 
+/// What makes projections go on behind a record that is no event.
+pub const WHAT_TO_DO_ABOUT_A_RECORD: &str =
+    "to go on, give the source another name in `sources`: the event store's events are relayed anew under
+it; then raise the `version` of the projections that read it";
+
 /// Where it has stopped, at what and why; several lines.
 pub fn stop_in_words(projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: &Stop) -> String {
     let name = projection.row_name();

@@ -1,3 +1,9 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldstream::clock::{SystemClock, UniqueIds};
+use foldstream_local::{LocalStore, NewRecord, OpenOptions};
+
 use super::Folder;
 
 const CONFIG: &str = "config_version: 1
@@ -66,6 +72,44 @@ fn lag_counts_from_the_oldest_event_that_is_not_read() {
     folder.run(&["projections", "resume", "counts"]).ok();
     made(&folder, 0);
     assert_eq!(lag(), 0);
+}
+
+/// Puts a record into the stream that no relay would.
+fn put_no_envelope(folder: &Folder) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(UniqueIds));
+        let data = folder.path().join("foldstream-data");
+        let store = LocalStore::open(&data, clock, ids, OpenOptions::default()).unwrap();
+        let log = store.existing_log("shop").await.unwrap().unwrap();
+        let (partition_key, data) = ("x".into(), Bytes::from_static(b"no envelope"));
+        log.put(vec![NewRecord { partition_key, explicit_hash_key: None, data }]).await.unwrap();
+    });
+}
+
+#[test]
+fn a_record_that_is_no_event_is_named_and_the_rest_of_the_status_is_shown() {
+    let folder = begun();
+    put_no_envelope(&folder);
+    let told = |status: &str| {
+        assert!(status.contains("counts@1"), "{status}");
+        assert!(status.contains("the record at position 1 is no event"), "{status}");
+        assert!(status.contains("another name in `sources`"), "{status}");
+    };
+    told(&folder.run(&["status"]).ok());
+    let status = folder.run(&["status", "-o", "json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(
+        (&status["unreadable_records"][0]["source"], &status["unreadable_records"][0]["position"]),
+        (&"shop".into(), &"1".into())
+    );
+    assert!(status["projections"][0]["standing"]["lag_micros"].as_u64().unwrap() > 0);
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    let status = folder.run(&["status"]).ok();
+    told(&status);
+    assert!(status.contains("counts@1 has stopped"), "{status}");
+    folder.run(&["projections", "list"]).ok();
+    folder.run(&["projections", "describe", "counts"]).ok();
 }
 
 #[test]
