@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use foldstream_model::{
     BasePolicy, Entry, Event, EventId, EventType, HashKeyRange, Journal, JournalEntry, Payload, Place,
-    Position, SchemaVersion, Sequence, StreamId, Timestamp,
-    ports::{Revision, Row, RowKey, Table},
+    Position, SchemaVersion, Sequence, StreamId, Timestamp, ports::Revision,
 };
 use foldstream_runtime::{
     journal::JournalView,
@@ -72,15 +71,12 @@ impl SmallJournal {
             start: Position::BEGINNING,
             horizon: Position::new(self.horizon.into()),
             entries: entries.collect(),
+            last: None,
             trimmed: None,
             sealed: self.sealed,
         };
-        let row = (self.revision > 0).then(|| Row {
-            key: RowKey::new(Table::Journals, "source", "shard"),
-            revision: Revision(self.revision),
-            body: JournalView::body(&journal).expect("a journal can be written"),
-        });
-        JournalView::read(row.as_ref(), journal).expect("a journal can be read")
+        let stored = (self.revision > 0).then(|| (Revision(self.revision), journal.clone()));
+        JournalView::new(stored, journal)
     }
 
     pub fn of(journal: &Journal, revision: u64) -> Self {
