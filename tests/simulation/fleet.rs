@@ -51,6 +51,7 @@ fn settings(chance: &mut Chance) -> Settings {
         bytes_in_flight: chance.pick(&[20_000, 200_000, 64 << 20]),
         read_ahead_bytes: chance.pick(&[5_000, 50_000, 16 << 20]),
         early_bytes: chance.pick(&[0, 2_000, 8 << 20]),
+        early_events: 100_000,
         flush_interval: millis(chance, &[0, 1, 20, 200]),
         flush_documents: chance.pick(&[1, 3, 1_000]),
         cache_bytes: chance.pick(&[0, 1_000, 64 << 20]),

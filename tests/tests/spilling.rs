@@ -4,10 +4,15 @@
 use std::collections::BTreeSet;
 
 use foldstream_model::{
-    EventType, Ordering, Result, SchemaVersion, Value,
+    Clock, EventType, Ordering, Place, Position, Result, SchemaVersion, Sequence, ShardId, SpilledEvent,
+    StreamId, Value,
     ports::{CheckpointStore, Table, Upcaster},
 };
-use foldstream_runtime::assembly::{ProjectionSpec, SourceSpec};
+use foldstream_runtime::{
+    assembly::{ProjectionSpec, SourceSpec},
+    rows::Rows,
+    trimming::Trimming,
+};
 use foldstream_tests::{
     bed::Bed,
     projectors::{Kind, TYPE},
@@ -41,6 +46,10 @@ async fn put_early(bed: &Bed, sequences: std::ops::Range<u64>) {
 
 async fn spilled_rows(bed: &Bed) -> usize {
     let shard = bed.log.describe().await.expect("a log").shards[0].id.clone();
+    spilled_rows_of(bed, &shard).await
+}
+
+async fn spilled_rows_of(bed: &Bed, shard: &ShardId) -> usize {
     let partition = format!("events/{shard}/early");
     bed.store.checkpoints().list(Table::Cuts, &partition, None, 1_000).await.expect("rows").len()
 }
@@ -105,6 +114,83 @@ async fn an_event_store_fills_what_spilled_events_wait_for() {
     let outcome = bed.catch_up(projections).await.unwrap();
     assert!(outcome.gaps.is_empty() && outcome.stops.is_empty());
     all_came_in_order(&bed, 120).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_early_events_go_with_the_cuts_that_name_them() {
+    let (mut bed, source) = bed().await;
+    bed.settings.early_bytes = 0;
+    put_early(&bed, 2..10).await;
+    bed.put("waits", 2, 1).await;
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    put_early(&bed, 1..2).await;
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    assert_eq!(spilled_rows(&bed).await, 25);
+    let mut trimming =
+        Trimming::new(source.name.clone(), bed.log.source(), Rows::new(bed.store.checkpoints()));
+    trimming.round().await.unwrap();
+    assert_eq!(spilled_rows(&bed).await, 25, "the source keeps everything");
+    bed.trim_before(bed.clock.now()).await;
+    trimming.round().await.unwrap();
+    assert_eq!(spilled_rows(&bed).await, 1, "what still waits");
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let rows = Rows::new(bed.store.checkpoints());
+    let (stream, at) = (StreamId::new("fresh"), Place::end(Position::new(1_000), 0));
+    let fresh = SpilledEvent { shard: shard.clone(), stream, sequence: Sequence(2) };
+    rows.spill(&source.name, &fresh, &at, "{}").await.unwrap();
+    trimming = Trimming::new(source.name.clone(), bed.log.source(), rows);
+    trimming.round().await.unwrap();
+    assert_eq!(spilled_rows(&bed).await, 2, "no cut names yet what has just come");
+    bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    bed.put("waits", 3, 1).await;
+    for stream in 0..20 {
+        bed.put(&format!("s-{stream}"), 1, 1).await;
+    }
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    bed.trim_before(bed.clock.now()).await;
+    bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    trimming.round().await.unwrap();
+    assert_eq!(spilled_rows_of(&bed, &shard).await, 1, "a child waits for it");
+    bed.put("waits", 1, 1).await;
+    let outcome = bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+    assert!(outcome.gaps.is_empty() && outcome.stops.is_empty(), "{outcome:?}");
+    assert_eq!(bed.documents("collect").await["waits"], r#"{"sequences":[1,2,3]}"#);
+    bed.put("waits", 4, 1).await;
+    bed.catch_up_from(source, projections(&bed)).await.unwrap();
+    bed.trim_before(bed.clock.now()).await;
+    trimming.round().await.unwrap();
+    assert_eq!(spilled_rows_of(&bed, &shard).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_early_events_than_a_shard_keeps_stop_its_projections_unless_the_event_store_has_what_is_missing()
+ {
+    let (mut bed, source) = bed().await;
+    bed.settings.early_bytes = 0;
+    bed.settings.early_events = 20;
+    bed.settings.gap_patience = std::time::Duration::from_secs(3_600);
+    bed.append("a", &[1; 40]).await;
+    for sequence in 2..41 {
+        bed.put("a", sequence, 1).await;
+    }
+    for _ in 0..2 {
+        let outcome = bed.catch_up_from(source.clone(), projections(&bed)).await.unwrap();
+        assert_eq!(outcome.stops.len(), 3);
+        let reason = &outcome.stops[0].stop.reason;
+        assert!(reason.contains("39 events wait") && reason.contains("stream=a from=1 to=1"), "{reason}");
+    }
+    let mut projections = projections(&bed);
+    projections.truncate(1);
+    let outcome = bed.catch_up(projections).await.unwrap();
+    assert!(outcome.gaps.is_empty() && outcome.stops.is_empty(), "{outcome:?}");
+    assert!(bed.documents("collect").await["a"].ends_with(",39,40]}"));
+    // Who comes after, in smaller steps, holds too many before it comes to where the gap was filled.
+    bed.settings.batch_records = 1;
+    let outcome =
+        bed.catch_up(vec![bed.projection("later", Ordering::PerStream, Kind::Collect)]).await.unwrap();
+    assert!(outcome.gaps.is_empty() && outcome.stops.is_empty(), "{outcome:?}");
+    assert_eq!(bed.documents("later").await, bed.documents("collect").await);
 }
 
 /// Refuses everything.

@@ -1,8 +1,11 @@
 //! Cuts: the order stage's state at a place, saved beside the checkpoints.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    error::Result,
+    event::Event,
     position::Place,
     shard::ShardId,
     stream::{Sequence, StreamHash, StreamId},
@@ -58,6 +61,19 @@ pub enum EarlyEvent {
     Envelope(String),
     /// It was spilled: the envelope is a row of its own.
     Spilled(SpilledEvent),
+}
+
+impl EarlyEvent {
+    /// Its stream and sequence. Poison when an envelope is none.
+    pub fn names(&self) -> Result<(StreamId, Sequence)> {
+        match self {
+            Self::Spilled(spilled) => Ok((spilled.stream.clone(), spilled.sequence)),
+            Self::Envelope(envelope) => {
+                let event = Event::from_envelope(&Bytes::copy_from_slice(envelope.as_bytes()))?;
+                Ok((event.stream_id, event.sequence))
+            }
+        }
+    }
 }
 
 /// Names the row of an early event that is not kept in memory. What came early for one stream and sequence of a shard is

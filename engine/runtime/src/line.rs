@@ -203,7 +203,10 @@ impl Line {
                         Next::Batch(Err(error)) if error.kind() == ErrorKind::Invalid => {
                             return self.lost(&error).await;
                         }
-                        Next::Batch(batch) => self.batch(batch?).await?,
+                        Next::Batch(batch) => {
+                            self.batch(batch?).await?;
+                            self.bound_waiting(drain).await?;
+                        }
                         Next::NoRoom => {
                             no_room_since = None;
                             self.shed().await?;
@@ -218,24 +221,20 @@ impl Line {
         self.drain().await
     }
 
-    /// Delivers what a union of parents releases, before the shard's first record.
+    /// Delivers what a union of parents releases before the shard's first record, or the rest of what a record released
+    /// when a reader before this one ended.
     async fn begin(&mut self) -> Result<()> {
-        if self.at != Place::BEGINNING {
-            return Ok(());
-        }
-        match self.bring(self.order.lacking_at_beginning()?).await {
-            Err(error) if error.kind() == ErrorKind::Poison => {
-                return self.stop_all(&Place::new(Position::BEGINNING, 0, 1), &error).await;
-            }
-            brought => brought?,
-        }
         let mut placed = Vec::new();
-        self.order.begin(&mut placed)?;
+        self.order.begin(&self.at, &mut placed);
+        let poison = self.go_on(&mut placed).await?;
         if let Some(last) = placed.last() {
             self.at = Place::end(last.place.position.clone(), last.place.entry);
             self.deliver(placed, None).await?;
         }
-        Ok(())
+        match poison {
+            Some((place, error)) => self.stop_all(&place, &error).await,
+            None => Ok(()),
+        }
     }
 
     async fn batch(&mut self, batch: Decoded) -> Result<()> {
@@ -277,9 +276,11 @@ impl Line {
         }
         let fork = self.first_fork().await?;
         self.deliver(placed, fork).await?;
+        // Before anything is saved, of which a cut holds no large event.
+        self.spill().await?;
         match poison {
             Some((place, error)) => self.stop_all(&place, &error).await,
-            None => self.spill().await,
+            None => Ok(()),
         }
     }
 
@@ -324,6 +325,9 @@ impl Line {
                     return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
                 }
                 Some(Outcome::BelowFirst(event)) => return Ok(Some((place, gaps::below_first(&event)))),
+            }
+            if let Some(poison) = self.go_on(placed).await? {
+                return Ok(Some(poison));
             }
             self.at = Place::end(position, 0);
         }

@@ -3,7 +3,7 @@
 //! A deterministic function of a shard's records and journal entries, starting from the final state of its parents: two
 //! workers that have read as far hold the same state, and have released the same events at the same places.
 
-use std::{fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_model::{
@@ -89,6 +89,15 @@ pub struct Order {
     early: EarlyEvents,
     given_up: GivenUpRanges,
     changes: Changes,
+    unfinished: Option<Unfinished>,
+}
+
+/// What is still to be let go where a record, an entry or the shard's beginning released something: the streams, and the
+/// place of the next event.
+#[derive(Debug, Clone)]
+struct Unfinished {
+    streams: VecDeque<StreamHash>,
+    next: Place,
 }
 
 impl Order {
@@ -101,27 +110,23 @@ impl Order {
             heads: Heads::default(),
             given_up: GivenUpRanges::default(),
             changes: Changes::default(),
+            unfinished: None,
         }
     }
 
-    /// Releases at the shard's beginning, before any record, what lacks nothing any more: an event that waited in one
-    /// parent for one that came in another. Appends it to `out`, by stream. Internal, and nothing has changed, when
-    /// spilled events are lacking.
-    pub fn begin(&mut self, out: &mut Vec<Placed>) -> Result<()> {
-        Self::refuse_lacking(&self.lacking_at_beginning()?)?;
-        // The place with ordinal 0 is before everything.
-        let mut exit = Exit { position: &Position::BEGINNING, entry: 0, ordinal: 1, out };
-        for stream in self.early.streams() {
-            self.release_waiting(stream, &mut exit);
-        }
-        self.early.forget_brought();
-        Ok(())
+    /// Releases what lacks nothing any more at the place where this state was taken: at the shard's beginning an event that
+    /// waited in one parent for one that came in another, and the rest of what was released in pieces. Appends it to
+    /// `out`, by stream; where spilled events come next, [`Order::unfinished`] says so.
+    pub fn begin(&mut self, at: &Place, out: &mut Vec<Placed>) {
+        let Some(ordinal) = at.ordinal.checked_add(1) else { return };
+        let exit = Exit { position: &at.position, entry: at.entry, ordinal, out };
+        self.let_go(self.early.streams().into(), exit);
     }
 
     /// Takes the event of the record at `position`, and appends to `out` whatever that releases.
     ///
     /// `now` only shows later how long a gap has lasted. Internal, and nothing has changed, when spilled events are
-    /// lacking.
+    /// lacking, or what was released before is unfinished.
     pub fn record(
         &mut self,
         event: Arc<Event>,
@@ -133,7 +138,7 @@ impl Order {
         if event.sequence < self.options.first {
             return Ok(Outcome::BelowFirst(event));
         }
-        Self::refuse_lacking(&self.lacking_for_record(&event)?)?;
+        self.refuse_lacking(&self.lacking_for_record(&event)?)?;
         let stream = event.stream_id.hash();
         let head = self.heads.get(stream);
         let mut exit = Exit { position, entry: 0, ordinal: 0, out };
@@ -148,8 +153,7 @@ impl Order {
                 self.hold(event, at, partition_key, now)
             }
         };
-        self.release_waiting(stream, &mut exit);
-        self.early.forget_brought();
+        self.let_go([stream].into(), exit);
         Ok(outcome)
     }
 
@@ -165,18 +169,18 @@ impl Order {
         out: &mut Vec<Placed>,
     ) -> Result<Vec<Fork>> {
         let mut exit = Exit { position, entry: number, ordinal: 0, out };
-        Self::refuse_lacking(&self.lacking_for_entry(entry)?)?;
-        let forks = match entry {
+        self.refuse_lacking(&self.lacking_for_entry(entry)?)?;
+        let (stream, forks) = match entry {
             Entry::Fill { stream, events } => {
                 let events = self.read_fill(stream, events).map_err(|error| error.context(exit.place()))?;
-                self.fill(stream.hash(), events, &mut exit)
+                (stream, self.fill(stream.hash(), events, &mut exit))
             }
             Entry::GiveUp { stream, up_to } => {
                 self.give_up(stream.hash(), *up_to, &mut exit);
-                Vec::new()
+                (stream, Vec::new())
             }
         };
-        self.early.forget_brought();
+        self.let_go([stream.hash()].into(), exit);
         Ok(forks)
     }
 
@@ -192,6 +196,11 @@ impl Order {
 
     pub fn has_gaps(&self) -> bool {
         !self.early.is_empty()
+    }
+
+    /// How many events came early and wait.
+    pub fn early_events(&self) -> usize {
+        self.early.len()
     }
 
     /// What the early events in memory weigh.
@@ -250,15 +259,29 @@ impl Order {
         self.heads.set(stream, to);
     }
 
-    /// Lets go what waits directly behind the head.
-    fn release_waiting(&mut self, stream: StreamHash, exit: &mut Exit<'_>) {
+    /// Lets go what waits directly behind the heads of these streams, up to the first event that is lacking.
+    fn let_go(&mut self, mut streams: VecDeque<StreamHash>, mut exit: Exit<'_>) {
+        while let Some(stream) = streams.front() {
+            if self.release_waiting(*stream, &mut exit) {
+                self.unfinished = Some(Unfinished { streams, next: exit.place() });
+                break;
+            }
+            streams.pop_front();
+        }
+        self.early.forget_brought();
+    }
+
+    /// Lets go what waits directly behind the head. True: what is next waits, but is lacking.
+    fn release_waiting(&mut self, stream: StreamHash, exit: &mut Exit<'_>) -> bool {
         while !self.early.is_empty() {
             let head = self.heads.get(stream);
-            let Some(waiting) = self.next_of(head).and_then(|next| self.take_waiting(stream, next)) else {
-                return;
+            let Some(next) = self.next_of(head) else { return false };
+            let Some(waiting) = self.take_waiting(stream, next) else {
+                return self.early.is_waiting(stream, next);
             };
             self.release(stream, head, waiting, exit);
         }
+        false
     }
 
     fn take_waiting(&mut self, stream: StreamHash, sequence: Sequence) -> Option<Arc<Event>> {
@@ -321,7 +344,6 @@ impl Order {
             };
             self.release(stream, head, event, exit);
         }
-        self.release_waiting(stream, exit);
         forks
     }
 

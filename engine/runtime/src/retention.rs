@@ -79,6 +79,22 @@ pub fn needed(lineage: &Lineage, shard: &ShardId, projections: &[Stands]) -> Nee
     needed
 }
 
+/// A shard, and all that descends from it.
+pub fn with_descendants(lineage: &Lineage, shard: &ShardId) -> BTreeSet<ShardId> {
+    let mut family = BTreeSet::from([shard.clone()]);
+    loop {
+        let is_new = |(child, known): &(&ShardId, &crate::lineage::KnownShard)| {
+            !family.contains(*child) && known.parents.iter().any(|parent| family.contains(parent))
+        };
+        let children: Vec<ShardId> =
+            lineage.shards().filter(is_new).map(|(child, _)| child.clone()).collect();
+        if children.is_empty() {
+            return family;
+        }
+        family.extend(children);
+    }
+}
+
 impl Stands {
     /// It has begun all children of a shard, or what descends from them.
     fn is_past(&self, shard: &ShardId, children: &BTreeMap<&ShardId, Vec<&ShardId>>) -> bool {

@@ -1,11 +1,14 @@
 //! The rows of the checkpoint store, typed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Control, Cut, CutId, Error, Place, ProjectionId, Result, ShardId, SourceName, SpilledEvent,
-    Timestamp,
+    Checkpoint, Control, Cut, CutId, Error, Place, Position, ProjectionId, Result, Sequence, ShardId,
+    SourceName, SpilledEvent, StreamId, Timestamp,
     ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,7 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     lanes::LateEvent,
     lineage::Lineage,
-    order::cut_rows,
+    order::cut_rows::{self, position_key},
     retry::{self, Backoff, Verdict},
 };
 
@@ -143,17 +146,67 @@ impl Rows {
     }
 
     /// Makes an early event a row; one that is there already is this one.
-    pub async fn spill(&self, source: &SourceName, spilled: &SpilledEvent, envelope: &str) -> Result<()> {
-        self.put_long(&spilled_key(source, spilled), envelope).await
+    pub async fn spill(
+        &self,
+        source: &SourceName,
+        spilled: &SpilledEvent,
+        at: &Place,
+        envelope: &str,
+    ) -> Result<()> {
+        let mut key = spilled_key(source, spilled);
+        key.sort = format!("{}/{}", key.sort, position_key(&at.position));
+        self.put_long(&key, envelope).await
     }
 
-    /// The envelope of an early event that was spilled.
+    /// The envelope of an early event that was spilled. Poison: it was removed, as nobody could begin so far back any more.
     pub async fn spilled(&self, source: &SourceName, spilled: &SpilledEvent) -> Result<String> {
         let key = spilled_key(source, spilled);
         let Some(envelope) = self.long(&key).await? else {
-            return Err(Error::internal(format!("an early event that was spilled is not there: row={key}")));
+            return Err(Error::poison(format!(
+                "an event that waited for a missing one was removed with what the source has trimmed, before the projection had read so far: row={key}. Give the projection a new version"
+            )));
         };
         Ok(envelope)
+    }
+
+    /// The rows of early events of a shard that came before a position, or of all, with the names of their events.
+    pub async fn spilled_before(
+        &self,
+        source: &SourceName,
+        shard: &ShardId,
+        before: Option<&Position>,
+    ) -> Result<Vec<(RowKey, String)>> {
+        let (partition, before) = (early_partition(source, shard), before.map(position_key));
+        let (mut found, mut after): (_, Option<String>) = (Vec::new(), None);
+        loop {
+            let rows = self.cut_pages(&partition, after.as_deref()).await?;
+            let Some(last) = rows.last() else { return Ok(found) };
+            after = Some(last.key.sort.clone());
+            for row in rows {
+                let Some((name, at)) = long::name_of(&row.key).rsplit_once('/') else { continue };
+                if before.as_ref().is_none_or(|before| at < before.as_str()) {
+                    let name = name.to_owned();
+                    found.push((row.key, name));
+                }
+            }
+        }
+    }
+
+    /// The names of the events that wait in the cuts of a shard.
+    pub async fn early_in_cuts(&self, source: &SourceName, shard: &ShardId) -> Result<BTreeSet<String>> {
+        let partition = cuts_partition(source, shard);
+        let (mut names, mut after): (_, Option<String>) = (BTreeSet::new(), None);
+        loop {
+            let rows = self.cut_pages(&partition, after.as_deref()).await?;
+            let Some(last) = rows.last() else { return Ok(names) };
+            after = Some(last.key.sort.clone());
+            for row in rows {
+                for early in cut_rows::decode(&row.body)?.part.early {
+                    let (stream, sequence) = early.event.names()?;
+                    names.insert(early_name(&stream, sequence));
+                }
+            }
+        }
     }
 
     async fn cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Cut> {
@@ -288,10 +341,18 @@ pub fn cuts_partition(source: &SourceName, shard: &ShardId) -> String {
     format!("{source}/{shard}")
 }
 
+fn early_partition(source: &SourceName, shard: &ShardId) -> String {
+    format!("{}/early", cuts_partition(source, shard))
+}
+
 fn spilled_key(source: &SourceName, spilled: &SpilledEvent) -> RowKey {
-    let partition = format!("{}/early", cuts_partition(source, &spilled.shard));
-    let [first, second] = spilled.stream.hash().words();
-    RowKey::new(Table::Cuts, partition, format!("{first:016x}{second:016x}/{:020}", spilled.sequence.0))
+    let name = early_name(&spilled.stream, spilled.sequence);
+    RowKey::new(Table::Cuts, early_partition(source, &spilled.shard), name)
+}
+
+fn early_name(stream: &StreamId, sequence: Sequence) -> String {
+    let [first, second] = stream.hash().words();
+    format!("{first:016x}{second:016x}/{:020}", sequence.0)
 }
 
 pub const AUDIT: &str = "audit";

@@ -19,6 +19,9 @@ pub struct Settings {
     /// checkpoint store, and costs the memory of two names each, some 300 bytes, until its gap is closed. More spare the
     /// writes and reads of those rows.
     pub early_bytes: usize,
+    /// Early events that wait in one shard, in memory or not; with more of them its projections stop. More bear a longer
+    /// loss in the source, and cost memory and larger checkpoints meanwhile.
+    pub early_events: usize,
     /// How long changes of documents are gathered before they are written. Longer writes a busy document less often,
     /// and shows it later. Zero writes as soon as the write before is done.
     pub flush_interval: Duration,
@@ -54,6 +57,7 @@ impl Default for Settings {
             bytes_in_flight: 64 << 20,
             read_ahead_bytes: 16 << 20,
             early_bytes: 8 << 20,
+            early_events: 100_000,
             flush_interval: Duration::from_millis(20),
             flush_documents: 1_000,
             cache_bytes: 64 << 20,

@@ -30,7 +30,7 @@ const TRIES: usize = 8;
 /// What a round has removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Rows of cuts.
+    /// Rows of cuts and of early events.
     pub rows: usize,
     /// Rows of journals' entries.
     pub entries: usize,
@@ -41,12 +41,22 @@ pub struct Trimming {
     name: SourceName,
     rows: Rows,
     /// What the last round has found: as long as that is so, there is nothing new to remove.
-    found: BTreeMap<ShardId, (Kept, Needed)>,
+    found: BTreeMap<ShardId, Found>,
+    /// What was found of a shard and its descendants when the rows of its early events were last looked at.
+    swept: BTreeMap<ShardId, Vec<Option<Found>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    kept: Kept,
+    needed: Needed,
+    /// Nobody begins before it any more.
+    floor: Option<Position>,
 }
 
 impl Trimming {
     pub fn new(name: SourceName, source: Arc<dyn Source>, rows: Rows) -> Self {
-        Self { source, name, rows, found: BTreeMap::new() }
+        Self { source, name, rows, found: BTreeMap::new(), swept: BTreeMap::new() }
     }
 
     /// A round now and then, until drained. A round that fails is not worth stopping for: the next one does its work.
@@ -86,11 +96,14 @@ impl Trimming {
         // Before any cut is listed: one that is written from now on adds to what is known to be needed now.
         let projections = self.projections(&lineage).await?;
         for (shard, kept) in kept {
-            let found = (kept, retention::needed(&lineage, &shard, &projections));
-            if self.found.get(&shard) != Some(&found) && self.trim(&shard, &found, &mut removed).await? {
-                self.found.insert(shard, found);
+            let needed = retention::needed(&lineage, &shard, &projections);
+            let is_so = |found: &Found| found.kept == kept && found.needed == needed;
+            if !self.found.get(&shard).is_some_and(is_so) {
+                let trimmed = self.trim(&shard, kept, needed, &mut removed).await?;
+                self.found.extend(trimmed.map(|found| (shard, found)));
             }
         }
+        self.sweep(&lineage, &mut removed).await?;
         metrics::removed(self.name.as_str(), removed.rows, removed.entries);
         Ok(removed)
     }
@@ -124,16 +137,17 @@ impl Trimming {
         Ok(projections)
     }
 
-    /// False: something is left for the next round.
+    /// None: something is left for the next round.
     async fn trim(
         &self,
         shard: &ShardId,
-        (kept, needed): &(Kept, Needed),
+        kept: Kept,
+        needed: Needed,
         removed: &mut Removed,
-    ) -> Result<bool> {
+    ) -> Result<Option<Found>> {
         let mut keys = self.cuts(shard).await?;
         let cuts: Vec<KnownCut> = keys.values().map(|(cut, _)| cut.clone()).collect();
-        let expired = retention::expired(&cuts, kept, needed);
+        let expired = retention::expired(&cuts, &kept, &needed);
         for id in expired.cuts {
             let Some((_, pages)) = keys.remove(&id) else { continue };
             for key in pages {
@@ -141,10 +155,44 @@ impl Trimming {
                 removed.rows += 1;
             }
         }
-        match expired.entries_before {
-            Some(before) => self.trim_journal(shard, &before, removed).await,
-            None => Ok(true),
+        let floor = expired.entries_before;
+        let is_done = match &floor {
+            Some(before) => self.trim_journal(shard, before, removed).await?,
+            None => true,
+        };
+        Ok(is_done.then_some(Found { kept, needed, floor }))
+    }
+
+    /// Removes the rows of early events that came so long ago that nobody meets them again, and that wait in no cut that is
+    /// left: not in the shard's, nor in those of its descendants, which inherit them. An event that waits at the floor
+    /// waits in the cut there, so what a reader behind the floor still holds is in one of these cuts, too.
+    async fn sweep(&mut self, lineage: &Lineage, removed: &mut Removed) -> Result<()> {
+        for (shard, found) in &self.found {
+            let is_over = found.kept == Kept::Nothing && found.needed.is_over;
+            if found.floor.is_none() && !is_over {
+                continue;
+            }
+            let family = retention::with_descendants(lineage, shard);
+            let state: Vec<_> = family.iter().map(|shard| self.found.get(shard).cloned()).collect();
+            if self.swept.get(shard) == Some(&state) {
+                continue;
+            }
+            let before = found.floor.as_ref().filter(|_| !is_over);
+            let mut spilled = self.rows.spilled_before(&self.name, shard, before).await?;
+            for shard in &family {
+                if spilled.is_empty() {
+                    break;
+                }
+                let waiting = self.rows.early_in_cuts(&self.name, shard).await?;
+                spilled.retain(|(_, name)| !waiting.contains(name));
+            }
+            for (key, _) in spilled {
+                self.rows.delete(&key).await?;
+                removed.rows += 1;
+            }
+            self.swept.insert(shard.clone(), state);
         }
+        Ok(())
     }
 
     /// The cuts of a shard with the keys of their pages, the first page first.

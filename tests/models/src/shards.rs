@@ -183,7 +183,7 @@ fn order(
     let parents: Vec<&Order> = order_of_parents.iter().collect();
     let mut order = Order::child(options, prepare, &parents, range, &hash_key);
     let (mut out, mut has_refused) = (Vec::new(), false);
-    order.begin(&mut out).expect("nothing is spilled");
+    order.begin(&Place::BEGINNING, &mut out);
     for step in steps {
         match step {
             Step::Record(number) => {

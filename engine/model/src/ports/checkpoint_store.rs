@@ -46,7 +46,8 @@ pub enum Table {
     /// they take effect after, name and piece.
     Journals,
     /// Order state. Partition: source and shard; sort: chain and place. Early events that were spilled: partition: source,
-    /// shard and `early`; sort: stream, sequence and piece.
+    /// shard and `early`; sort: stream, sequence, the position
+    /// where it came, and piece.
     Cuts,
     /// How far a projection is. Partition: projection; sort: source and shard.
     Checkpoints,

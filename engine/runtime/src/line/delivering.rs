@@ -47,6 +47,8 @@ impl Line {
         }
         self.gauge.spent(Stage::Project, working.elapsed());
         let bytes = std::mem::take(&mut self.backlog_bytes);
+        // What is released in pieces is older than what the source has said of its tip.
+        let is_whole = self.order.unfinished().is_none();
         let recorded_until = placed.iter().map(|placed| placed.event.recorded_at).max();
         Ok(Released {
             end: self.at.clone(),
@@ -54,8 +56,8 @@ impl Line {
             folded,
             fork: None,
             recorded_until,
-            tip: self.tip.filter(|_| self.backlog.is_empty()),
-            low_watermark: self.low_watermark,
+            tip: self.tip.filter(|_| self.backlog.is_empty() && is_whole),
+            low_watermark: self.low_watermark.filter(|_| is_whole),
             hold: self.share.hold(bytes),
         })
     }

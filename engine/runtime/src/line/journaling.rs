@@ -93,6 +93,9 @@ impl Line {
                 Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((place, error))),
                 forks => forks?,
             };
+            if let Some(poison) = self.go_on(placed).await? {
+                return Ok(Some(poison));
+            }
             self.at = Place::end(position, number);
             if let Some(fork) = forks.first() {
                 return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));

@@ -217,17 +217,21 @@ impl EarlyEvents {
         absent.filter(|_| !self.brought.contains_key(&key)).map(Waiting::kept).transpose()
     }
 
-    /// Those that are neither here nor brought: of those up to a sequence, and of those that follow it without a hole.
+    /// Those up to a sequence that are neither here nor brought.
     pub fn lacking(&self, stream: StreamHash, up_to: Sequence) -> Result<Vec<EarlyEvent>> {
-        let mut next = up_to.next();
-        let run = self.of_stream(stream).take_while(move |(sequence, _)| {
-            let is_next = *sequence <= up_to || Some(*sequence) == next;
-            if *sequence > up_to {
-                next = sequence.next();
-            }
-            is_next
-        });
-        run.filter_map(|(sequence, _)| self.lacking_one(stream, sequence).transpose()).collect()
+        let up_to = self.of_stream(stream).take_while(|(sequence, _)| *sequence <= up_to);
+        up_to.filter_map(|(sequence, _)| self.lacking_one(stream, sequence).transpose()).collect()
+    }
+
+    /// The first few that are neither here nor brought of those that wait without a hole from a sequence on.
+    pub fn lacking_run(&self, stream: StreamHash, from: Sequence, limit: usize) -> Result<Vec<EarlyEvent>> {
+        let of_run = (from.0..).zip(self.of_stream(stream)).take_while(|(next, (found, _))| *next == found.0);
+        let lacking = of_run.filter_map(|(_, (sequence, _))| self.lacking_one(stream, sequence).transpose());
+        lacking.take(limit).collect()
+    }
+
+    pub fn is_waiting(&self, stream: StreamHash, sequence: Sequence) -> bool {
+        self.waiting.contains_key(&(stream, sequence))
     }
 
     /// The lowest sequence of the stream that waits.

@@ -2,14 +2,16 @@
 //! let go or compared. It changes neither what is released nor where.
 
 use bytes::Bytes;
-use foldstream_model::{EarlyEvent, Entry, Error, Event, Result, ShardId, SpilledEvent};
+use foldstream_model::{EarlyEvent, Entry, Error, Event, Place, Result, ShardId, SpilledEvent};
 
-use super::{Order, Turn};
+use super::{Exit, Order, Placed, Turn, Unfinished};
 
 /// An early event that must be written to a row before it is dropped from memory.
 #[derive(Debug)]
 pub struct Spill {
     pub name: SpilledEvent,
+    /// Where it came; the beginning where that was in a parent of the shard.
+    pub at: Place,
     pub envelope: String,
 }
 
@@ -19,7 +21,7 @@ impl Order {
     pub fn next_spills(&mut self, shard: &ShardId, limit: usize) -> Result<Vec<Spill>> {
         let spills = self.early.next_spills(limit).into_iter().filter_map(|waiting| match waiting.kept() {
             Ok(EarlyEvent::Envelope(envelope)) => {
-                Some(Ok(Spill { name: waiting.spilled_in(shard), envelope }))
+                Some(Ok(Spill { name: waiting.spilled_in(shard), at: waiting.at.clone(), envelope }))
             }
             Ok(EarlyEvent::Spilled(_)) => None,
             Err(error) => Some(Err(error)),
@@ -32,18 +34,24 @@ impl Order {
         self.early.spill(name.stream.hash(), name.sequence, &name.shard);
     }
 
-    /// What must be brought before [`Order::begin`].
-    pub fn lacking_at_beginning(&self) -> Result<Vec<EarlyEvent>> {
-        let mut lacking = Vec::new();
-        if !self.early.has_absent() {
-            return Ok(lacking);
-        }
-        for stream in self.early.streams() {
-            if let Some(head) = self.heads.get(stream) {
-                lacking.extend(self.early.lacking(stream, head.sequence)?);
-            }
-        }
-        Ok(lacking)
+    /// The place of the event that is to be let go next and is lacking; what is released comes in pieces then. Nothing
+    /// else is taken before [`Order::go_on`] has finished.
+    pub fn unfinished(&self) -> Option<&Place> {
+        self.unfinished.as_ref().map(|unfinished| &unfinished.next)
+    }
+
+    /// What must be brought before [`Order::go_on`], at most `limit` events.
+    pub fn lacking_to_go_on(&self, limit: usize) -> Result<Vec<EarlyEvent>> {
+        let stream = self.unfinished.as_ref().and_then(|unfinished| unfinished.streams.front());
+        let next = stream.and_then(|stream| Some((*stream, self.next_of(self.heads.get(*stream))?)));
+        next.map_or_else(|| Ok(Vec::new()), |(stream, next)| self.early.lacking_run(stream, next, limit))
+    }
+
+    /// Goes on to let go what is unfinished, as far as it was brought.
+    pub fn go_on(&mut self, out: &mut Vec<Placed>) {
+        let Some(Unfinished { streams, next }) = self.unfinished.take() else { return };
+        let exit = Exit { position: &next.position, entry: next.entry, ordinal: next.ordinal, out };
+        self.let_go(streams, exit);
     }
 
     /// What must be brought before [`Order::record`] takes this event.
@@ -53,8 +61,7 @@ impl Order {
         }
         let stream = event.stream_id.hash();
         match self.turn(self.heads.get(stream), event.sequence) {
-            Turn::Past => Ok(Vec::new()),
-            Turn::Next => self.early.lacking(stream, event.sequence),
+            Turn::Past | Turn::Next => Ok(Vec::new()),
             Turn::Early => Ok(self.early.lacking_one(stream, event.sequence)?.into_iter().collect()),
         }
     }
@@ -82,7 +89,10 @@ impl Order {
         Ok(())
     }
 
-    pub(super) fn refuse_lacking(lacking: &[EarlyEvent]) -> Result<()> {
+    pub(super) fn refuse_lacking(&self, lacking: &[EarlyEvent]) -> Result<()> {
+        if let Some(next) = self.unfinished() {
+            return Err(Error::internal(format!("what is released before comes first: next={next}")));
+        }
         match lacking {
             [] => Ok(()),
             [EarlyEvent::Spilled(first), ..] => Err(Error::internal(format!(

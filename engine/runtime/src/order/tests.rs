@@ -97,9 +97,28 @@ impl Stage {
     }
 
     fn begin(&mut self) {
-        self.bring(self.order.lacking_at_beginning().unwrap());
-        self.order.begin(&mut self.out).unwrap();
+        self.begin_at(&Place::BEGINNING);
+    }
+
+    fn begin_at(&mut self, at: &Place) {
+        self.order.begin(at, &mut self.out);
+        self.go_on();
         self.spill();
+    }
+
+    /// Finishes what is released, in pieces of at most two events.
+    fn go_on(&mut self) {
+        while self.order.unfinished().is_some() {
+            self.go_on_once();
+        }
+    }
+
+    fn go_on_once(&mut self) {
+        let (lacking, before) = (self.order.lacking_to_go_on(2).unwrap(), self.out.len());
+        assert!((1..=2).contains(&lacking.len()));
+        self.bring(lacking);
+        self.order.go_on(&mut self.out);
+        assert!(self.out.len() > before);
     }
 
     fn record(&mut self, position: u128, event: Event) -> Outcome {
@@ -108,6 +127,7 @@ impl Stage {
         self.bring(self.order.lacking_for_record(&event).unwrap());
         let outcome =
             self.order.record(event.into(), &Position::new(position), &key, now, &mut self.out).unwrap();
+        self.go_on();
         self.spill();
         outcome
     }
@@ -115,6 +135,7 @@ impl Stage {
     fn entry(&mut self, position: u128, number: u32, entry: &Entry) -> Vec<Fork> {
         self.bring(self.order.lacking_for_entry(entry).unwrap());
         let forks = self.order.entry(entry, &Position::new(position), number, &mut self.out).unwrap();
+        self.go_on();
         self.spill();
         forks
     }
@@ -180,5 +201,6 @@ fn undisturbed(order: &Order) -> Order {
         early: order.early.clone(),
         given_up: order.given_up.clone(),
         changes: Changes::default(),
+        unfinished: None,
     }
 }

@@ -79,17 +79,56 @@ fn a_cut_at_an_earlier_place_names_the_row_of_what_was_let_go_since() {
     assert_eq!(again.releases(), stage.releases());
 }
 
+/// A reader stops at any event of a run, and another begins on the cut at that place.
+#[test]
+fn a_run_is_released_in_pieces_and_another_reader_goes_on_behind_any_of_them() {
+    let run = || {
+        let mut stage = Stage::new(nothing_in_memory());
+        for (position, sequence) in (1..).zip(2..10) {
+            stage.record(position, event("s", sequence));
+            stage.record(position + 20, event("t", sequence));
+        }
+        stage
+    };
+    let mut whole = run();
+    whole.record(50, event("s", 1));
+    whole.entry(50, 1, &give_up("t", 3));
+    for released in 1..9 {
+        let mut stage = run();
+        let mut log = CutLog::new("chain".into(), end(40));
+        stage.order.take_changes();
+        let (key, out) = (Arc::from("s"), &mut stage.out);
+        stage.order.record(event("s", 1).into(), &Position::new(50), &key, Timestamp::EPOCH, out).unwrap();
+        while stage.out.len() < released {
+            stage.go_on_once();
+        }
+        if stage.order.unfinished().is_some() {
+            let (t, at) = (event("t", 1).into(), Position::new(51));
+            stage.order.record(t, &at, &key, Timestamp::EPOCH, &mut stage.out).unwrap_err();
+        }
+        let place = stage.out.last().unwrap().place.clone();
+        log.released(place.clone(), stage.order.take_changes()).unwrap();
+        let cut = log.cut(&place, &Place::BEGINNING, &stage.order).unwrap();
+        let order = Order::restore(nothing_in_memory(), as_it_is(), &[cut]).unwrap();
+        let mut again = Stage::beside(order, &stage.rows);
+        again.begin_at(&place);
+        again.entry(50, 1, &give_up("t", 3));
+        assert_eq!([stage.releases(), again.releases()].concat(), whole.releases());
+    }
+}
+
 #[test]
 fn nothing_changes_where_a_spilled_event_was_not_brought() {
     let mut stage = Stage::new(nothing_in_memory());
     stage.record(1, event("s", 2));
     let key = Arc::from("s");
+    let other = Event { payload: Payload::new(Bytes::from_static(b"{}")), ..event("s", 2) };
     let error = stage
         .order
-        .record(event("s", 1).into(), &Position::new(2), &key, Timestamp::EPOCH, &mut stage.out)
+        .record(other.into(), &Position::new(2), &key, Timestamp::EPOCH, &mut stage.out)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
-    let error = stage.order.entry(&give_up("s", 1), &Position::new(1), 1, &mut stage.out).unwrap_err();
+    let error = stage.order.entry(&give_up("s", 2), &Position::new(1), 1, &mut stage.out).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
     assert_eq!((stage.releases(), stage.head("s")), (Releases::new(), None));
     stage.record(2, event("s", 1));
