@@ -129,11 +129,13 @@ pub fn effective(
     }
 }
 
-/// Whether a claim says more than a checkpoint: never backwards, and not the same again.
+/// Whether a claim says more than a checkpoint: never backwards, and not the same again. What has stopped a worker where
+/// another has got beyond it stops nobody.
 fn advances(stored: &Checkpoint, claim: &Claim) -> bool {
     let stands = stored.place();
     let claimed = claim.cut.as_ref().map_or_else(|| stands.clone(), |cut| cut.place.clone());
-    if claimed < stands || (stored.ended && !claim.ended) {
+    let is_past = claim.stop.as_ref().is_some_and(|stop| stop.place < stands);
+    if claimed < stands || is_past || (stored.ended && !claim.ended) {
         return false;
     }
     claimed > stands || claim.ended != stored.ended || claim.stop != stored.stop
