@@ -225,6 +225,51 @@ async fn children_inherit_from_a_parent_that_is_gone_and_only_then_is_nothing_le
     assert_eq!(bed.documents("collect").await["b"], r#"{"sequences":[1,2]}"#);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_that_has_neither_its_own_beginning_nor_that_of_a_parent_stops_alone() {
+    for ordering in [Ordering::PerStream, Ordering::Global] {
+        let bed = Bed::new(1).await;
+        let kind = if ordering == Ordering::Global { Kind::Feed } else { Kind::Collect };
+        let specs = || {
+            vec![
+                bed.projection("behind", ordering, kind),
+                bed.projection("ahead", Ordering::PerStream, Kind::Collect),
+            ]
+        };
+        let parent = shard(&bed).await;
+        for stream in 0..9 {
+            bed.append(&format!("s-{stream}"), &[1]).await;
+        }
+        bed.relay().await;
+        bed.catch_up(specs()).await.unwrap();
+        bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+        for ahead in [false, true] {
+            for stream in 0..9 {
+                bed.append(&format!("s-{stream}"), &[1]).await;
+            }
+            bed.relay().await;
+            bed.catch_up(specs().split_off(usize::from(ahead))).await.unwrap();
+        }
+        let rows = Rows::new(bed.store.checkpoints());
+        let behind = ProjectionId::new("behind", 1);
+        rows.clear(Table::Cuts, &rows::cuts_partition(&source(), &parent)).await.unwrap();
+        for child in bed.log.describe().await.unwrap().shards.into_iter().skip(1) {
+            let stands = rows.checkpoint(&behind, &source(), &child.id).await.unwrap().unwrap().body.place();
+            for sort in cut_keys(&bed, &child.id).await {
+                if cut_rows::id_of(&sort).unwrap().place <= stands {
+                    let partition = rows::cuts_partition(&source(), &child.id);
+                    rows.delete(&RowKey::new(Table::Cuts, partition, sort)).await.unwrap();
+                }
+            }
+        }
+        for _ in 0..2 {
+            let outcome = bed.catch_up(specs()).await.unwrap();
+            let stopped: Vec<_> = outcome.stops.iter().map(|stop| stop.projection.name.as_str()).collect();
+            assert_eq!(stopped, ["behind", "behind"], "in both children");
+        }
+    }
+}
+
 /// Five runs, of whose cuts only the last ones are needed.
 async fn trimmed_log() -> Bed {
     let bed = Bed::new(1).await;

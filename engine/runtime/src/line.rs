@@ -131,6 +131,8 @@ pub struct Line {
     at: Place,
     /// Where the hindmost of its projections stood when it began; it may have begun before that.
     hindmost: Place,
+    /// What is known of streams where it begins was removed: it cannot begin.
+    knows_nothing: bool,
     /// Records that were read and not yet put in order.
     backlog: VecDeque<DecodedRecord>,
     backlog_bytes: usize,
@@ -170,6 +172,9 @@ impl Line {
 
     async fn read_on(mut self, drain: &CancellationToken) -> Result<()> {
         self.tell_gauge();
+        if self.knows_nothing {
+            return self.lost(&Error::invalid("what was saved of its streams there was removed")).await;
+        }
         let (mut batches, _reading) = match self.start_reading(drain).await {
             Err(error) if error.kind() == ErrorKind::Invalid => return self.lost(&error).await,
             started => started?,

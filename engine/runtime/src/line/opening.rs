@@ -61,7 +61,11 @@ impl Line {
             base: journal.journal().base,
             max_early_bytes: context.settings.early_bytes,
         };
-        let order = order(&context, options, &opening.beginning).await?;
+        let intake = context.intake.clone();
+        let prepare: Prepare = Arc::new(move |event| intake.prepare(event));
+        let known = order(&context, &options, &prepare, &opening.beginning).await?;
+        let knows_nothing = known.is_none();
+        let order = known.unwrap_or_else(|| Order::new(options, prepare));
         let chain = format!("{}-{}", context.services.clock.now().micros(), context.services.ids.unique());
         let mut line = Self {
             id: opening.id,
@@ -76,6 +80,7 @@ impl Line {
             delivered: at.clone(),
             hindmost: opening.subscribers.iter().map(|known| &known.from).min().unwrap_or(&at).clone(),
             at,
+            knows_nothing,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             end: false,
@@ -173,24 +178,32 @@ async fn first_journal(context: &ShardContext) -> Result<foldstream_model::Journ
     Ok(journaling::first_journal(base, start))
 }
 
-async fn order(context: &Arc<ShardContext>, options: OrderOptions, beginning: &Beginning) -> Result<Order> {
-    let intake = context.intake.clone();
-    let prepare: Prepare = Arc::new(move |event| intake.prepare(event));
+/// None: what the shard's parents ended with was removed.
+async fn order(
+    context: &ShardContext,
+    options: &OrderOptions,
+    prepare: &Prepare,
+    beginning: &Beginning,
+) -> Result<Option<Order>> {
+    let (options, prepare) = (options.clone(), prepare.clone());
     let source = &context.source.name;
     match beginning {
         Beginning::Cut(id) => {
             let cuts = context.rows.cuts(source, &context.shard.id, id).await?;
-            Order::restore(options, prepare, &cuts)
+            Order::restore(options, prepare, &cuts).map(Some)
         }
         Beginning::Parents(parents) => {
             let mut finals = Vec::with_capacity(parents.len());
             for (shard, id) in parents {
+                if !context.rows.has_cut(source, shard, id).await? {
+                    return Ok(None);
+                }
                 let cuts = context.rows.cuts(source, shard, id).await?;
                 finals.push(Order::restore(options.clone(), prepare.clone(), &cuts)?);
             }
             let finals: Vec<&Order> = finals.iter().collect();
             let hash_key = |key: &str| context.source.source.hash_key(key);
-            Ok(Order::child(options, prepare, &finals, context.shard.range, &hash_key))
+            Ok(Some(Order::child(options, prepare, &finals, context.shard.range, &hash_key)))
         }
     }
 }
