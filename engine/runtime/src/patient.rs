@@ -30,7 +30,7 @@ where
 #[async_trait]
 impl CheckpointStore for Patient<dyn CheckpointStore> {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
-        again("reading a row", || self.0.get(key)).await
+        again("reading the checkpoint store", || self.0.get(key)).await
     }
 
     async fn list(
@@ -40,7 +40,7 @@ impl CheckpointStore for Patient<dyn CheckpointStore> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Row>> {
-        again("listing rows", || self.0.list(table, partition, after, limit)).await
+        again("listing what is in the checkpoint store", || self.0.list(table, partition, after, limit)).await
     }
 
     async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
@@ -48,7 +48,7 @@ impl CheckpointStore for Patient<dyn CheckpointStore> {
     }
 
     async fn delete(&self, key: &RowKey) -> Result<()> {
-        again("removing a row", || self.0.delete(key)).await
+        again("removing from the checkpoint store", || self.0.delete(key)).await
     }
 }
 

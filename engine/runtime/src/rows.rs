@@ -84,7 +84,7 @@ impl Rows {
                 Ok(Put::Done(revision)) => return Ok(Some(revision)),
                 Ok(Put::Conflict(stored)) => return Ok(own(stored.as_ref(), &bytes)),
                 Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
-                    backoff.pause(&error, "writing a row").await;
+                    backoff.pause(&error, "writing to the checkpoint store").await;
                     self.store.get(key).await?
                 }
                 Err(error) => return Err(error),

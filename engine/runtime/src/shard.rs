@@ -331,7 +331,7 @@ async fn beginning(context: &ShardContext, standings: &[Standing]) -> Result<Beg
         return Ok(Beginning::Cut(cut.clone()));
     }
     let before = context.rows.newest_cut(source, shard, &cut.place).await?;
-    tracing::warn!(source = %source, shard = %shard, place = %cut.place, "the cut that a checkpoint stands on was removed; reading begins before it");
+    tracing::warn!(source = %source, shard = %shard, place = %cut.place, "what was saved where a checkpoint stands was removed; reading begins before it");
     let parents = || Beginning::Parents(hindmost.entrant.parents.clone());
     Ok(before.map_or_else(parents, Beginning::Cut))
 }

@@ -42,7 +42,7 @@ impl Line {
                 Ok(Some(revision)) => self.journal.written(next, revision),
                 Ok(None) => self.reload_journal().await?,
                 Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
-                    backoff.pause(&error, "writing how far a shard's records may take effect").await;
+                    backoff.pause(&error, "saving how far a shard may be read").await;
                     self.reload_journal().await?;
                 }
                 Err(error) => return Err(error),

@@ -182,7 +182,7 @@ impl Save {
                 let (sort, body) = row?;
                 let key = RowKey::new(Table::Cuts, partition.clone(), sort);
                 let put = || self.context.rows.put_once(&key, body.clone());
-                retry::until_done(&never, "writing a cut", put).await?;
+                retry::until_done(&never, "saving how far the streams of a shard are", put).await?;
             }
         }
         Ok(())
