@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    Decimal, Document, DocumentKey, Event, EventId, EventType, FieldMask, Ordering, Path, Payload, Result,
-    SchemaVersion, Sequence, StreamId, Timestamp, Value,
+    Decimal, Document, DocumentKey, Event, EventId, EventType, Ordering, Payload, Result, SchemaVersion,
+    Sequence, StreamId, Timestamp, Value,
     ports::{Projector, Reads, StateCarried, Touch},
 };
-use foldstream_tests::projectors::{TYPE, add, number, poison, push, total};
+use foldstream_tests::projectors::{TYPE, add, number, poison, push, reads_number, total};
 
 use crate::chance::Chance;
 
@@ -71,9 +71,7 @@ impl Projector for Simulated {
     }
 
     fn reads(&self, _: &EventType) -> Reads {
-        let mut payload = FieldMask::NONE;
-        payload.insert(&"n".parse::<Path>().expect("a path"));
-        Reads { payload, metadata: FieldMask::NONE }
+        reads_number()
     }
 
     fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {

@@ -5,17 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use foldstream_model::{
-    DocumentKey, Error, ReadModel, Result,
-    ports::{
-        CheckpointStore, DocumentStore, DocumentWrite, Put, Revision, Row, RowKey, StoredDocument, Table,
-        Written,
-    },
-};
+use foldstream_model::{Error, Result, ports::Table};
 use foldstream_runtime::assembly::ProjectionSpec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+
+use crate::around::{Around, Aspect, Call};
 
 /// Counts calls that change something, over all stores that share it, and crashes at one of them.
 pub struct Crash {
@@ -80,114 +74,30 @@ impl Crash {
     }
 }
 
-pub struct CrashingDocuments {
-    pub inner: Arc<dyn DocumentStore>,
-    pub crash: Arc<Crash>,
-}
-
-#[async_trait]
-impl DocumentStore for CrashingDocuments {
-    async fn identity(&self) -> Result<String> {
-        self.inner.identity().await
-    }
-
-    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
-        self.inner.read(model, keys).await
-    }
-
-    async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        self.crash.call(self.inner.write(model, writes)).await
-    }
-
-    async fn list(
-        &self,
-        model: &ReadModel,
-        after: Option<&DocumentKey>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
-        self.inner.list(model, after, limit).await
-    }
-
-    async fn remove(&self, model: &ReadModel) -> Result<()> {
-        self.inner.remove(model).await
+impl Aspect for Arc<Crash> {
+    async fn around<T: Send>(&self, call: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match call {
+            Call::Other | Call::Change(Table::Reports) => answer.await,
+            Call::Write(_) | Call::Change(_) => self.call(answer).await,
+        }
     }
 }
 
-/// Documents whose writes wait until a gate is opened.
-struct GatedDocuments {
-    inner: Arc<dyn DocumentStore>,
-    gate: tokio::sync::watch::Receiver<bool>,
+/// Lets documents be written only when it is open; one that is gone stays open.
+struct Gate(watch::Receiver<bool>);
+
+impl Aspect for Gate {
+    async fn around<T: Send>(&self, call: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if let Call::Write(_) = call {
+            let _ = self.0.clone().wait_for(|open| *open).await;
+        }
+        answer.await
+    }
 }
 
 /// The projection with documents whose writes wait until true is sent.
-pub fn gated(mut spec: ProjectionSpec) -> (tokio::sync::watch::Sender<bool>, ProjectionSpec) {
-    let (sender, gate) = tokio::sync::watch::channel(false);
-    spec.documents = Arc::new(GatedDocuments { inner: spec.documents, gate });
+pub fn gated(mut spec: ProjectionSpec) -> (watch::Sender<bool>, ProjectionSpec) {
+    let (sender, gate) = watch::channel(false);
+    spec.documents = Arc::new(Around { inner: spec.documents, aspect: Gate(gate) });
     (sender, spec)
-}
-
-#[async_trait]
-impl DocumentStore for GatedDocuments {
-    async fn identity(&self) -> Result<String> {
-        self.inner.identity().await
-    }
-
-    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
-        self.inner.read(model, keys).await
-    }
-
-    async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        // A gate that is gone stays open.
-        let _ = self.gate.clone().wait_for(|open| *open).await;
-        self.inner.write(model, writes).await
-    }
-
-    async fn list(
-        &self,
-        model: &ReadModel,
-        after: Option<&DocumentKey>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
-        self.inner.list(model, after, limit).await
-    }
-
-    async fn remove(&self, model: &ReadModel) -> Result<()> {
-        self.inner.remove(model).await
-    }
-}
-
-pub struct CrashingCheckpoints {
-    pub inner: Arc<dyn CheckpointStore>,
-    pub crash: Arc<Crash>,
-}
-
-#[async_trait]
-impl CheckpointStore for CrashingCheckpoints {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
-        self.inner.get(key).await
-    }
-
-    async fn list(
-        &self,
-        table: Table,
-        partition: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
-        self.inner.list(table, partition, after, limit).await
-    }
-
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
-        if key.table == Table::Reports {
-            return self.inner.put(key, expected, body).await;
-        }
-        self.crash.call(self.inner.put(key, expected, body)).await
-    }
-
-    async fn delete(&self, key: &RowKey) -> Result<()> {
-        if key.table == Table::Reports {
-            return self.inner.delete(key).await;
-        }
-        self.crash.call(self.inner.delete(key)).await
-    }
 }

@@ -3,5 +3,6 @@
 pub mod repositories;
 pub mod projectors;
 pub mod bed;
+pub mod around;
 pub mod crashing;
 pub mod memory;

@@ -44,9 +44,7 @@ impl Projector for Toy {
     }
 
     fn reads(&self, _: &EventType) -> Reads {
-        let mut payload = FieldMask::NONE;
-        payload.insert(&"n".parse::<Path>().expect("a path"));
-        Reads { payload, metadata: FieldMask::NONE }
+        reads_number()
     }
 
     fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
@@ -102,8 +100,8 @@ impl Reducer for Totals {
         &self.0
     }
 
-    fn reads(&self, event_type: &EventType) -> Reads {
-        Toy::new(Kind::Sum).reads(event_type)
+    fn reads(&self, _: &EventType) -> Reads {
+        reads_number()
     }
 
     fn reduce(&self, event: &Event, before: &Value) -> Result<Value> {
@@ -120,6 +118,13 @@ pub fn total(state: &Value) -> Result<Decimal> {
         Some(Value::Number(number)) => Ok(number.clone()),
         Some(other) => Err(Error::poison(format!("total is no number: {}", other.kind()))),
     }
+}
+
+/// What [`number`] reads.
+pub fn reads_number() -> Reads {
+    let mut payload = FieldMask::NONE;
+    payload.insert(&"n".parse::<Path>().expect("a path"));
+    Reads { payload, metadata: FieldMask::NONE }
 }
 
 pub fn number(event: &Event) -> Result<Decimal> {

@@ -13,11 +13,7 @@ use foldstream_runtime::{
     rows::Rows,
     worker::{Assembly, Until, Worker},
 };
-use foldstream_tests::{
-    bed::Bed,
-    crashing::{Crash, CrashingCheckpoints, CrashingDocuments},
-    projectors::Kind,
-};
+use foldstream_tests::{around::Around, bed::Bed, crashing::Crash, projectors::Kind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +38,11 @@ async fn run(bed: &Bed, source: SourceSpec, specs: Vec<ProjectionSpec>, crash: &
     let specs = specs
         .into_iter()
         .map(|mut spec| {
-            spec.documents = Arc::new(CrashingDocuments { inner: spec.documents, crash: crash.clone() });
+            spec.documents = Arc::new(Around { inner: spec.documents, aspect: crash.clone() });
             spec
         })
         .collect();
-    let checkpoints = Arc::new(CrashingCheckpoints { inner: bed.store.checkpoints(), crash: crash.clone() });
+    let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: crash.clone() });
     let services = Services { checkpoints, clock: bed.clock.clone(), ids: bed.ids.clone() };
     let settings = bed.settings.clone();
     let worker =

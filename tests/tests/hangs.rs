@@ -3,12 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use foldstream_model::{
-    Error, Ordering, ProjectionId, Result, SourceName,
-    ports::{CheckpointStore, Put, Revision, Row, RowKey, Source as _, Table},
-};
+use foldstream_model::{Error, Ordering, ProjectionId, Result, SourceName, ports::Source as _};
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services},
     report::Phase,
@@ -16,7 +11,12 @@ use foldstream_runtime::{
     settings::Settings,
     worker::{Assembly, Outcome, Until, Worker},
 };
-use foldstream_tests::{bed::Bed, crashing, projectors::Kind};
+use foldstream_tests::{
+    around::{Around, Aspect, Call},
+    bed::Bed,
+    crashing,
+    projectors::Kind,
+};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -106,40 +106,13 @@ async fn a_stop_is_heard_while_the_lanes_of_the_only_projection_are_full() {
     }
 }
 
-/// Rows that cannot be reached while it is away.
-struct Away {
-    inner: Arc<dyn CheckpointStore>,
-    away: watch::Receiver<bool>,
-}
+/// A store that cannot be reached while true is sent.
+struct Away(watch::Receiver<bool>);
 
-impl Away {
-    fn reach(&self) -> Result<&Arc<dyn CheckpointStore>> {
-        if *self.away.borrow() { Err(Error::transient("the store is away")) } else { Ok(&self.inner) }
-    }
-}
-
-#[async_trait]
-impl CheckpointStore for Away {
-    async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
-        self.reach()?.get(key).await
-    }
-
-    async fn list(
-        &self,
-        table: Table,
-        partition: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
-        self.reach()?.list(table, partition, after, limit).await
-    }
-
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
-        self.reach()?.put(key, expected, body).await
-    }
-
-    async fn delete(&self, key: &RowKey) -> Result<()> {
-        self.reach()?.delete(key).await
+impl Aspect for Away {
+    async fn around<T: Send>(&self, _: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let is_away = *self.0.borrow();
+        if is_away { Err(Error::transient("the store is away")) } else { answer.await }
     }
 }
 
@@ -149,7 +122,7 @@ async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
     bed.settings.checkpoint_interval = Duration::from_secs(3_600);
     append(&bed, 0..3, 5).await;
     let (leave, away) = watch::channel(false);
-    let checkpoints = Arc::new(Away { inner: bed.store.checkpoints(), away });
+    let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: Away(away) });
     let services = Services { checkpoints, clock: bed.clock.clone(), ids: bed.ids.clone() };
     let worker = Worker::new(Assembly {
         services,

@@ -15,11 +15,7 @@ use foldstream_runtime::{
     trimming::{Removed, Trimming},
     worker::Until,
 };
-use foldstream_tests::{
-    bed::Bed,
-    crashing::{Crash, CrashingCheckpoints},
-    projectors::Kind,
-};
+use foldstream_tests::{around::Around, bed::Bed, crashing::Crash, projectors::Kind};
 use tokio_util::sync::CancellationToken;
 
 fn source() -> SourceName {
@@ -290,7 +286,7 @@ async fn a_crash_between_removals_and_two_who_remove_at_once_leave_what_is_neede
         let shard = shard(&bed).await;
         let all = cut_keys(&bed, &shard).await.len();
         let crash = Crash::new(at, at % 2 == 0);
-        let store = Arc::new(CrashingCheckpoints { inner: bed.store.checkpoints(), crash: crash.clone() });
+        let store = Arc::new(Around { inner: bed.store.checkpoints(), aspect: crash.clone() });
         let mut crashing = Trimming::new(source(), bed.log.source(), Rows::new(store));
         tokio::select! {
             biased;

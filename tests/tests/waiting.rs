@@ -5,12 +5,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use foldstream_local::NullDocuments;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, EventType, Ordering, Place, Position, ReadModel, Result, Sequence,
-    Shard, ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
-    ports::{
-        DocumentStore, DocumentWrite, From, ShardReader, Source, SourceDescription, StoredDocument, Touch,
-        Written,
-    },
+    Document, DocumentKey, Epoch, Error, EventType, Ordering, Place, Position, Result, Sequence, Shard,
+    ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
+    ports::{From, ShardReader, Source, SourceDescription, Touch},
 };
 use foldstream_runtime::{
     guard::Origin,
@@ -20,7 +17,11 @@ use foldstream_runtime::{
     worker::Until,
     write::{LaneInput, LaneTask},
 };
-use foldstream_tests::{bed::Bed, projectors::Kind};
+use foldstream_tests::{
+    around::{Around, Aspect, Call},
+    bed::Bed,
+    projectors::Kind,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -74,33 +75,14 @@ async fn a_lane_rests_while_its_documents_wait_for_the_merge() {
 }
 
 /// Documents that another has taken over.
-struct FencedDocuments(Arc<dyn DocumentStore>);
+struct Fenced;
 
-#[async_trait]
-impl DocumentStore for FencedDocuments {
-    async fn identity(&self) -> Result<String> {
-        self.0.identity().await
-    }
-
-    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
-        self.0.read(model, keys).await
-    }
-
-    async fn write(&self, _: &ReadModel, _: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        Err(Error::fenced("another worker has raised the epoch"))
-    }
-
-    async fn list(
-        &self,
-        model: &ReadModel,
-        after: Option<&DocumentKey>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
-        self.0.list(model, after, limit).await
-    }
-
-    async fn remove(&self, model: &ReadModel) -> Result<()> {
-        self.0.remove(model).await
+impl Aspect for Fenced {
+    async fn around<T: Send>(&self, call: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match call {
+            Call::Write(_) => Err(Error::fenced("another worker has raised the epoch")),
+            _ => answer.await,
+        }
     }
 }
 
@@ -110,7 +92,7 @@ async fn a_worker_that_is_fenced_again_and_again_pauses_longer_and_longer() {
     bed.append("s", &[1]).await;
     bed.relay().await;
     let mut projection = bed.projection("collect", Ordering::PerStream, Kind::Collect);
-    projection.documents = Arc::new(FencedDocuments(projection.documents));
+    projection.documents = Arc::new(Around { inner: projection.documents, aspect: Fenced });
     let worker = bed.worker(vec![bed.source()], vec![projection]);
     let stop = CancellationToken::new();
     let began = Instant::now();

@@ -13,14 +13,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_config::Config;
 use foldstream_local::{LocalStore, LogOptions, NewRecord, NullDocuments, OpenOptions};
 use foldstream_model::{
-    Clock, DocumentKey, Event, EventId, EventType, Fingerprint, Ids, Ordering, Payload, Position,
-    ProjectionId, ReadModel, Record, Result, SchemaVersion, Sequence, SourceName, StreamId, Timestamp,
-    ports::{CheckpointStore, DocumentStore, DocumentWrite, Projector, Source, StoredDocument, Written},
+    Clock, Event, EventId, EventType, Fingerprint, Ids, Ordering, Payload, Position, ProjectionId, Record,
+    Result, SchemaVersion, Sequence, SourceName, StreamId, Timestamp,
+    ports::{CheckpointStore, DocumentStore, Projector, Source},
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services, SourceSpec, Start},
@@ -29,6 +28,7 @@ use foldstream_runtime::{
     worker::{Assembly, Until, Worker},
 };
 use foldstream_tests::{
+    around::{Around, Aspect, Call},
     bed::Envelopes,
     memory::{MemoryCheckpoints, MemoryHandle, MemorySource},
 };
@@ -291,11 +291,11 @@ fn durable(events: usize) {
     }
     let settings = Settings { lanes: 4, ..Settings::default() };
     let assembly = assembly(log.source(), store.documents(), store.checkpoints(), settings);
-    let counted =
-        Arc::new(Counting { inner: store.documents(), writes: AtomicU64::new(0), calls: AtomicU64::new(0) });
+    let counted = Arc::new(Around { inner: store.documents(), aspect: Counting::default() });
     let mut assembly = assembly;
     assembly.projections[0].documents = counted.clone();
     let took = catch_up(&runtime, assembly);
+    let counted = &counted.aspect;
     let (writes, calls) = (counted.writes.load(Atomic::Relaxed), counted.calls.load(Atomic::Relaxed));
     let documents = events / EVENTS_PER_DOCUMENT;
     println!(
@@ -305,39 +305,19 @@ fn durable(events: usize) {
     );
 }
 
+#[derive(Default)]
 struct Counting {
-    inner: Arc<dyn DocumentStore>,
     writes: AtomicU64,
     calls: AtomicU64,
 }
 
-#[async_trait]
-impl DocumentStore for Counting {
-    async fn identity(&self) -> Result<String> {
-        self.inner.identity().await
-    }
-
-    async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
-        self.inner.read(model, keys).await
-    }
-
-    async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        self.writes.fetch_add(writes.len() as u64, Atomic::Relaxed);
-        self.calls.fetch_add(1, Atomic::Relaxed);
-        self.inner.write(model, writes).await
-    }
-
-    async fn list(
-        &self,
-        model: &ReadModel,
-        after: Option<&DocumentKey>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
-        self.inner.list(model, after, limit).await
-    }
-
-    async fn remove(&self, model: &ReadModel) -> Result<()> {
-        self.inner.remove(model).await
+impl Aspect for Counting {
+    async fn around<T: Send>(&self, call: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if let Call::Write(documents) = call {
+            self.writes.fetch_add(documents as u64, Atomic::Relaxed);
+            self.calls.fetch_add(1, Atomic::Relaxed);
+        }
+        answer.await
     }
 }
 
@@ -348,11 +328,7 @@ fn memory(streams: usize) {
     let source = MemorySource::new(Vec::new());
     let handle = Arc::new(MemoryHandle(source.clone()));
     let settings = Settings { cache_bytes: 0, ..settings() };
-    let documents = Arc::new(Counting {
-        inner: Arc::new(NullDocuments),
-        writes: AtomicU64::new(0),
-        calls: AtomicU64::new(0),
-    });
+    let documents = Arc::new(Around { inner: Arc::new(NullDocuments), aspect: Counting::default() });
     let assembly = assembly(handle, documents.clone(), Arc::new(MemoryCheckpoints::without_cuts()), settings);
     let worker = Worker::new(assembly);
     runtime.block_on(async {
@@ -364,7 +340,7 @@ fn memory(streams: usize) {
                 for index in 0..1_000 {
                     source.add(record(chunk * 1_000 + index, streams, now));
                 }
-                while documents.writes.load(Atomic::Relaxed) < ((chunk + 1) * 1_000) as u64 {
+                while documents.aspect.writes.load(Atomic::Relaxed) < ((chunk + 1) * 1_000) as u64 {
                     tokio::task::yield_now().await;
                 }
                 source.forget_read();
