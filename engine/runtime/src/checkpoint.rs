@@ -43,6 +43,7 @@ pub struct Claim {
 
 impl CheckpointHandle {
     /// Reads where a projection of this generation begins in a shard: its checkpoint, or where its generation starts.
+    /// `Fenced` when a higher generation is stored.
     pub async fn read(
         rows: &Rows,
         projection: &ProjectionId,
@@ -52,6 +53,9 @@ impl CheckpointHandle {
     ) -> Result<Arc<Self>> {
         let key = rows::checkpoint_key(projection, source, shard);
         let stored = rows.get::<Checkpoint>(&key).await?;
+        if stored.as_ref().is_some_and(|stored| stored.body.generation > control.generation) {
+            return Err(Error::fenced(format!("the projection was rewound: row={key}")));
+        }
         let revision = stored.as_ref().map(|stored| stored.revision);
         let checkpoint = effective(stored.map(|stored| stored.body), control, shard);
         let latest = Latest::new(checkpoint.clone());

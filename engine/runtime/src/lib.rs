@@ -27,6 +27,7 @@ pub mod subscription;
 pub mod shard;
 pub mod source;
 pub mod trimming;
+pub mod projection;
 pub mod worker;
 
 // What they are made of, and what they share.

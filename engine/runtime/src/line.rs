@@ -24,7 +24,10 @@ use foldstream_model::{
     CutId, Error, ErrorKind, Place, Position, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
     Timestamp,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -61,6 +64,8 @@ pub struct ShardContext {
     pub budget: Arc<Budget>,
     /// Cancelled when a drain has lasted: what has settled is saved now, and nothing else is waited for.
     pub hurry: CancellationToken,
+    /// Told when a projection is to leave, or to hurry.
+    pub departures: watch::Sender<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +107,7 @@ pub enum Left {
     Behind,
     /// It was handed over to the shared line.
     Rejoined,
-    /// The line was told to stop, and everything it had delivered is settled or abandoned.
+    /// It was told to leave, or its line to stop, and everything it was delivered is settled or abandoned.
     Drained,
     /// Another generation or epoch has taken over.
     Fenced(Error),
@@ -151,9 +156,10 @@ pub struct Line {
     commands: mpsc::Receiver<Command>,
     /// Where a catch-up line hands its projections over.
     shared: Option<SharedLine>,
-    position: Option<tokio::sync::watch::Sender<Place>>,
+    position: Option<watch::Sender<Place>>,
     /// Another projection waits for this line to come on, or to end.
-    wanted: tokio::sync::watch::Receiver<bool>,
+    wanted: watch::Receiver<bool>,
+    departures: watch::Receiver<()>,
     saving: Option<saving::Saving>,
     search: gaps::Search,
     /// Duplicates whose payload is still to be compared with the event store's.
@@ -196,9 +202,12 @@ impl Line {
             let waited = Instant::now();
             no_room_since = (!self.share.has_room()).then(|| no_room_since.unwrap_or(waited));
             let give_up = no_room_since.unwrap_or(waited) + self.context.settings.patience;
+            let leaving = self.leaving();
             tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
+                _ = self.departures.changed() => {}
+                () = ending::any_level(leaving) => {}
                 Some(command) = self.commands.recv() => self.command(command).await?,
                 _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; }
                 saved = saving::poll(&mut self.saving) => self.saved(saved)?,

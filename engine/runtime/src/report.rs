@@ -232,7 +232,7 @@ impl Phase {
     }
 }
 
-/// All lines of a session, and what keeps it from being caught up.
+/// All lines of a worker, and what keeps it from being caught up.
 #[derive(Default)]
 pub struct Registry {
     lines: Mutex<BTreeMap<LineId, KnownLine>>,
@@ -291,6 +291,12 @@ impl Registry {
     pub fn stopped(&self, projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: Stop) {
         let (projection, source, shard) = (projection.clone(), source.clone(), shard.clone());
         lock(&self.stops).push(StopReport { projection, source, shard, stop });
+    }
+
+    /// The projection has left every shard; what it met there counts no more.
+    pub fn forget(&self, projection: &ProjectionId) {
+        lock(&self.stops).retain(|stopped| stopped.projection != *projection);
+        lock(&self.behind).retain(|(of, _), _| of != projection);
     }
 
     pub fn stops(&self) -> Vec<StopReport> {

@@ -1,7 +1,7 @@
-//! One shard's lines: the shared one for the projections that are level, one catch-up line for all that are behind, and
-//! one for each `global` projection.
+//! One shard's lines: the shared one for the projections that are level, and one catch-up line for all that are behind;
+//! or the one of a `global` projection.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use foldstream_model::{CutId, Ordering, Place, ProjectionId, Result, ShardId, Timestamp};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -48,11 +48,39 @@ pub struct Entrants {
     pub busy: Busy,
 }
 
+/// What a shard is read for. Each begins and ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The lanes of all projections that have no merge.
+    Lanes,
+    MergeOf(ProjectionId),
+}
+
+impl Role {
+    pub fn of(projection: &Active) -> Self {
+        match projection.spec.ordering {
+            Ordering::Global => Self::MergeOf(projection.spec.id.clone()),
+            Ordering::PerStream | Ordering::Commutative => Self::Lanes,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lanes => to.write_str("lanes"),
+            Self::MergeOf(projection) => write!(to, "merge of {projection}"),
+        }
+    }
+}
+
+/// The lines of one role of a shard.
 pub struct ShardTask {
     pub context: Arc<ShardContext>,
     pub entrants: mpsc::Receiver<Entrants>,
     pub events: mpsc::Sender<ShardEvent>,
     pub registry: Arc<Registry>,
+    /// Ends these lines, whatever others of the shard do.
     pub drain: CancellationToken,
 }
 
@@ -68,6 +96,7 @@ struct Running {
     catching_up: bool,
     /// Told to the shared and the catch-up line: somebody waits for them.
     wanted: (watch::Sender<bool>, watch::Sender<bool>),
+    departures: watch::Receiver<()>,
 }
 
 /// A projection without a line.
@@ -89,6 +118,7 @@ impl ShardTask {
     /// Runs until every projection that ever entered has left, and no more can enter.
     pub async fn run(self) -> Result<()> {
         let running = Running {
+            departures: self.context.departures.subscribe(),
             task: self,
             lines: Tasks::new(),
             line_events: mpsc::channel(QUEUE),
@@ -114,6 +144,7 @@ impl Running {
             tokio::select! {
                 biased;
                 Some(event) = self.line_events.1.recv() => self.line_event(event).await,
+                _ = self.departures.changed() => self.let_go().await,
                 Some(rested) = self.resting.next(), if !self.resting.is_empty() => self.place(rested).await?,
                 entrants = self.task.entrants.recv(), if open => match entrants {
                     Some(Entrants { entrants, busy }) => self.enter(entrants, busy).await?,
@@ -146,11 +177,39 @@ impl Running {
     }
 
     async fn place(&mut self, waiting: Waiting) -> Result<()> {
+        if waiting.is_leaving() {
+            self.leave(waiting).await;
+            return Ok(());
+        }
         if waiting.entrant.projection.spec.ordering == Ordering::Global {
             return self.start_merge_line(waiting).await;
         }
         self.waiting.push(waiting);
         Ok(())
+    }
+
+    /// Those that wait for a line and are told to leave do.
+    async fn let_go(&mut self) {
+        let leaving = self.waiting.extract_if(.., |waiting| waiting.is_leaving()).collect::<Vec<_>>();
+        for waiting in leaving {
+            self.leave(waiting).await;
+        }
+    }
+
+    async fn leave(&mut self, waiting: Waiting) {
+        let busy = self.task.registry.busy();
+        let id = waiting.entrant.projection.spec.id.clone();
+        drop(waiting);
+        self.tell(id, Left::Drained, busy).await;
+    }
+
+    async fn tell(&mut self, projection: ProjectionId, left: Left, busy: Busy) {
+        if !matches!(left, Left::ReadToEnd { .. }) {
+            self.known.remove(&projection);
+        }
+        let shard = self.task.context.shard.id.clone();
+        // The owner of the source is gone only when the whole worker stops.
+        let _ = self.task.events.send(ShardEvent { shard, projection, left, busy }).await;
     }
 
     async fn line_event(&mut self, event: LineEvent) {
@@ -163,12 +222,7 @@ impl Running {
                     self.resting.push(rest(waiting).boxed());
                 }
             }
-            left => {
-                let shard = self.task.context.shard.id.clone();
-                let event = ShardEvent { shard, projection: event.projection, left, busy: event.busy };
-                // The owner of the source is gone only when the whole worker stops.
-                let _ = self.task.events.send(event).await;
-            }
+            left => self.tell(event.projection, left, event.busy).await,
         }
     }
 
@@ -220,7 +274,7 @@ impl Running {
         let (position, watched) = watch::channel(at);
         self.shared = Some(SharedLine { commands, position: watched });
         let line = self.open(LineKind::Shared, standings, beginning, receiver, None, Some(position)).await?;
-        self.start(LineKind::Shared, line, self.task.drain.clone());
+        self.start(LineKind::Shared, line);
         Ok(())
     }
 
@@ -230,7 +284,7 @@ impl Running {
         let shared = self.shared.clone();
         let line = self.open(LineKind::CatchUp, standings, beginning, receiver, shared, None).await?;
         self.catching_up = true;
-        self.start(LineKind::CatchUp, line, self.task.drain.clone());
+        self.start(LineKind::CatchUp, line);
         Ok(())
     }
 
@@ -246,12 +300,15 @@ impl Running {
             let (begun, has_begun) = oneshot::channel();
             let (shard, exemption) = (self.task.context.number, line.exemption());
             let begin = MergeInput::Begin { shard, from: place, settled_until, exemption, begun };
-            if inputs.send(begin).await.is_ok() {
-                // A merge that has ended takes nothing more either way.
-                let _ = has_begun.await;
-            }
+            // A merge that has ended takes nothing more either way.
+            let begun = async {
+                if inputs.send(begin).await.is_ok() {
+                    let _ = has_begun.await;
+                }
+            };
+            projection.while_it_stays(begun).await;
         }
-        self.start(LineKind::Merge, line, projection.drain.clone());
+        self.start(LineKind::Merge, line);
         Ok(())
     }
 
@@ -279,9 +336,9 @@ impl Running {
         Line::open(context, opening).await
     }
 
-    fn start(&mut self, kind: LineKind, line: Line, drain: CancellationToken) {
+    fn start(&mut self, kind: LineKind, line: Line) {
         let name = format!("{} line", kind.as_str());
-        self.lines.start(name, line.run(drain));
+        self.lines.start(name, line.run(self.task.drain.clone()));
     }
 }
 
@@ -292,16 +349,24 @@ fn subscribe(line: LineId, context: &ShardContext, standing: Standing) -> Subscr
     Subscriber { subscription, handle, unsettled, from: place, joining: None }
 }
 
+impl Waiting {
+    fn is_leaving(&self) -> bool {
+        self.entrant.projection.is_leaving()
+    }
+}
+
 impl Standing {
     fn wait_on(self) -> Waiting {
         Waiting { entrant: self.entrant, waits: self.waits }
     }
 }
 
-/// Returns when the lanes have taken what they were given and have heard of what was on its way to the store.
+/// Returns when the lanes have taken what they were given and have heard of what was on its way to the store, or when
+/// the projection is told to leave.
 async fn rest(waiting: Waiting) -> Waiting {
-    if let Outlet::Lanes(lanes) = &waiting.entrant.projection.outlet {
-        lanes.clear_caches().await;
+    let projection = &waiting.entrant.projection;
+    if let Outlet::Lanes(lanes) = &projection.outlet {
+        projection.while_it_stays(lanes.clear_caches()).await;
     }
     waiting
 }

@@ -1,4 +1,7 @@
-//! A source's owner: which shards there are, and which projections may read which of them now.
+//! A source's owner: which shards there are, and which projections may read which of them now. Projections come and go
+//! one by one.
+
+mod entering;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,25 +10,27 @@ use std::{
 };
 
 use foldstream_model::{
-    Checkpoint, Control, CutId, Error, ErrorKind, Ordering, ProjectionId, Result, Shard, ShardId,
-    ShardNumber, Stop,
+    Checkpoint, Control, CutId, Error, Ordering, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
 };
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::{Services, SourceSpec},
     budget::Budget,
-    checkpoint::{CheckpointHandle, Claim},
+    checkpoint::CheckpointHandle,
     decode::Intake,
-    line::{Left, ShardContext},
-    lineage::{self, Lineage},
+    line::Left,
+    lineage::Lineage,
     merging::MergeInput,
     metrics,
     report::{Busy, Registry},
     rows::{self, Rows},
     settings::Settings,
-    shard::{Entrant, Entrants, ShardEvent, ShardTask},
+    shard::{Entrants, Role, ShardEvent},
     subscription::Active,
     tasks::Tasks,
     trimming::Trimming,
@@ -42,9 +47,20 @@ pub struct Registered {
     pub control: Control,
 }
 
+/// What a projection tells its source.
+pub enum Message {
+    /// Let it in wherever it may read. Those that come together begin together.
+    Start(Registered, Busy),
+    /// It was told to leave; `left` is told once no line has it any more. It may come again afterwards.
+    Stop { projection: ProjectionId, left: oneshot::Sender<()> },
+}
+
 pub struct SourceTask {
     pub spec: SourceSpec,
-    pub projections: Vec<Registered>,
+    pub messages: mpsc::Receiver<Message>,
+    /// Told when a projection is to leave, or to hurry.
+    pub departures: watch::Sender<()>,
+    /// Reads what any of the source's projections read, whether they run now or not.
     pub intake: Arc<Intake>,
     pub services: Services,
     pub settings: Arc<Settings>,
@@ -55,23 +71,17 @@ pub struct SourceTask {
     pub hurry: CancellationToken,
 }
 
-/// Why a source's task ended by itself.
-#[derive(Debug, Clone)]
-pub enum SourceEnd {
-    /// It was told to stop, or every shard is settled to its end.
-    Done,
-    /// Another generation or epoch has taken over: look anew.
-    Fenced(Error),
-}
-
 struct Running {
     task: SourceTask,
     rows: Rows,
+    projections: Vec<Registered>,
+    /// Those that are to leave, and who waits for that.
+    stopping: Vec<(ProjectionId, oneshot::Sender<()>)>,
     lineage: Lineage,
     initial: BTreeSet<ShardId>,
     listed: BTreeMap<ShardId, Shard>,
     places: BTreeMap<(ProjectionId, ShardId), Whereabouts>,
-    shards: BTreeMap<ShardId, mpsc::Sender<Entrants>>,
+    shards: BTreeMap<(ShardId, Role), mpsc::Sender<Entrants>>,
     tasks: Tasks,
     events: (mpsc::Sender<ShardEvent>, mpsc::Receiver<ShardEvent>),
 }
@@ -80,23 +90,39 @@ struct Running {
 struct Whereabouts {
     handle: Arc<CheckpointHandle>,
     checkpoint: Checkpoint,
-    /// It was handed to the shard's task.
-    entered: bool,
+    stay: Stay,
     /// The final cut: of a shard settled to its end, or read to its end by a merge.
     last_cut: Option<CutId>,
-    gone: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// It was not there yet.
+    Outside,
+    /// It was handed to the shard's task.
+    Inside,
+    /// It does not come again before its next start.
+    Gone,
 }
 
 impl SourceTask {
-    /// `busy` is dropped once every shard that may be read has its lines.
-    pub async fn run(self, busy: Busy) -> Result<SourceEnd> {
+    /// Runs until drained. A source is asked for nothing before somebody reads it.
+    pub async fn run(mut self) -> Result<()> {
+        let mut messages = Vec::new();
+        tokio::select! {
+            biased;
+            () = self.drain.cancelled() => return Ok(()),
+            () = receive(&mut self.messages, &mut messages) => {}
+        }
         let rows = Rows::new(self.services.checkpoints.clone());
         let (lineage, listed, initial) = discover(&self, &rows).await?;
         let mut tasks = Tasks::new();
         let trimming = Trimming::new(self.spec.name.clone(), self.spec.source.clone(), rows.clone());
         tasks.start("trimming", trimming.run(self.settings.trim_interval, self.drain.clone()));
-        let running = Running {
+        let mut running = Running {
             rows,
+            projections: Vec::new(),
+            stopping: Vec::new(),
             lineage,
             initial,
             listed,
@@ -106,7 +132,16 @@ impl SourceTask {
             events: mpsc::channel(QUEUE),
             task: self,
         };
+        let busy = running.take(messages);
         running.run(busy).await
+    }
+}
+
+/// All messages that are there, once there is one; never, once nobody is left to send any.
+async fn receive(from: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
+    let at_once = from.max_capacity();
+    if from.recv_many(messages, at_once).await == 0 {
+        std::future::pending().await
     }
 }
 
@@ -136,65 +171,121 @@ async fn discover(
 }
 
 impl Running {
-    async fn run(mut self, busy: Busy) -> Result<SourceEnd> {
-        let mut busy = Some(busy);
+    /// `busy` is dropped once every shard that may be read has its lines.
+    async fn run(mut self, mut busy: Vec<Busy>) -> Result<()> {
+        let mut messages = Vec::new();
         let mut discovery =
             tokio::time::interval(self.task.settings.discovery_interval.max(SHORTEST_INTERVAL));
         discovery.set_missed_tick_behavior(MissedTickBehavior::Delay);
         discovery.reset();
         loop {
             self.let_in().await?;
-            drop(busy.take());
+            busy.clear();
             tokio::select! {
                 biased;
-                Some(event) = self.events.1.recv() => {
-                    let (end, on_its_way) = self.event(event).await?;
-                    if let Some(end) = end {
-                        return Ok(end);
-                    }
-                    busy = Some(on_its_way);
-                }
+                Some(event) = self.events.1.recv() => busy.extend(self.event(event).await?),
                 Some((name, ended)) = self.tasks.next(), if !self.tasks.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
                 }
                 () = self.task.drain.cancelled() => return self.drain().await,
+                () = receive(&mut self.task.messages, &mut messages) => {
+                    busy = self.take(std::mem::take(&mut messages));
+                    if !busy.is_empty() {
+                        self.discover_again().await?;
+                    }
+                }
                 _ = discovery.tick() => self.discover_again().await?,
             }
         }
     }
 
     /// Closes the doors and waits for the shards to settle and save what they were given.
-    async fn drain(mut self) -> Result<SourceEnd> {
+    async fn drain(mut self) -> Result<()> {
         self.shards.clear();
-        let mut end = SourceEnd::Done;
         loop {
             tokio::select! {
                 biased;
-                Some(event) = self.events.1.recv() => {
-                    let (found, _) = self.event(event).await?;
-                    end = found.unwrap_or(end);
-                }
+                Some(event) = self.events.1.recv() => drop(self.event(event).await?),
                 ended = self.tasks.next() => match ended {
-                    None => return Ok(end),
+                    None => return Ok(()),
                     Some((name, ended)) => ended.map_err(|error| error.context(name))?,
                 }
             }
         }
     }
 
-    async fn event(&mut self, event: ShardEvent) -> Result<(Option<SourceEnd>, Busy)> {
+    /// Who starts is let in next; what is returned is to be dropped after that.
+    fn take(&mut self, messages: Vec<Message>) -> Vec<Busy> {
+        let mut starting = Vec::new();
+        for message in messages {
+            match message {
+                Message::Start(registered, busy) => {
+                    self.projections.push(registered);
+                    starting.push(busy);
+                }
+                Message::Stop { projection, left } => self.stopping.push((projection, left)),
+            }
+        }
+        self.let_out();
+        starting
+    }
+
+    /// Forgets those that are to leave and have left every shard: where they stand is read anew when they come again.
+    fn let_out(&mut self) {
+        for (id, left) in std::mem::take(&mut self.stopping) {
+            let is_inside = |((of, _), place): (&(ProjectionId, ShardId), &Whereabouts)| {
+                *of == id && place.stay == Stay::Inside
+            };
+            if self.places.iter().any(is_inside) {
+                self.stopping.push((id, left));
+                continue;
+            }
+            self.projections.retain(|known| known.active.spec.id != id);
+            self.places.retain(|(of, _), _| *of != id);
+            self.shards.retain(|(_, role), _| *role != Role::MergeOf(id.clone()));
+            self.task.registry.forget(&id);
+            // Whoever waited for it may have been cancelled.
+            let _ = left.send(());
+        }
+    }
+
+    async fn event(&mut self, event: ShardEvent) -> Result<Option<Busy>> {
         let ShardEvent { shard, projection, left, busy } = event;
         match left {
+            Left::ReadToEnd { cut, children } => {
+                self.read_to_end(&projection, &shard, cut, children).await?;
+                return Ok(Some(busy));
+            }
+            Left::Behind | Left::Rejoined => return Ok(Some(busy)),
             Left::Ended => self.ended(&projection, &shard).await?,
             Left::Stopped(stop) => self.stopped(&projection, &shard, stop),
-            Left::ReadToEnd { cut, children } => self.read_to_end(&projection, &shard, cut, children).await?,
+            Left::Drained => {}
             Left::Fenced(error) => {
-                tracing::warn!(%projection, %shard, %error, "another worker has taken over; starting again from the checkpoints");
-                return Ok((Some(SourceEnd::Fenced(error)), busy));
+                self.gone(&projection, &shard);
+                self.fenced(&projection, error, busy);
+                return Ok(None);
             }
-            Left::Behind | Left::Rejoined | Left::Drained => {}
         }
-        Ok((None, busy))
+        self.gone(&projection, &shard);
+        Ok(Some(busy))
+    }
+
+    fn gone(&mut self, projection: &ProjectionId, shard: &ShardId) {
+        if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
+            place.stay = Stay::Gone;
+        }
+        self.let_out();
+    }
+
+    fn fenced(&self, projection: &ProjectionId, error: Error, busy: Busy) {
+        if let Some(active) = self.active(projection) {
+            active.is_fenced(error, busy);
+        }
+    }
+
+    fn active(&self, projection: &ProjectionId) -> Option<&Arc<Active>> {
+        let known = self.projections.iter().find(|known| known.active.spec.id == *projection);
+        known.map(|known| &known.active)
     }
 
     async fn ended(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
@@ -210,16 +301,11 @@ impl Running {
         tracing::error!(%projection, source = %self.task.spec.name, %shard, position = %stop.place.position, "the projection has stopped in this shard, and others go on: {stop}");
         metrics::stopped(projection.name.as_str(), shard.as_str());
         self.task.registry.stopped(projection, &self.task.spec.name, shard, stop);
-        if let Some(place) = self.places.get_mut(&(projection.clone(), shard.clone())) {
-            place.gone = true;
-        }
-        let known = self.task.projections.iter().map(|known| &known.active);
-        let is_global = |known: &&Arc<Active>| known.spec.ordering == Ordering::Global;
+        let active = self.active(projection);
         // Its merge would wait for this shard for ever.
-        known
-            .filter(is_global)
-            .filter(|known| known.spec.id == *projection)
-            .for_each(|known| known.drain.cancel());
+        if let Some(active) = active.filter(|active| active.spec.ordering == Ordering::Global) {
+            active.leave();
+        }
     }
 
     /// A merge goes on in the children, which hold its watermark until they have begun.
@@ -236,10 +322,8 @@ impl Running {
         }
         let number = self.number(shard)?;
         let children = children.iter().map(|child| self.number(child)).collect::<Result<Vec<_>>>()?;
-        let found = self.task.projections.iter().find(|known| known.active.spec.id == *projection);
-        if let Some(Outlet::Merge { inputs, .. }) = found.map(|known| &known.active.outlet) {
-            // A merge that has ended has failed, and the worker is stopping.
-            let _ = inputs.send(MergeInput::Ended { shard: number, children }).await;
+        if let Some(active) = self.active(projection) {
+            tell_merge(active, MergeInput::Ended { shard: number, children }).await;
         }
         Ok(())
     }
@@ -258,204 +342,11 @@ impl Running {
             None => Err(Error::internal(format!("shard={shard} was never listed"))),
         }
     }
+}
 
-    /// Hands each projection to the shards that it may read now.
-    async fn let_in(&mut self) -> Result<()> {
-        if self.task.drain.is_cancelled() {
-            return Ok(());
-        }
-        self.look_up_checkpoints().await?;
-        let mut entering: BTreeMap<ShardId, Vec<Entrant>> = BTreeMap::new();
-        for registered in self.task.projections.clone() {
-            if registered.active.drain.is_cancelled() {
-                continue;
-            }
-            let id = registered.active.spec.id.clone();
-            let outlook =
-                self.lineage.outlook(registered.control.registered_at, |shard| self.standing(&id, shard));
-            for shard in &outlook.lost {
-                self.lost(&id, shard).await?;
-            }
-            self.expect(&registered, &outlook.ready).await?;
-            for shard in outlook.ready {
-                self.look_up_ends(&registered, &shard).await?;
-                if let Some(entrant) = self.entrant(&registered, &shard) {
-                    entering.entry(shard).or_default().push(entrant);
-                }
-            }
-        }
-        for (shard, entrants) in entering {
-            self.send(&shard, entrants).await?;
-        }
-        Ok(())
-    }
-
-    /// A merge writes nothing before all shards have begun that are there when it starts.
-    async fn expect(&self, registered: &Registered, ready: &[ShardId]) -> Result<()> {
-        let Outlet::Merge { inputs, .. } = &registered.active.outlet else { return Ok(()) };
-        let id = &registered.active.spec.id;
-        let is_new = |shard: &&ShardId| {
-            let place = self.places.get(&(id.clone(), (*shard).clone()));
-            place.is_some_and(|place| !place.entered && !place.gone)
-        };
-        let shards =
-            ready.iter().filter(is_new).map(|shard| self.number(shard)).collect::<Result<Vec<_>>>()?;
-        if !shards.is_empty() {
-            // A merge that has ended has failed, and the worker is stopping.
-            let _ = inputs.send(MergeInput::Expect { shards }).await;
-        }
-        Ok(())
-    }
-
-    async fn look_up_checkpoints(&mut self) -> Result<()> {
-        for Registered { active, control } in self.task.projections.clone() {
-            for shard in self.lineage.shards().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-                let key = (active.spec.id.clone(), shard.clone());
-                if self.places.contains_key(&key) {
-                    continue;
-                }
-                let (rows, source) = (&self.rows, &self.task.spec.name);
-                let handle = CheckpointHandle::read(rows, &active.spec.id, source, &shard, &control).await?;
-                let checkpoint = handle.checkpoint();
-                let last_cut = checkpoint.cut.clone().filter(|_| checkpoint.ended);
-                if checkpoint.ended {
-                    self.tell_closed(&active, &shard).await?;
-                }
-                let whereabouts = Whereabouts { handle, checkpoint, entered: false, last_cut, gone: false };
-                self.places.insert(key, whereabouts);
-            }
-        }
-        Ok(())
-    }
-
-    /// A parent that others have ended since it was looked up counts as ended as soon as something descends from it. A
-    /// child begins with the order state at its end, which is looked up now.
-    async fn look_up_ends(&mut self, registered: &Registered, shard: &ShardId) -> Result<()> {
-        let id = &registered.active.spec.id;
-        let parents = self.lineage.get(shard).map(|known| known.parents.clone()).unwrap_or_default();
-        let is_new = |place: &Whereabouts| !place.entered && !place.gone;
-        if !self.places.get(&(id.clone(), shard.clone())).is_some_and(is_new) {
-            return Ok(());
-        }
-        for parent in parents {
-            let key = (id.clone(), parent);
-            let Some(place) = self.places.get_mut(&key).filter(|place| place.last_cut.is_none()) else {
-                continue;
-            };
-            let (rows, source) = (&self.rows, &self.task.spec.name);
-            let read = CheckpointHandle::read(rows, id, source, &key.1, &registered.control).await?;
-            let checkpoint = read.checkpoint();
-            if checkpoint.ended {
-                place.last_cut = checkpoint.cut.clone();
-                place.checkpoint = checkpoint;
-            }
-        }
-        Ok(())
-    }
-
-    /// Guards need not name a shard any more that this projection has settled to its end.
-    async fn tell_closed(&self, active: &Active, shard: &ShardId) -> Result<()> {
-        let shard = self.number(shard)?;
-        match &active.outlet {
-            Outlet::Lanes(lanes) => lanes.closed(shard).await,
-            Outlet::Merge { inputs, .. } => {
-                // A merge that has ended has failed, and the worker is stopping.
-                let _ = inputs.send(MergeInput::Closed { shard }).await;
-            }
-        }
-        Ok(())
-    }
-
-    fn standing(&self, projection: &ProjectionId, shard: &ShardId) -> lineage::Standing {
-        match self.places.get(&(projection.clone(), shard.clone())) {
-            Some(place) if place.checkpoint.ended || place.last_cut.is_some() => lineage::Standing::Ended,
-            Some(place) if place.checkpoint.cut.is_some() => lineage::Standing::Begun,
-            _ => lineage::Standing::NotBegun,
-        }
-    }
-
-    fn entrant(&mut self, registered: &Registered, shard: &ShardId) -> Option<Entrant> {
-        let id = &registered.active.spec.id;
-        let parents = self.lineage.get(shard).map(|known| known.parents.clone()).unwrap_or_default();
-        let known = |parent: &ShardId| self.places.get(&(id.clone(), parent.clone()));
-        let unsettled = parents.iter().filter_map(known).filter(|parent| !parent.checkpoint.ended);
-        let unsettled = unsettled.map(|parent| parent.handle.clone()).collect();
-        let parents =
-            parents.iter().filter_map(|parent| Some((parent.clone(), known(parent)?.last_cut.clone()?)));
-        let parents = parents.collect();
-        let place = self.places.get_mut(&(id.clone(), shard.clone()))?;
-        if place.entered || place.gone {
-            return None;
-        }
-        place.entered = true;
-        Some(Entrant {
-            projection: registered.active.clone(),
-            handle: place.handle.clone(),
-            parents,
-            unsettled,
-        })
-    }
-
-    /// The shard was trimmed before the projection had settled it: it stops there, and what descends from it is not
-    /// ready for it.
-    async fn lost(&mut self, projection: &ProjectionId, shard: &ShardId) -> Result<()> {
-        // Who reads the shard already may have read all of it, and finds out if not.
-        let is_new = |place: &&Whereabouts| !place.gone && !place.entered;
-        let Some(place) = self.places.get(&(projection.clone(), shard.clone())).filter(is_new) else {
-            return Ok(());
-        };
-        let reason = format!(
-            "the retention time of shard={shard} was over before the projection had read all of it; its events are lost to this projection. Give the projection a new version, or delete it and let it begin anew"
-        );
-        let at = self.task.services.clock.now();
-        let stop = Stop { place: place.checkpoint.place(), event: None, reason, at };
-        let claim = Claim { cut: None, ended: false, settled_until: None, stop: Some(stop.clone()), at };
-        match place.handle.commit(claim).await {
-            // It was rewound meanwhile, which is looked into soon.
-            Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
-            committed => committed?,
-        }
-        self.stopped(projection, shard, stop);
-        Ok(())
-    }
-
-    async fn send(&mut self, shard: &ShardId, entrants: Vec<Entrant>) -> Result<()> {
-        if !self.shards.contains_key(shard) {
-            let sender = self.start(shard)?;
-            self.shards.insert(shard.clone(), sender);
-        }
-        let Some(sender) = self.shards.get(shard) else { return Ok(()) };
-        // The shard's task ends only with an error, which comes through the tasks.
-        let _ = sender.send(Entrants { entrants, busy: self.task.registry.busy() }).await;
-        Ok(())
-    }
-
-    fn start(&mut self, shard: &ShardId) -> Result<mpsc::Sender<Entrants>> {
-        let number = self.number(shard)?;
-        let Some(listed) = self.listed.get(shard).cloned() else {
-            return Err(Error::internal(format!("shard={shard} is not listed")));
-        };
-        let context = Arc::new(ShardContext {
-            source: self.task.spec.clone(),
-            shard: listed,
-            number,
-            initial: self.initial.contains(shard),
-            intake: self.task.intake.clone(),
-            services: self.task.services.clone(),
-            rows: self.rows.clone(),
-            settings: self.task.settings.clone(),
-            budget: self.task.budget.clone(),
-            hurry: self.task.hurry.clone(),
-        });
-        let (sender, entrants) = mpsc::channel(QUEUE);
-        let task = ShardTask {
-            context,
-            entrants,
-            events: self.events.0.clone(),
-            registry: self.task.registry.clone(),
-            drain: self.task.drain.clone(),
-        };
-        self.tasks.start(format!("shard {shard}"), task.run());
-        Ok(sender)
+/// A merge that has ended has failed, and the worker is stopping.
+async fn tell_merge(active: &Active, input: MergeInput) {
+    if let Outlet::Merge { inputs, .. } = &active.outlet {
+        active.while_it_stays(async { drop(inputs.send(input).await) }).await;
     }
 }

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use foldstream_model::{Epoch, Error, Generation, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
-use tokio::sync::Notify;
+use foldstream_model::{Error, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,22 +14,58 @@ use crate::{
     budget::Hold,
     lanes::LineId,
     progress::{BatchId, Progress},
+    report::Busy,
     write::Outlet,
 };
 
-/// A projection as this session runs it.
+/// A projection from one start to the next stop.
 pub struct Active {
     pub spec: ProjectionSpec,
-    pub generation: Generation,
-    pub epoch: Epoch,
     pub outlet: Outlet,
-    /// Cancelled when it is to be read for no more: the worker drains, or, as a `global` projection, it has stopped.
+    /// Cancelled when it is to be read for no more, and leaves every line and shard.
     pub drain: CancellationToken,
+    /// Cancelled when its leaving has lasted: what has settled is saved, and nothing else is waited for.
+    pub hurry: CancellationToken,
+    /// Tells those who read for many projections to look at both.
+    pub departures: watch::Sender<()>,
+    /// Told when another generation or epoch has taken over.
+    pub fenced: mpsc::Sender<(Error, Busy)>,
 }
 
 impl Active {
     pub fn name(&self) -> &str {
         self.spec.id.name.as_str()
+    }
+
+    /// It is to leave: what was delivered settles and is saved, and nothing more is delivered.
+    pub fn leave(&self) {
+        self.drain.cancel();
+        self.departures.send_replace(());
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    pub fn hurry_up(&self) {
+        self.hurry.cancel();
+        self.departures.send_replace(());
+    }
+
+    /// Another generation or epoch has taken over: it leaves, and looks anew.
+    pub fn is_fenced(&self, error: Error, busy: Busy) {
+        self.leave();
+        // Once is enough.
+        let _ = self.fenced.try_send((error, busy));
+    }
+
+    /// What is told to its merge or lanes while it stays; they may hang.
+    pub async fn while_it_stays(&self, told: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.drain.cancelled() => {}
+            () = told => {}
+        }
     }
 }
 

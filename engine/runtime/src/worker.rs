@@ -1,22 +1,15 @@
 //! The worker: runs the line of every source and projection it was given, until it is told to stop or is caught up.
 //!
-//! It runs in sessions. A session knows its projections' generations and epochs; when an operator changes one of them,
-//! everything is drained, and a new session begins from the checkpoints.
+//! Sources and projections have a task each. What operators decide about a projection is looked up now and then, and
+//! followed by its task alone.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Control, Error, Ordering, ProjectionId, Result, ShardId, Timestamp,
+    Clock, Error, ProjectionId, Result, ShardId, Timestamp,
     ports::{EventStore, Table},
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,18 +17,13 @@ use crate::{
     budget::Budget,
     control::{Controls, Registration},
     decode::Intake,
-    lanes::{Lane, LaneOptions},
-    merge::Merge,
-    merging::{self, MergeTask},
     patient::Patient,
+    projection::{KnownControls, ProjectionTask, SourceDoor, Surroundings},
     report::{Registry, StopReport, WorkerReport},
-    retry::{self, Backoff},
     rows::{self, Rows},
     settings::Settings,
-    source::{Registered, SourceEnd, SourceTask},
-    subscription::Active,
+    source::SourceTask,
     tasks::Tasks,
-    write::{self, LaneTask, Lanes, Outlet},
 };
 
 /// How often it is asked whether everything is caught up.
@@ -82,21 +70,6 @@ pub struct Worker {
     ready: watch::Sender<bool>,
 }
 
-enum SessionEnd {
-    Over(Outcome),
-    /// An operator has changed something.
-    Changed,
-    Fenced(Error),
-}
-
-/// Why a session drains.
-enum Reason {
-    Stopped,
-    CaughtUp,
-    Changed,
-    Fenced(Error),
-}
-
 impl Worker {
     pub fn new(assembly: Assembly) -> Self {
         let assembly = patient(assembly);
@@ -119,38 +92,40 @@ impl Worker {
             () = stop.cancelled() => return Ok(Outcome::default()),
             begun = self.begin() => begun?,
         }
-        let mut registry = Arc::default();
-        let ended = self.sessions(until, &stop, &mut registry).await;
+        let registry = Arc::default();
+        let ended = self.work(until, &stop, &registry).await;
         self.report(&registry, true).await;
         ended
     }
 
-    /// One session after the other; `registry` is that of the last one.
-    async fn sessions(
+    async fn work(
         &self,
         until: Until,
         stop: &CancellationToken,
-        registry: &mut Arc<Registry>,
+        registry: &Arc<Registry>,
     ) -> Result<Outcome> {
-        let mut backoff = Backoff::new();
-        loop {
-            let began = Instant::now();
-            *registry = Arc::default();
-            match self.session(until.clone(), stop, registry).await? {
-                SessionEnd::Over(outcome) => return Ok(outcome),
-                SessionEnd::Changed => tracing::info!("starting again from the checkpoints"),
-                SessionEnd::Fenced(error) => {
-                    if began.elapsed() > retry::LONGEST_PAUSE {
-                        backoff = Backoff::new();
-                    }
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return Ok(Outcome::default()),
-                        () = backoff.pause(&error, "a session") => {}
-                    }
-                }
-            }
-        }
+        let controls = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Outcome::default()),
+            controls = self.controls() => controls?,
+        };
+        let mut running = self.start(controls, registry).await?;
+        self.ready.send_replace(true);
+        let watched = self.watch(&mut running, until, stop).await;
+        let gaps = running.registry.gaps();
+        running.drain.cancel();
+        let ended = match watched {
+            Err(error) => Err(error),
+            Ok(caught_up) => running.drained(self.assembly.settings.patience).await.map(|()| caught_up),
+        };
+        running.cancel.cancel();
+        let projections = running.projections.finish().await;
+        let caught_up = ended?;
+        projections?;
+        let controls = running.controls.borrow();
+        let paused =
+            controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
+        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused })
     }
 
     async fn begin(&self) -> Result<()> {
@@ -173,188 +148,94 @@ impl Worker {
         Ok(())
     }
 
-    async fn controls(&self) -> Result<BTreeMap<ProjectionId, Control>> {
+    async fn controls(&self) -> Result<KnownControls> {
         let controls = Controls::new(self.rows.clone()).list().await?;
         let ours = |id: &ProjectionId| self.assembly.projections.iter().any(|spec| spec.id == *id);
         Ok(controls.into_iter().filter(|(id, _)| ours(id)).collect())
     }
 
-    async fn session(
-        &self,
-        until: Until,
-        stop: &CancellationToken,
-        registry: &Arc<Registry>,
-    ) -> Result<SessionEnd> {
-        let controls = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(SessionEnd::Over(Outcome::default())),
-            controls = self.controls() => controls?,
-        };
-        let cancel = CancellationToken::new();
-        let mut session = Session {
-            lanes: Tasks::new(),
+    /// Every projection that is not paused has told its source to let it in before any source begins: those that stand
+    /// level share one reading from the start.
+    async fn start(&self, controls: KnownControls, registry: &Arc<Registry>) -> Result<Running> {
+        let mut running = Running {
+            projections: Tasks::new(),
             sources: Tasks::new(),
-            ends: Arc::default(),
             registry: registry.clone(),
+            controls: watch::Sender::new(controls),
             drain: CancellationToken::new(),
             hurry: CancellationToken::new(),
-            cancel: cancel.clone(),
+            cancel: CancellationToken::new(),
         };
-        let registered = self.start_projections(&controls, &mut session);
-        self.start_sources(&registered, &mut session);
-        self.ready.send_replace(true);
-        let ended = self.watch(&mut session, until, stop, &controls).await;
-        let gaps = registry.gaps();
-        session.drain.cancel();
-        let ended = match ended {
-            Err(error) => Err(error),
-            Ok(reason) => session.drained(self.assembly.settings.patience).await.map(|()| reason),
-        };
-        cancel.cancel();
-        let lanes = session.lanes.finish().await;
-        let reason = ended?;
-        lanes?;
-        let caught_up = match reason {
-            Reason::Changed => return Ok(SessionEnd::Changed),
-            Reason::Fenced(error) => return Ok(SessionEnd::Fenced(error)),
-            Reason::CaughtUp => true,
-            Reason::Stopped => false,
-        };
-        let paused =
-            controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
-        Ok(SessionEnd::Over(Outcome { caught_up, stops: registry.stops(), gaps, paused }))
-    }
-
-    fn start_projections(
-        &self,
-        controls: &BTreeMap<ProjectionId, Control>,
-        session: &mut Session,
-    ) -> Vec<Registered> {
-        let mut registered = Vec::new();
-        for spec in &self.assembly.projections {
-            let Some(control) = controls.get(&spec.id).filter(|control| !control.paused) else { continue };
-            if let Some(active) = self.start_projection(spec, control, session) {
-                registered.push(Registered { active, control: control.clone() });
-            }
-        }
-        registered
-    }
-
-    /// The projection's lanes, and its merge if it has one.
-    fn start_projection(
-        &self,
-        spec: &ProjectionSpec,
-        control: &Control,
-        session: &mut Session,
-    ) -> Option<Arc<Active>> {
         let settings = Arc::new(self.assembly.settings.clone());
-        let number = settings.lanes.max(1);
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            (0..number).map(|_| mpsc::channel(write::LANE_QUEUE)).unzip();
-        let lanes = Lanes::new(senders)?;
-        let outlet = match spec.ordering {
-            Ordering::PerStream | Ordering::Commutative => Outlet::Lanes(lanes),
-            Ordering::Global => {
-                let (inputs, receiver) = mpsc::channel(merging::MERGE_QUEUE);
-                let count = lanes.number();
-                let merge = Merge::new(spec.allowed_lateness);
-                let task = MergeTask { merge, lanes, inputs: receiver, exemptions: BTreeMap::new() };
-                session.lanes.start(format!("merge of {}", spec.id), task.run(session.cancel.clone()));
-                Outlet::Merge { inputs, lanes: count }
-            }
+        let budget = Budget::new(settings.bytes_in_flight);
+        let around = Surroundings {
+            settings: settings.clone(),
+            rows: self.rows.clone(),
+            clock: self.assembly.services.clock.clone(),
+            registry: running.registry.clone(),
+            controls: running.controls.subscribe(),
+            drain: running.drain.clone(),
+            hurry: running.hurry.clone(),
+            cancel: running.cancel.clone(),
         };
-        let (generation, epoch) = (control.generation, control.epoch);
-        let active = Arc::new(Active {
-            spec: spec.clone(),
-            generation,
-            epoch,
-            outlet,
-            drain: session.drain.child_token(),
-        });
-        let options =
-            LaneOptions { ordering: spec.ordering, epoch, cache_bytes: settings.cache_bytes / number };
-        for (index, inputs) in receivers.into_iter().enumerate() {
-            let task = LaneTask {
-                lane: Lane::new(options),
-                projection: active.spec.clone(),
-                inputs,
-                settings: settings.clone(),
-                rows: self.rows.clone(),
-                clock: self.assembly.services.clock.clone(),
-            };
-            session.lanes.start(format!("lane {index} of {}", spec.id), task.run(session.cancel.clone()));
-        }
-        Some(active)
-    }
-
-    fn start_sources(&self, registered: &[Registered], session: &mut Session) {
-        let budget = Budget::new(self.assembly.settings.bytes_in_flight);
         for spec in &self.assembly.sources {
-            let reads = |known: &&Registered| known.active.spec.source == spec.name;
-            let projections: Vec<Registered> = registered.iter().filter(reads).cloned().collect();
-            if projections.is_empty() {
-                continue;
+            let reads = |known: &&ProjectionSpec| known.source == spec.name;
+            let projections: Vec<_> = self.assembly.projections.iter().filter(reads).cloned().collect();
+            // Each has one message on its way at most.
+            let (sender, messages) = mpsc::channel(projections.len().max(1));
+            let departures = watch::Sender::new(());
+            let intake = Arc::new(Intake::new(spec, &projections));
+            for known in projections {
+                let door = SourceDoor { messages: sender.clone(), departures: departures.clone() };
+                let name = format!("projection {}", known.id);
+                let mut task = ProjectionTask::new(known, door, around.clone());
+                task.follow().await?;
+                running.projections.start(name, task.run());
             }
-            let specs: Vec<ProjectionSpec> =
-                projections.iter().map(|known| known.active.spec.clone()).collect();
             let task = SourceTask {
                 spec: spec.clone(),
-                intake: Arc::new(Intake::new(spec, &specs)),
-                projections,
+                messages,
+                departures,
+                intake,
                 services: self.assembly.services.clone(),
-                settings: Arc::new(self.assembly.settings.clone()),
+                settings: settings.clone(),
                 budget: budget.clone(),
-                registry: session.registry.clone(),
-                drain: session.drain.clone(),
-                hurry: session.hurry.clone(),
+                registry: running.registry.clone(),
+                drain: running.drain.clone(),
+                hurry: running.hurry.clone(),
             };
-            let (ends, busy) = (session.ends.clone(), session.registry.busy());
-            session.sources.start(format!("source {}", spec.name), async move {
-                let end = task.run(busy).await?;
-                ends.lock().unwrap_or_else(PoisonError::into_inner).push(end);
-                Ok(())
-            });
+            running.sources.start(format!("source {}", spec.name), task.run());
         }
+        Ok(running)
     }
 
-    /// Waits for a reason to drain.
-    async fn watch(
-        &self,
-        session: &mut Session,
-        until: Until,
-        stop: &CancellationToken,
-        controls: &BTreeMap<ProjectionId, Control>,
-    ) -> Result<Reason> {
+    /// Waits for a reason to drain: true if everything is caught up, false if it was told to stop.
+    async fn watch(&self, running: &mut Running, until: Until, stop: &CancellationToken) -> Result<bool> {
         let mut control =
             tokio::time::interval(self.assembly.settings.control_interval.max(CAUGHT_UP_INTERVAL));
         let mut report = tokio::time::interval(REPORT_INTERVAL);
         let mut caught_up =
-            std::pin::pin!(caught_up(until, session.registry.clone(), self.assembly.services.clock.clone()));
+            std::pin::pin!(caught_up(until, running.registry.clone(), self.assembly.services.clock.clone()));
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(Reason::Stopped),
-                Some((name, ended)) = session.lanes.next(), if !session.lanes.is_empty() => {
+                () = stop.cancelled() => return Ok(false),
+                Some((name, ended)) = running.projections.next(), if !running.projections.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
                 }
-                Some((name, ended)) = session.sources.next(), if !session.sources.is_empty() => {
+                Some((name, ended)) = running.sources.next(), if !running.sources.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
-                    if let Some(error) = session.fenced() {
-                        return Ok(Reason::Fenced(error));
-                    }
                 }
-                () = &mut caught_up => return Ok(Reason::CaughtUp),
+                () = &mut caught_up => return Ok(true),
                 _ = control.tick() => {
                     let found = tokio::select! {
                         biased;
-                        () = stop.cancelled() => return Ok(Reason::Stopped),
+                        () = stop.cancelled() => return Ok(false),
                         found = self.controls() => found?,
                     };
-                    if found != *controls {
-                        return Ok(Reason::Changed);
-                    }
+                    running.controls.send_replace(found);
                 }
-                _ = report.tick() => self.report(&session.registry, false).await,
+                _ = report.tick() => self.report(&running.registry, false).await,
             }
         }
     }
@@ -399,12 +280,13 @@ fn patient(mut assembly: Assembly) -> Assembly {
     assembly
 }
 
-/// The tasks of one session.
-struct Session {
-    lanes: Tasks,
+/// What a worker runs.
+struct Running {
+    projections: Tasks,
     sources: Tasks,
-    ends: Arc<Mutex<Vec<SourceEnd>>>,
     registry: Arc<Registry>,
+    /// What operators decide, as it was last looked up.
+    controls: watch::Sender<KnownControls>,
     /// Stops reading; what was delivered settles.
     drain: CancellationToken,
     /// The drain has lasted: what has settled is saved, and nothing else is waited for.
@@ -413,7 +295,7 @@ struct Session {
     cancel: CancellationToken,
 }
 
-impl Session {
+impl Running {
     /// Waits until everything that was delivered is settled and saved. One half of the patience is for settling, the
     /// other for saving; what then still hangs is left, and done again by the next start.
     async fn drained(&mut self, patience: Duration) -> Result<()> {
@@ -427,14 +309,6 @@ impl Session {
         }
         tracing::warn!("something still hangs; what is not saved will be done again");
         Ok(())
-    }
-
-    fn fenced(&self) -> Option<Error> {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.iter().find_map(|end| match end {
-            SourceEnd::Fenced(error) => Some(error.clone()),
-            SourceEnd::Done => None,
-        })
     }
 }
 

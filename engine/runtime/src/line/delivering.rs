@@ -77,6 +77,7 @@ impl Line {
             return self.leave(index, Left::Behind).await;
         }
         let subscriber = &self.subscribers[index];
+        let hurry = subscriber.subscription.projection.hurry.clone();
         let now = self.context.services.clock.now();
         let sent = send(subscriber, released, now);
         let waited = Instant::now();
@@ -87,7 +88,7 @@ impl Line {
                 false
             }
             // What was settled before is saved with the others.
-            () = self.context.hurry.cancelled() => false,
+            () = hurry.cancelled() => false,
             () = self.out_of_patience() => true,
         };
         self.gauge.spent(Stage::Sink, waited.elapsed());
@@ -138,12 +139,13 @@ impl Line {
             low_watermark: self.low_watermark,
         };
         for subscriber in self.subscribers.iter().filter(|subscriber| !subscriber.is_gone()) {
-            if let Outlet::Merge { inputs, .. } = &subscriber.subscription.projection.outlet {
+            let projection = &subscriber.subscription.projection;
+            if let Outlet::Merge { inputs, .. } = &projection.outlet {
                 let input = MergeInput::Tip { shard: self.context.number, read: read.clone() };
                 // Shards at rest are read at the same time again and again: each has its turn. What is not told in
                 // time is told anew by the next read.
                 let mut is_over = false;
-                self.wait_for(async { is_over = inputs.send(input).await.is_err() }).await;
+                self.wait_for(&projection.hurry, async { is_over = inputs.send(input).await.is_err() }).await;
                 if is_over {
                     return Err(gone(&subscriber.subscription));
                 }

@@ -1,19 +1,23 @@
 //! How projections leave a line, and how a line ends.
 
+use std::sync::Arc;
+
 use foldstream_model::{Error, Place, Result};
-use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Left, Line, LineKind, Subscriber};
-use crate::{merging::MergeInput, write::Outlet};
+use super::{Left, Line, LineKind, Subscriber, rejoin::Joining};
+use crate::{merging::MergeInput, subscription::Subscription, write::Outlet};
 
 impl Line {
-    /// Lets those go that met poison or were fenced, or were to join and do not come. What they had settled is saved
-    /// first, the reason with it.
+    /// Lets those go that met poison, were fenced or told to leave, or were to join and do not come. What they had
+    /// settled is saved first, the reason with it.
     pub(super) async fn drop_left(&mut self) -> Result<()> {
-        let is_past = |known: &Subscriber| known.joining.as_ref().is_some_and(|to| to.past.is_cancelled());
-        if self.subscribers.iter().any(is_past) {
-            self.subscribers.retain(|known| !is_past(known));
+        let does_not_come = |known: &Subscriber| {
+            let is_past = |joining: &Joining| joining.past.is_cancelled();
+            known.joining.as_ref().is_some_and(|joining| is_past(joining) || known.is_gone())
+        };
+        if self.subscribers.iter().any(does_not_come) {
+            self.subscribers.retain(|known| !does_not_come(known));
             self.tell_gauge();
         }
         if !self.subscribers.iter().any(|subscriber| subscriber.is_gone()) {
@@ -23,6 +27,8 @@ impl Line {
             if let Some(left) = self.subscribers[index].left() {
                 if matches!(left, Left::Stopped(_)) {
                     self.settle_before_poison(index).await;
+                }
+                if !matches!(left, Left::Fenced(_)) {
                     self.save_now(false).await?;
                 }
                 self.leave(index, left).await?;
@@ -31,17 +37,24 @@ impl Line {
         Ok(())
     }
 
+    /// Those that are told to leave and have something to settle first. The others do not wait for them.
+    pub(super) fn leaving(&self) -> Vec<Arc<Subscription>> {
+        let leaving = self.subscribers.iter().filter(|subscriber| subscriber.is_gone());
+        leaving.map(|subscriber| subscriber.subscription.clone()).collect()
+    }
+
     /// What precedes the poison may still be on its way to the documents.
     async fn settle_before_poison(&self, index: usize) {
-        self.wait_for(self.subscribers[index].subscription.level_before_stop()).await;
+        let subscription = &self.subscribers[index].subscription;
+        self.wait_for(&subscription.projection.hurry, subscription.level_before_stop()).await;
     }
 
     /// Waits for what settles, for as long as there is patience. Beyond that a checkpoint is only further back.
-    pub(super) async fn wait_for(&self, settled: impl Future<Output = ()>) {
+    pub(super) async fn wait_for(&self, hurry: &CancellationToken, settled: impl Future<Output = ()>) {
         tokio::select! {
             biased;
             () = settled => {}
-            () = self.context.hurry.cancelled() => {}
+            () = hurry.cancelled() => {}
             () = tokio::time::sleep(self.context.settings.patience) => {}
         }
     }
@@ -51,23 +64,22 @@ impl Line {
         let busy = self.gauge.busy();
         let subscriber = self.subscribers.remove(index);
         let subscription = &subscriber.subscription;
+        let hurry = &subscription.projection.hurry;
         match &subscription.projection.outlet {
             Outlet::Lanes(lanes) => {
                 subscription.abandon();
                 if matches!(left, Left::Ended) {
                     // Lanes that hang are told at the next start; until then guards name the shard for longer.
-                    self.wait_for(lanes.closed(self.context.number)).await;
+                    self.wait_for(hurry, lanes.closed(self.context.number)).await;
                 }
             }
             Outlet::Merge { inputs, .. } => {
                 let (closed, shard) = (matches!(left, Left::Ended), self.context.number);
-                let leave = inputs.send(MergeInput::Leave { line: self.id, shard, closed });
-                // A merge that has ended holds nothing.
-                let leave = leave.map(drop);
-                match left {
-                    // Nothing of this projection begins again before the merge ends, too.
-                    Left::Drained => self.wait_for(leave).await,
-                    _ => leave.await,
+                // A merge that has ended holds nothing, and in a hurry nothing begins again before it ends.
+                tokio::select! {
+                    biased;
+                    _ = inputs.send(MergeInput::Leave { line: self.id, shard, closed }) => {}
+                    () = hurry.cancelled() => {}
                 }
                 subscription.abandon();
             }
@@ -89,7 +101,7 @@ impl Line {
                 subscriber.subscription.level().await;
             }
         };
-        self.wait_for(level).await;
+        self.wait_for(&self.context.hurry, level).await;
         self.save_now(false).await
     }
 
@@ -104,7 +116,7 @@ impl Line {
         self.drop_left().await
     }
 
-    /// The worker stops or assembles anew: nothing more is read; what was delivered is settled and saved.
+    /// The line is told to stop: nothing more is read; what was delivered is settled and saved.
     pub(super) async fn drain(mut self) -> Result<()> {
         if self.kind != LineKind::Merge {
             self.settle_and_save().await?;
@@ -144,6 +156,7 @@ impl Line {
                     tokio::select! {
                         biased;
                         () = drain.cancelled() => return self.drain().await,
+                        _ = self.departures.changed() => continue,
                         () = tokio::time::sleep(self.context.settings.checkpoint_interval) => continue,
                     }
                 }
@@ -153,10 +166,11 @@ impl Line {
             if self.subscribers.is_empty() && self.commands.is_empty() {
                 return Ok(());
             }
-            let change = self.any_level();
+            let change = self.any_change();
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return self.drain().await,
+                _ = self.departures.changed() => {}
                 Some(command) = self.commands.recv() => self.command(command).await?,
                 () = change => {}
             }
@@ -164,7 +178,7 @@ impl Line {
     }
 
     /// Returns when one of the subscribers is level, or has left by itself, or does not come.
-    fn any_level(&self) -> impl Future<Output = ()> + use<> {
+    fn any_change(&self) -> impl Future<Output = ()> + use<> {
         let changes: Vec<_> = self
             .subscribers
             .iter()
@@ -200,4 +214,12 @@ impl Line {
         }
         Ok(())
     }
+}
+
+/// Returns when one of these is level; never without any.
+pub(super) async fn any_level(of: Vec<Arc<Subscription>>) {
+    if of.is_empty() {
+        return std::future::pending().await;
+    }
+    futures::future::select_all(of.iter().map(|subscription| Box::pin(subscription.level()))).await;
 }

@@ -92,6 +92,7 @@ impl Line {
             shared: opening.shared,
             position: opening.position,
             wanted: opening.wanted,
+            departures: context.departures.subscribe(),
             saving: None,
             search: gaps::Search::default(),
             suspects: Vec::new(),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{
-    Cut, CutId, Place, ProjectionId, Result,
+    Cut, CutId, Ordering, Place, ProjectionId, Result,
     ports::{RowKey, Table},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ pub(super) type Saving = Task<Saved>;
 /// How a save ended, for each projection.
 pub(super) struct Saved {
     cuts: BTreeMap<Place, Cut>,
-    commits: Vec<(ProjectionId, Result<()>)>,
+    commits: Vec<(Arc<CheckpointHandle>, Result<()>)>,
 }
 
 /// What one save writes.
@@ -35,7 +35,6 @@ struct Save {
 
 /// One projection's claim.
 struct Claimed {
-    projection: ProjectionId,
     handle: Arc<CheckpointHandle>,
     claim: Claim,
 }
@@ -68,9 +67,10 @@ impl Line {
         self.saving = None;
         let saved = saved?;
         self.remember(saved.cuts);
-        for (projection, ended) in saved.commits {
+        for (handle, ended) in saved.commits {
             let Err(error) = ended else { continue };
-            let found = self.subscribers.iter().find(|subscriber| *subscriber.id() == projection);
+            // It may have left meanwhile, and be here again under another generation.
+            let found = self.subscribers.iter().find(|subscriber| Arc::ptr_eq(&subscriber.handle, &handle));
             match (retry::verdict(error.kind()), found) {
                 (retry::Verdict::LookAnew, Some(subscriber)) => subscriber.subscription.fence(error),
                 (retry::Verdict::LookAnew, None) => {}
@@ -95,7 +95,7 @@ impl Line {
             if !has_moved && stop.is_none() && !ended {
                 continue;
             }
-            let (projection, handle) = (subscriber.id().clone(), subscriber.handle.clone());
+            let handle = subscriber.handle.clone();
             let place = settled.place;
             let cut = (has_moved || ended).then(|| self.cuts.id(&place));
             if cut.is_some() {
@@ -104,7 +104,7 @@ impl Line {
             }
             let at = self.context.services.clock.now();
             let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
-            save.claims.push(Claimed { projection, handle, claim });
+            save.claims.push(Claimed { handle, claim });
         }
         for (place, oldest) in stands {
             self.add_cut(place, &oldest, &mut save.cuts)?;
@@ -167,7 +167,7 @@ impl Save {
                 Ok(()) => claimed.commit().await,
                 Err(error) => Err(error.clone()),
             };
-            commits.push((claimed.projection, committed));
+            commits.push((claimed.handle, committed));
         }
         let cuts = if written.is_ok() { self.cuts } else { BTreeMap::new() };
         Saved { cuts, commits }
@@ -213,14 +213,23 @@ impl super::Subscriber {
 
     /// Nothing more is delivered to it.
     pub(super) fn is_gone(&self) -> bool {
-        self.subscription.stopped().is_some() || self.subscription.fenced().is_some()
+        self.subscription.projection.is_leaving()
+            || self.subscription.stopped().is_some()
+            || self.subscription.fenced().is_some()
     }
 
-    /// How it has left by itself, if it has.
+    /// How it leaves now, if it does. Who is told to leave settles first what was delivered, but for a merge, which may
+    /// hold that until other shards come on.
     pub(super) fn left(&self) -> Option<Left> {
         if let Some(error) = self.subscription.fenced() {
             return Some(Left::Fenced(error));
         }
-        self.subscription.stopped().map(Left::Stopped)
+        if let Some(stop) = self.subscription.stopped() {
+            return Some(Left::Stopped(stop));
+        }
+        let projection = &self.subscription.projection;
+        let waits_for_nothing =
+            projection.spec.ordering == Ordering::Global || projection.hurry.is_cancelled();
+        (projection.is_leaving() && (waits_for_nothing || self.is_level())).then_some(Left::Drained)
     }
 }

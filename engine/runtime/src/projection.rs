@@ -1,0 +1,254 @@
+//! One projection of a worker: its lanes and its merge, from each start to the next stop. It follows what operators
+//! decide about it, whatever becomes of the others.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use foldstream_model::{Clock, Control, Error, Ordering, ProjectionId, Result};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    assembly::ProjectionSpec,
+    lanes::{Lane, LaneOptions},
+    merge::Merge,
+    merging::{self, MergeTask},
+    report::{Busy, Registry},
+    retry::{self, Backoff},
+    rows::Rows,
+    settings::Settings,
+    source::{Message, Registered},
+    subscription::Active,
+    tasks::Tasks,
+    write::{self, LaneTask, Lanes, Outlet},
+};
+
+/// What is registered of the projections that a worker runs.
+pub type KnownControls = BTreeMap<ProjectionId, Control>;
+
+/// How a projection reaches the owner of its source.
+#[derive(Clone)]
+pub struct SourceDoor {
+    pub messages: mpsc::Sender<Message>,
+    pub departures: watch::Sender<()>,
+}
+
+/// What all projections of a worker share.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub settings: Arc<Settings>,
+    pub rows: Rows,
+    pub clock: Arc<dyn Clock>,
+    pub registry: Arc<Registry>,
+    /// As it was last looked up.
+    pub controls: watch::Receiver<KnownControls>,
+    /// Stops reading; what was delivered settles.
+    pub drain: CancellationToken,
+    /// The drain has lasted: what has settled is saved, and nothing else is waited for.
+    pub hurry: CancellationToken,
+    /// Ends lanes and merges.
+    pub cancel: CancellationToken,
+}
+
+pub struct ProjectionTask {
+    spec: ProjectionSpec,
+    source: SourceDoor,
+    around: Surroundings,
+    running: Option<Running>,
+    backoff: Backoff,
+}
+
+/// From a start to the next stop.
+struct Running {
+    control: Control,
+    active: Arc<Active>,
+    /// Its lanes, and its merge if it has one.
+    tasks: Tasks,
+    cancel: CancellationToken,
+    fenced: mpsc::Receiver<(Error, Busy)>,
+    began: Instant,
+}
+
+impl ProjectionTask {
+    pub fn new(spec: ProjectionSpec, source: SourceDoor, around: Surroundings) -> Self {
+        Self { spec, source, around, running: None, backoff: Backoff::new() }
+    }
+
+    /// Runs until cancelled; once the worker drains, nothing begins any more. An error is the worker's.
+    pub async fn run(mut self) -> Result<()> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.around.cancel.cancelled() => return self.end().await,
+                fenced = fenced(&mut self.running) => {
+                    let (error, busy) = fenced?;
+                    self.start_again(&error, busy).await?;
+                }
+                looked = self.around.controls.changed() => match looked {
+                    Ok(()) => self.follow().await?,
+                    // The worker is gone, and ends this, too.
+                    Err(_) => std::future::pending().await,
+                }
+            }
+        }
+    }
+
+    /// Starts, stops, or starts again, when what is registered says so.
+    pub async fn follow(&mut self) -> Result<()> {
+        let runs = self.running.as_ref().map(|running| &running.control);
+        if self.around.drain.is_cancelled() || runs == self.wanted().as_ref() {
+            return Ok(());
+        }
+        let busy = self.around.registry.busy();
+        self.stop().await?;
+        self.begin(busy).await
+    }
+
+    /// Another generation or epoch has taken over; which one is seen by the next look.
+    async fn start_again(&mut self, error: &Error, busy: Busy) -> Result<()> {
+        let began = self.running.as_ref().map(|running| running.began);
+        if began.is_some_and(|began| began.elapsed() > retry::LONGEST_PAUSE) {
+            self.backoff = Backoff::new();
+        }
+        self.around.controls.mark_unchanged();
+        self.stop().await?;
+        let look = async {
+            self.backoff.pause(error, self.spec.id.name.as_str()).await;
+            // An error is the end of the worker, which ends this, too.
+            let _ = self.around.controls.changed().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.around.drain.cancelled() => {}
+            () = self.around.cancel.cancelled() => {}
+            () = look => self.begin(busy).await?,
+        }
+        Ok(())
+    }
+
+    fn wanted(&self) -> Option<Control> {
+        let known = self.around.controls.borrow();
+        known.get(&self.spec.id).filter(|control| !control.paused).cloned()
+    }
+
+    /// Starts what is registered now, unless it is paused. `busy` is dropped once it has its lines.
+    async fn begin(&mut self, busy: Busy) -> Result<()> {
+        let Some(control) = self.wanted() else { return Ok(()) };
+        let running = self.started(control.clone())?;
+        tracing::info!(projection = %self.spec.id, generation = control.generation.0, "starting from the checkpoints");
+        let registered = Registered { active: running.active.clone(), control };
+        self.running = Some(running);
+        // A source that is gone has failed, and the worker is stopping.
+        let _ = self.source.messages.send(Message::Start(registered, busy)).await;
+        Ok(())
+    }
+
+    /// The projection's lanes, and its merge if it has one.
+    fn started(&self, control: Control) -> Result<Running> {
+        let number = self.around.settings.lanes.max(1);
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..number).map(|_| mpsc::channel(write::LANE_QUEUE)).unzip();
+        let Some(lanes) = Lanes::new(senders) else { return Err(Error::internal("no lanes")) };
+        let (cancel, mut tasks) = (CancellationToken::new(), Tasks::new());
+        let outlet = match self.spec.ordering {
+            Ordering::PerStream | Ordering::Commutative => Outlet::Lanes(lanes),
+            Ordering::Global => {
+                let (inputs, receiver) = mpsc::channel(merging::MERGE_QUEUE);
+                let count = lanes.number();
+                let merge = Merge::new(self.spec.allowed_lateness);
+                let task = MergeTask { merge, lanes, inputs: receiver, exemptions: BTreeMap::new() };
+                tasks.start("merge", task.run(cancel.clone()));
+                Outlet::Merge { inputs, lanes: count }
+            }
+        };
+        let cache_bytes = self.around.settings.cache_bytes / number;
+        let options = LaneOptions { ordering: self.spec.ordering, epoch: control.epoch, cache_bytes };
+        for (index, inputs) in receivers.into_iter().enumerate() {
+            let task = LaneTask {
+                lane: Lane::new(options),
+                projection: self.spec.clone(),
+                inputs,
+                settings: self.around.settings.clone(),
+                rows: self.around.rows.clone(),
+                clock: self.around.clock.clone(),
+            };
+            tasks.start(format!("lane {index}"), task.run(cancel.clone()));
+        }
+        let (told, fenced) = mpsc::channel(1);
+        let active = Arc::new(Active {
+            spec: self.spec.clone(),
+            outlet,
+            drain: self.around.drain.child_token(),
+            hurry: self.around.hurry.child_token(),
+            departures: self.source.departures.clone(),
+            fenced: told,
+        });
+        Ok(Running { control, active, tasks, cancel, fenced, began: Instant::now() })
+    }
+
+    /// Leaves every shard, settled and saved, then ends the lanes and the merge.
+    async fn stop(&mut self) -> Result<()> {
+        let Some(mut running) = self.running.take() else { return Ok(()) };
+        tracing::info!(projection = %self.spec.id, "leaving all shards");
+        running.active.leave();
+        let (left, has_left) = oneshot::channel();
+        let stop = Message::Stop { projection: self.spec.id.clone(), left };
+        // A source that is gone holds nothing of it.
+        let _ = self.source.messages.send(stop).await;
+        let patience = self.around.settings.patience;
+        tokio::select! {
+            biased;
+            () = self.around.cancel.cancelled() => {}
+            failed = failure(&mut running.tasks) => return Err(failed),
+            () = settled(&running.active, has_left, patience / 2) => {}
+        }
+        running.end().await
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        match self.running.take() {
+            Some(running) => running.end().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns when it has left everywhere. In a hurry only what has settled is saved; a line that hangs even so is waited
+/// for, as it could hand something to lanes that are no more.
+async fn settled(active: &Active, mut left: oneshot::Receiver<()>, patience: Duration) {
+    if tokio::time::timeout(patience, &mut left).await.is_err() {
+        active.hurry_up();
+        // A source that is gone holds nothing of it.
+        let _ = left.await;
+    }
+}
+
+/// That the projection was fenced, or how one of its tasks failed.
+async fn fenced(running: &mut Option<Running>) -> Result<(Error, Busy)> {
+    let Some(running) = running else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        failed = failure(&mut running.tasks) => Err(failed),
+        Some(fenced) = running.fenced.recv() => Ok(fenced),
+        else => std::future::pending().await,
+    }
+}
+
+/// How the first of these fails, if one does.
+async fn failure(tasks: &mut Tasks) -> Error {
+    while let Some((name, ended)) = tasks.next().await {
+        if let Err(error) = ended {
+            return error.context(name);
+        }
+    }
+    std::future::pending().await
+}
+
+impl Running {
+    async fn end(mut self) -> Result<()> {
+        self.cancel.cancel();
+        self.tasks.finish().await
+    }
+}
