@@ -177,8 +177,8 @@ async fn late(world: &Arc<World>, id: &ProjectionId) -> BTreeSet<(String, u64, u
     let rows = world.checkpoints.list(Table::Late, &id.row_name(), None, 100_000).await.expect("rows");
     let named = rows.into_iter().map(|row| {
         let parts: Vec<&str> = row.key.sort.split('\u{1f}').collect();
-        let stream = parts[2].trim_start_matches("s-").parse().expect("a stream");
-        (parts[0].to_owned(), stream, parts[3].parse().expect("a sequence"))
+        let stream = parts[3].trim_start_matches("s-").parse().expect("a stream");
+        (parts[1].to_owned(), stream, parts[4].parse().expect("a sequence"))
     });
     named.collect()
 }

@@ -11,7 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use foldstream_model::{
-    DocumentKey, Error, ErrorKind, Ordering, ProjectionId, ReadModel, Result, Shard, ShardId, Timestamp,
+    DocumentKey, Epoch, Error, ErrorKind, EventType, OrderKey, Ordering, Place, Position, ProjectionId,
+    ReadModel, Result, Sequence, Shard, ShardId, ShardNumber, StreamId, Timestamp,
     ports::{
         DocumentStore, DocumentWrite, From, ShardReader, Source, SourceDescription, StoredDocument, Table,
         Written,
@@ -21,8 +22,10 @@ use foldstream_runtime::{
     assembly::{ProjectionSpec, SourceSpec},
     checkpoint::CheckpointHandle,
     control::{Actor, Controls, Starts},
+    guard::Origin,
+    lanes::LateEvent,
     report::WorkerReport,
-    rows::{REPORTS, Rows},
+    rows::{REPORTS, Rows, late_key},
     worker::Until,
 };
 use foldstream_tests::{bed::Bed, crashing, projectors::Kind};
@@ -278,4 +281,29 @@ async fn a_checkpoint_of_a_higher_generation_is_no_beginning_for_a_lower_one() {
     let (shard, _) = lineage.body.shards().next().unwrap();
     let read = CheckpointHandle::read(&rows, &id, &source, shard, &before).await;
     assert_eq!(read.err().map(|error| error.kind()), Some(ErrorKind::Fenced));
+}
+
+#[tokio::test]
+async fn what_came_too_late_before_a_rebuild_counts_no_more_after_it() {
+    let bed = Bed::new(1).await;
+    let (rows, id) = (Rows::new(bed.store.checkpoints()), ProjectionId::new("feed", 1));
+    let late = |epoch, sequence: u64| {
+        let (stream, recorded_at) = (StreamId::new("s"), Timestamp::from_seconds(1));
+        let place = Place::end(Position::new(u128::from(sequence)), 0);
+        let origin = Origin {
+            shard: ShardNumber(0),
+            place,
+            stream: stream.clone(),
+            sequence: Sequence(sequence),
+            event_type: EventType::new("Made"),
+            recorded_at,
+        };
+        let behind = OrderKey { recorded_at, stream, sequence: Sequence(9) };
+        LateEvent { epoch: Epoch(epoch), key: DocumentKey::new("feed"), origin, behind }
+    };
+    for late in [late(0, 1), late(0, 2), late(1, 1)] {
+        assert!(rows.put(&late_key(&id, &late), None, &()).await.unwrap().is_some());
+    }
+    assert_eq!(rows.late(&id, Epoch(0)).await.unwrap(), 2);
+    assert_eq!(rows.late(&id, Epoch(1)).await.unwrap(), 1);
 }

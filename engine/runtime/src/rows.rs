@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Control, Cut, CutId, Error, Place, Position, ProjectionId, Result, Sequence, ShardId,
+    Checkpoint, Control, Cut, CutId, Epoch, Error, Place, Position, ProjectionId, Result, Sequence, ShardId,
     SourceName, SpilledEvent, StreamId, Timestamp,
     ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
@@ -272,6 +272,12 @@ impl Rows {
         }
     }
 
+    /// How many events came too late for the documents of an epoch.
+    pub async fn late(&self, projection: &ProjectionId, epoch: Epoch) -> Result<usize> {
+        let (keys, epoch) = (self.keys(Table::Late, &projection.row_name()).await?, late_epoch(epoch));
+        Ok(keys.iter().filter(|key| key.starts_with(&epoch)).count())
+    }
+
     /// Removes every row of a table's partition.
     pub async fn clear(&self, table: Table, partition: &str) -> Result<()> {
         loop {
@@ -321,10 +327,15 @@ pub fn control_key(projection: &ProjectionId) -> RowKey {
     RowKey::new(Table::Controls, CONTROLS, projection.row_name())
 }
 
+/// What came late to documents of one epoch says nothing of those of another.
 pub fn late_key(projection: &ProjectionId, late: &LateEvent) -> RowKey {
-    let (at, origin) = (late.origin.recorded_at, &late.origin);
-    let sort = format!("{}\u{1f}{at}\u{1f}{}\u{1f}{:020}", late.key, origin.stream, origin.sequence.0);
+    let (at, origin, epoch) = (late.origin.recorded_at, &late.origin, late_epoch(late.epoch));
+    let sort = format!("{epoch}{}\u{1f}{at}\u{1f}{}\u{1f}{:020}", late.key, origin.stream, origin.sequence.0);
     RowKey::new(Table::Late, projection.row_name(), sort)
+}
+
+fn late_epoch(epoch: Epoch) -> String {
+    format!("{:010}\u{1f}", epoch.0)
 }
 
 /// Sorts by time; the number tells those of one instant apart.

@@ -71,6 +71,7 @@ impl Rules {
                 Judgement::Late => {
                     let (key, origin) = (key.clone(), delivery.origin.clone());
                     sorted.late_events.extend(judge.order_key().cloned().map(|behind| LateEvent {
+                        epoch: self.epoch,
                         key,
                         origin,
                         behind,

@@ -58,6 +58,7 @@ pub struct LanePoison {
 /// An event of a `global` projection that came too late: its document is beyond it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateEvent {
+    pub epoch: Epoch,
     pub key: DocumentKey,
     pub origin: Origin,
     /// The order key that the document stood at.

@@ -27,7 +27,7 @@ pub async fn execute(context: &mut Context) -> Outcome {
     let rates = earlier.zip(facts.worker()).and_then(|(earlier, later)| Rates::between(&earlier, later));
     let rates = rates.unwrap_or_default();
     let standings = ProjectionStanding::current(&facts);
-    let late = late(&Rows::new(store.checkpoints()), &standings).await?;
+    let late = late(&Rows::new(store.checkpoints()), &facts, &standings).await?;
     match context.output.is_json() {
         true => for_programs(&facts, &standings, &rates, &late, context)?,
         false => for_people(&facts, &standings, &rates, &late, context)?,
@@ -36,11 +36,13 @@ pub async fn execute(context: &mut Context) -> Outcome {
 }
 
 /// How many events came too late for each `global` projection.
-async fn late(rows: &Rows, standings: &[ProjectionStanding]) -> Outcome<Vec<u64>> {
+async fn late(rows: &Rows, facts: &Facts, standings: &[ProjectionStanding]) -> Outcome<Vec<u64>> {
     let mut late = Vec::with_capacity(standings.len());
     for standing in standings {
-        let keys = rows.keys(foldstream_model::ports::Table::Late, &standing.projection.row_name()).await?;
-        late.push(keys.len() as u64);
+        let id = &standing.projection;
+        let control = facts.controls.iter().find(|(known, _)| known == id).map(|(_, control)| control);
+        let epoch = control.map(|control| control.epoch).unwrap_or_default();
+        late.push(rows.late(id, epoch).await? as u64);
     }
     Ok(late)
 }
