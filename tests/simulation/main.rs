@@ -10,6 +10,7 @@ mod watcher;
 mod link;
 mod ports;
 mod fleet;
+mod operator;
 mod run;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -14,7 +14,7 @@ use foldstream_model::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    fleet, oracle,
+    fleet, operator, oracle,
     workload::{Action, Fact, Kind},
     world::World,
 };
@@ -65,6 +65,7 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     produce(world).await?;
     let after = Duration::from_millis(world.chance().within(0..30_000));
     tokio::time::sleep(after).await;
+    operator::resume_all(world).await;
     world.calm_down();
     arrive(world).await?;
     slots.shutdown().await;
@@ -114,6 +115,9 @@ async fn produce(world: &Arc<World>) -> Result<(), String> {
                     world.saw(&format!("{} and {} merge into {child}", open[at], open[at + 1]));
                 }
             }
+            Action::Pause(number) => operator::set_paused(world, *number, true).await,
+            Action::Resume(number) => operator::set_paused(world, *number, false).await,
+            Action::Rewind { number, to } => operator::rewind(world, *number, *to).await,
         }
     }
     Ok(())
@@ -174,11 +178,13 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
 }
 
 async fn late(world: &Arc<World>, id: &ProjectionId) -> BTreeSet<(String, u64, u64)> {
+    let Some(epoch) = operator::epoch(world, id).await else { return BTreeSet::new() };
     let rows = world.checkpoints.list(Table::Late, &id.row_name(), None, 100_000).await.expect("rows");
-    let named = rows.into_iter().map(|row| {
+    let named = rows.into_iter().filter_map(|row| {
         let parts: Vec<&str> = row.key.sort.split('\u{1f}').collect();
         let stream = parts[3].trim_start_matches("s-").parse().expect("a stream");
-        (parts[1].to_owned(), stream, parts[4].parse().expect("a sequence"))
+        let is_of_epoch = parts[0].parse() == Ok(epoch.0);
+        is_of_epoch.then(|| (parts[1].to_owned(), stream, parts[4].parse().expect("a sequence")))
     });
     named.collect()
 }

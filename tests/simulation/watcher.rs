@@ -98,6 +98,13 @@ async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, af
         let body = world.checkpoints.body(&rows::checkpoint_key(&id, &source, parent));
         body.map(|body| parsed::<Checkpoint>(&body))
     };
+    // Of a generation that was rewound meanwhile: it counts for nothing.
+    let is_past = |parent: &ShardId| {
+        of_parent(parent).is_some_and(|checkpoint| checkpoint.generation > after.generation)
+    };
+    if known.parents.iter().any(is_past) {
+        return;
+    }
     let parents: Vec<_> =
         known.parents.iter().map(|parent| (parent.to_string(), of_parent(parent))).collect();
     let parents = parents.iter().map(|(parent, checkpoint)| (parent.as_str(), checkpoint.as_ref()));

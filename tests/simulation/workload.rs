@@ -169,7 +169,7 @@ impl Fact {
     }
 }
 
-/// What happens to the source.
+/// What happens to the source, and what an operator does; a number chooses the projection.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// The event is stored.
@@ -179,6 +179,21 @@ pub enum Action {
     /// A number chooses among the open shards.
     Split(u64),
     Merge(u64),
+    Pause(u64),
+    Resume(u64),
+    Rewind {
+        number: u64,
+        to: RewindTo,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum RewindTo {
+    Beginning,
+    /// The documents are built anew.
+    Rebuild,
+    /// In each shard somewhere before where it stands; a number chooses.
+    Before(u64),
 }
 
 pub struct Workload {
@@ -238,6 +253,7 @@ impl Workload {
             let is_followed = facts[index + 1..].iter().any(|later| later.stream == fact.stream);
             travel(chance, &transport, fact, is_followed, &mut actions);
         }
+        operations(chance, &facts, &mut actions);
         actions.sort_by_key(|(at, _)| *at);
         let mut handled: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for fact in facts.iter().filter(|fact| fact.n.is_some()) {
@@ -298,4 +314,25 @@ fn travel(
         let action = if chance.one_in(2) { Action::Split(number) } else { Action::Merge(number) };
         actions.push((at(stored), action));
     }
+}
+
+/// What an operator does meanwhile.
+fn operations(chance: &mut Chance, facts: &[Fact], actions: &mut Vec<(Duration, Action)>) {
+    let times = if chance.one_in(2) { chance.within(1..60) } else { 0 };
+    for fact in facts {
+        if chance.in_thousand(times) {
+            operate(chance, Duration::from_millis(fact.stored_at), actions);
+        }
+    }
+}
+
+fn operate(chance: &mut Chance, at: Duration, actions: &mut Vec<(Duration, Action)>) {
+    let (number, other) = (chance.next(), chance.next());
+    if chance.one_in(2) {
+        let to = chance.pick(&[RewindTo::Beginning, RewindTo::Rebuild, RewindTo::Before(other)]);
+        return actions.push((at, Action::Rewind { number, to }));
+    }
+    let time = chance.pick(&[100, 1_000, 10_000]);
+    actions.push((at, Action::Pause(number)));
+    actions.push((at + Duration::from_millis(chance.within(0..time)), Action::Resume(number)));
 }
