@@ -1,5 +1,7 @@
 //! Events: facts of streams.
 
+mod canonical;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -153,6 +155,10 @@ impl Event {
 
     /// Reads an envelope; payload and metadata stay slices of `bytes`. Poison when it is no envelope.
     pub fn from_envelope(bytes: &Bytes) -> Result<Self> {
+        canonical::read(bytes).map_or_else(|| Self::from_any_envelope(bytes), Ok)
+    }
+
+    fn from_any_envelope(bytes: &Bytes) -> Result<Self> {
         let envelope: Envelope<'_> =
             serde_json::from_slice(bytes).map_err(|error| Error::poison(format!("not an event: {error}")))?;
         let slice = |raw: Option<&RawValue>| {

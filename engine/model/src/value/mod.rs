@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use decimal::{Decimal, NumberError};
+pub(crate) use json::Strict;
 pub use json::{FieldMask, MAX_DEPTH, ParseError, write_canonical_map};
 pub use path::{Path, PathError};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::FieldMask;
 use super::parse::{MAX_DEPTH, ParseError, parse_slice, text};
+use super::strict::equal_to;
 use crate::value::{Decimal, Map, Value};
 
 /// Parses the part of the text that the mask keeps.
@@ -185,12 +186,12 @@ fn end_of_string(bytes: &[u8], begin: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// The first quote or backslash from here on, eight bytes at a time: the lowest bit that is set in [`matches`] is right.
+/// The first quote or backslash from here on, eight bytes at a time: the lowest bit that is set is right.
 fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
-        let found = matches(word, b'"') | matches(word, b'\\');
+        let found = equal_to(word, b'"') | equal_to(word, b'\\');
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
@@ -198,14 +199,6 @@ fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     }
     let rest = bytes.get(at..)?;
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| at + found)
-}
-
-/// Sets the highest bit of each byte that equals this one; of bytes behind such a one it may be set too.
-fn matches(word: u64, byte: u8) -> u64 {
-    const LOWEST: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
-    let differing = word ^ (LOWEST * u64::from(byte));
-    differing.wrapping_sub(LOWEST) & !differing & HIGHEST
 }
 
 fn inside_quotes(quoted: &[u8]) -> &[u8] {

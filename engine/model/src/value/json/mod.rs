@@ -3,9 +3,11 @@
 mod mask;
 mod masked;
 mod parse;
+mod strict;
 mod serde;
 mod write;
 
 pub use mask::FieldMask;
 pub use parse::{MAX_DEPTH, ParseError};
+pub(crate) use strict::Strict;
 pub use write::write_canonical_map;
