@@ -153,16 +153,27 @@ impl Decimal {
     }
 
     fn from_i128(coefficient: i128, scale: u32) -> Result<Decimal, NumberError> {
+        if let (Ok(coefficient), Ok(scale)) = (coefficient.try_into(), scale.try_into()) {
+            return Ok(Decimal::without_trailing_zeros(coefficient, scale));
+        }
         let (mut coefficient, mut scale) = (coefficient, scale);
         while scale > 0 && coefficient % 10 == 0 {
             coefficient /= 10;
             scale -= 1;
         }
         match (i64::try_from(coefficient), u8::try_from(scale)) {
-            (Ok(0), _) => Ok(Decimal::ZERO),
             (Ok(coefficient), Ok(scale)) => Ok(Decimal(Repr::Small { coefficient, scale })),
             _ => Decimal::from_big(BigInt::from(coefficient), -(scale as i32)),
         }
+    }
+
+    /// In words of 64 bits, which are divided much faster than wider ones.
+    fn without_trailing_zeros(mut coefficient: i64, mut scale: u8) -> Decimal {
+        while scale > 0 && coefficient % 10 == 0 {
+            coefficient /= 10;
+            scale -= 1;
+        }
+        Decimal(Repr::Small { coefficient, scale })
     }
 
     /// The number coefficient × 10^exponent in its one representation.

@@ -75,6 +75,7 @@ impl<'j> Scanner<'j> {
         let Some((name, mask)) = kept else { return self.pass().map(|_| ()) };
         let value = match self.next() {
             Some(b'{') if !mask.is_all() => self.object(mask, depth + 1)?,
+            Some(b'"') => self.text()?,
             _ => {
                 let part = self.pass()?;
                 leaf(self.json, part, depth + 1)?
@@ -102,6 +103,18 @@ impl<'j> Scanner<'j> {
         serde_json::from_slice(quoted)
             .map(Name::Unescaped)
             .map_err(|_| self.error("a name with a bad escape"))
+    }
+
+    /// A kept string. One without escapes needs no parser.
+    fn text(&mut self) -> Result<Value, ParseError> {
+        let begin = self.at;
+        let escaped = self.pass_string()?;
+        let part = self.json.get(begin..self.at).unwrap_or_default();
+        let inside = inside_quotes(part);
+        if escaped || inside.iter().any(u8::is_ascii_control) {
+            return parse_slice(self.json, text(self.json, part)?, 0);
+        }
+        Ok(Value::Text(text(self.json, inside)?.into()))
     }
 
     fn next(&self) -> Option<u8> {
