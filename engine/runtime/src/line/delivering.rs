@@ -26,6 +26,7 @@ impl Line {
             return Ok(());
         }
         self.cuts.released(self.at.clone(), self.order.take_changes())?;
+        self.forget_settled();
         self.delivered = self.at.clone();
         let released = Arc::new(Released { fork, ..self.fold(placed).await? });
         // From the last: one that is too slow is taken out on the way.

@@ -45,7 +45,7 @@ impl Line {
         if self.saving.is_some() {
             return Ok(());
         }
-        let save = self.to_save(false)?;
+        let save = self.next_save(false)?;
         match save.claims.is_empty() {
             true => self.remember(BTreeMap::new()),
             false => self.saving = Some(Task::start(save.run())),
@@ -59,7 +59,7 @@ impl Line {
             let saved = poll(&mut self.saving).await;
             self.saved(saved)?;
         }
-        let saved = self.to_save(ended)?.run().await;
+        let saved = self.next_save(ended)?.run().await;
         self.saved(Ok(saved))
     }
 
@@ -80,7 +80,7 @@ impl Line {
         Ok(())
     }
 
-    fn to_save(&self, ended: bool) -> Result<Save> {
+    fn next_save(&mut self, ended: bool) -> Result<Save> {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
         let mut stands: BTreeMap<Place, Place> = BTreeMap::new();
@@ -128,7 +128,7 @@ impl Line {
 
     /// The cut at a place, to be written if it is not yet. It adds to none that is older than where those stand whom it is
     /// written for: a cut that nobody stands on any more may be removed.
-    fn add_cut(&self, place: Place, oldest: &Place, cuts: &mut BTreeMap<Place, Cut>) -> Result<()> {
+    fn add_cut(&mut self, place: Place, oldest: &Place, cuts: &mut BTreeMap<Place, Cut>) -> Result<()> {
         if self.cuts.saved_at(&place).is_none() {
             let cut = self.cuts.cut(&place, oldest, &self.order)?;
             cuts.insert(place, cut);
@@ -136,11 +136,16 @@ impl Line {
         Ok(())
     }
 
-    /// What only older cuts need is dropped; the cuts that are durable now may be added to.
+    /// The cuts that are durable now may be added to.
     fn remember(&mut self, cuts: BTreeMap<Place, Cut>) {
         for (place, cut) in &cuts {
             self.cuts.saved(place, cut);
         }
+        self.forget_settled();
+    }
+
+    /// What only cuts before all that is settled need is dropped.
+    pub(super) fn forget_settled(&mut self) {
         let behind = self.subscribers.iter().map(|subscriber| match subscriber.joining {
             Some(_) => subscriber.from.clone(),
             None => subscriber.subscription.settled().place,

@@ -1,12 +1,10 @@
 //! Cuts of an order state that reads ahead of what is settled.
 //!
-//! A checkpoint stands at a place behind which more was read already. The log keeps, for each batch since, what its
-//! changes undid; the state at the place is the present one without them.
+//! A checkpoint stands at a place behind which more was read already. The log keeps, for each batch behind that, what its
+//! changes undid; the state at the place is the present one without them. Of what is settled it only keeps which streams
+//! have moved since a cut, each once, so that a cut costs as much as there are such streams.
 
-use std::{
-    collections::{BTreeMap, VecDeque, hash_map::Entry},
-    ops::Range,
-};
+use std::collections::{BTreeMap, VecDeque, hash_map::Entry};
 
 use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Place, Result, StreamHash};
 
@@ -19,16 +17,19 @@ const WEIGHT_OF_A_CUT: usize = 1_000;
 #[derive(Debug)]
 pub struct CutLog {
     chain: String,
-    /// Where the reader began.
+    /// No state is known before this place: where the reader began, or up to where it has forgotten.
     start: Place,
+    /// How many heads were moved up to there.
+    forgotten: usize,
+    /// The batches behind it.
     batches: VecDeque<Released>,
     /// The heads that these batches moved, and what each was before. In one row, so that taking in a batch and forgetting
     /// many costs next to nothing.
     heads: VecDeque<(StreamHash, Option<Head>)>,
-    /// How many were moved by batches that are forgotten.
-    forgotten: usize,
-    /// The cuts of this chain that are saved, and what those since the last whole one weigh.
-    saved: BTreeMap<Place, usize>,
+    /// The streams that have moved between the oldest cut below and the start, and the number of each one's last move.
+    moved: ByStream<usize>,
+    /// The cuts of this chain that others may add to.
+    cuts: BTreeMap<Place, Known>,
 }
 
 #[derive(Debug)]
@@ -40,44 +41,43 @@ struct Released {
     let_go: Vec<Waiting>,
 }
 
+#[derive(Debug)]
+struct Known {
+    /// How many heads were moved up to here.
+    moved: usize,
+    /// What the cuts since the last whole one weigh, this one included; none until it is saved.
+    weight: Option<usize>,
+}
+
 impl CutLog {
     /// A new chain, of a reader whose order state stands at `start`.
     pub fn new(chain: String, start: Place) -> Self {
-        let (batches, heads) = (VecDeque::new(), VecDeque::new());
-        Self { chain, start, batches, heads, forgotten: 0, saved: BTreeMap::new() }
+        Self {
+            chain,
+            start,
+            forgotten: 0,
+            batches: VecDeque::new(),
+            heads: VecDeque::new(),
+            moved: ByStream::default(),
+            cuts: BTreeMap::new(),
+        }
     }
 
     /// Takes what the batch that ends at `end` has changed. Internal when `end` is not behind the batch before.
-    pub fn released(&mut self, end: Place, mut changes: Changes) -> Result<()> {
+    pub fn released(&mut self, end: Place, changes: Changes) -> Result<()> {
         let last = self.batches.back().map_or(&self.start, |batch| &batch.end);
         if end <= *last {
             return Err(Error::internal(format!("a batch was released out of order: end={end} last={last}")));
         }
-        changes.heads.sort_by_key(|(stream, _)| *stream);
-        changes.heads.dedup_by_key(|(stream, _)| *stream);
         self.heads.extend(changes.heads);
         let moved = self.forgotten + self.heads.len();
         self.batches.push_back(Released { end, moved, let_go: changes.let_go });
         Ok(())
     }
 
-    /// The batches that end behind one place and not behind the other.
-    fn batches_between(&self, after: &Place, until: Option<&Place>) -> Range<usize> {
-        let behind = |place: &Place| self.batches.partition_point(|batch| batch.end <= *place);
-        behind(after)..until.map_or(self.batches.len(), behind)
-    }
-
-    fn heads_of(&self, batches: &Range<usize>) -> impl Iterator<Item = &(StreamHash, Option<Head>)> {
-        let moved_before = |batch: usize| match batch.checked_sub(1).and_then(|last| self.batches.get(last)) {
-            Some(last) => last.moved - self.forgotten,
-            None => 0,
-        };
-        self.heads.range(moved_before(batches.start)..moved_before(batches.end))
-    }
-
     /// The cut of this place, if it is saved.
     pub fn saved_at(&self, place: &Place) -> Option<CutId> {
-        self.saved.contains_key(place).then(|| self.id(place))
+        self.cuts.get(place)?.weight.map(|_| self.id(place))
     }
 
     pub fn id(&self, place: &Place) -> CutId {
@@ -87,54 +87,91 @@ impl CutLog {
     /// The state at `place`, the end of a batch or the start. Adds to the last saved cut that is not before `oldest`;
     /// whole where this chain has none, or where those since the last whole one would outweigh it. Internal when the
     /// place was forgotten, or is no end.
-    pub fn cut(&self, place: &Place, oldest: &Place, order: &Order) -> Result<Cut> {
-        let is_end =
-            *place == self.start || self.batches.binary_search_by(|batch| batch.end.cmp(place)).is_ok();
-        if !is_end {
+    pub fn cut(&mut self, place: &Place, oldest: &Place, order: &Order) -> Result<Cut> {
+        let Some(moved) = self.moved_up_to(place) else {
             return Err(Error::internal(format!(
                 "no state is known at this place: place={place} chain={}",
                 self.chain
             )));
-        }
-        let past = Past::new(place, self, order);
-        let Some((since, weight)) =
-            self.saved.range(..place).next_back().filter(|(since, _)| *since >= oldest)
-        else {
+        };
+        self.cuts.entry(place.clone()).or_insert(Known { moved, weight: None });
+        let past = Past::new(place, moved, self, order);
+        let saved = |(since, known): (&'_ Place, &Known)| Some((since.clone(), known.moved, known.weight?));
+        let before = self.cuts.range(..place).rev().find_map(saved);
+        let Some((since, moved, weight)) = before.filter(|(since, ..)| since >= oldest) else {
             return past.whole();
         };
-        let cut = past.since(self.id(since), self)?;
+        let cut = past.since(self.id(&since), moved, self)?;
         match weight + weigh(&cut) > WEIGHT_OF_A_CUT + past.streams() {
             true => past.whole(),
             false => Ok(cut),
         }
     }
 
+    /// How many heads were moved up to the end of a batch or the start.
+    fn moved_up_to(&self, place: &Place) -> Option<usize> {
+        if *place == self.start {
+            return Some(self.forgotten);
+        }
+        let found = self.batches.binary_search_by(|batch| batch.end.cmp(place)).ok()?;
+        self.batches.get(found).map(|batch| batch.moved)
+    }
+
+    /// The moves behind the start, from one number up to another.
+    fn moves(&self, from: usize, until: usize) -> impl Iterator<Item = &(StreamHash, Option<Head>)> {
+        self.heads.range(from.max(self.forgotten) - self.forgotten..until - self.forgotten)
+    }
+
+    /// The streams that have moved from one number up to another, which is not before the start; sorted.
+    fn streams_moved(&self, from: usize, until: usize) -> Vec<StreamHash> {
+        // A busy stream has moved often: sorting what is unique costs little.
+        let mut unique: ByStream<()> = ByStream::default();
+        unique.extend(self.moved.iter().filter(|(_, last)| **last >= from).map(|(stream, _)| (*stream, ())));
+        unique.extend(self.moves(from, until).map(|(stream, _)| (*stream, ())));
+        let mut streams: Vec<_> = unique.into_keys().collect();
+        streams.sort_unstable();
+        streams
+    }
+
     /// Remembers that a cut is durable, so that others may add to it.
     pub fn saved(&mut self, place: &Place, cut: &Cut) {
-        let before = cut.since.as_ref().and_then(|since| self.saved.get(&since.place));
-        let weight = before.map_or(0, |weight| weight + weigh(cut));
-        self.saved.insert(place.clone(), weight);
+        let before = cut.since.as_ref().and_then(|since| self.cuts.get(&since.place)?.weight);
+        if let Some(known) = self.cuts.get_mut(place) {
+            known.weight = Some(before.map_or(0, |weight| weight + weigh(cut)));
+        }
     }
 
     /// No cut before `place` will be asked for any more: drops what only those need.
     pub fn forget(&mut self, place: &Place) {
-        let saved = self.saved.range(..=place).next_back().map(|(base, _)| base);
-        let end = || {
-            let found = self.batches.binary_search_by(|batch| batch.end.cmp(place)).ok()?;
-            self.batches.get(found).map(|batch| &batch.end)
-        };
-        let Some(base) = saved.or_else(end).cloned() else { return };
-        self.saved = self.saved.split_off(&base);
-        let gone = self.batches_between(&Place::BEGINNING, Some(&base));
-        let moved = self.heads_of(&gone).count();
-        self.heads.drain(..moved);
-        if self.heads.capacity() > 8 * (moved + self.heads.len()) {
-            // What a busy time took is given back; what the present pace takes is kept.
-            self.heads.shrink_to(2 * (moved + self.heads.len()));
+        let gone = self.batches.partition_point(|batch| batch.end <= *place);
+        let Some(last) = self.batches.drain(..gone).next_back() else { return };
+        let moved = last.moved - self.forgotten;
+        let gone =
+            (self.forgotten..).zip(self.heads.drain(..moved)).map(|(number, (stream, _))| (stream, number));
+        match self.cuts.is_empty() {
+            true => drop(gone),
+            false => self.moved.extend(gone),
         }
-        self.forgotten += moved;
-        self.batches.drain(gone);
-        self.start = base;
+        self.forgotten = last.moved;
+        self.start = last.end;
+        self.forget_cuts();
+    }
+
+    /// Cuts before the last saved one at or before the start are added to no more.
+    fn forget_cuts(&mut self) {
+        let saved = |(place, known): (&Place, &Known)| known.weight.map(|_| (place.clone(), known.moved));
+        let Some((base, moved)) = self.cuts.range(..=&self.start).rev().find_map(saved) else { return };
+        if self.cuts.first_key_value().is_some_and(|(first, _)| *first == base) {
+            return;
+        }
+        self.cuts = self.cuts.split_off(&base);
+        let pace = self.moved.len() + self.heads.len();
+        self.moved.retain(|_, last| *last >= moved);
+        // What a busy time took is given back; what the present pace takes is kept.
+        if self.moved.capacity().max(self.heads.capacity()) > 8 * pace {
+            self.moved.shrink_to(2 * pace);
+            self.heads.shrink_to(2 * pace);
+        }
     }
 }
 
@@ -145,6 +182,7 @@ fn weigh(cut: &Cut) -> usize {
 /// An order state as it was at a place.
 struct Past<'a> {
     place: &'a Place,
+    moved: usize,
     order: &'a Order,
     /// The heads at the place of those streams that have moved since.
     heads: ByStream<Option<Head>>,
@@ -155,16 +193,19 @@ struct Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    fn new(place: &'a Place, log: &'a CutLog, order: &'a Order) -> Self {
-        let mut past = Self { place, order, heads: ByStream::default(), newcomers: 0, let_go: Vec::new() };
-        let since = log.batches_between(place, None);
-        for (stream, before) in log.heads_of(&since).chain(&order.changes.heads) {
+    /// `moved` heads were moved up to the place.
+    fn new(place: &'a Place, moved: usize, log: &'a CutLog, order: &'a Order) -> Self {
+        let mut past =
+            Self { place, moved, order, heads: ByStream::default(), newcomers: 0, let_go: Vec::new() };
+        let moves = log.moves(moved, log.forgotten + log.heads.len());
+        for (stream, before) in moves.chain(&order.changes.heads) {
             if let Entry::Vacant(then) = past.heads.entry(*stream) {
                 past.newcomers += usize::from(before.is_none());
                 then.insert(*before);
             }
         }
-        past.let_go.extend(log.batches.range(since).flat_map(|batch| &batch.let_go));
+        let behind = log.batches.iter().filter(|batch| batch.end > *place);
+        past.let_go.extend(behind.flat_map(|batch| &batch.let_go));
         past.let_go.extend(&order.changes.let_go);
         past
     }
@@ -187,13 +228,9 @@ impl<'a> Past<'a> {
         Ok(Cut { since: None, heads, early: self.early(None)?, given_up: self.given_up(None) })
     }
 
-    fn since(&self, since: CutId, log: &CutLog) -> Result<Cut> {
-        let moved = log.batches_between(&since.place, Some(self.place));
-        // A busy stream has moved in many batches: sorting what is unique costs little.
-        let mut unique: ByStream<()> = ByStream::default();
-        unique.extend(log.heads_of(&moved).map(|(stream, _)| (*stream, ())));
-        let mut streams: Vec<_> = unique.into_keys().collect();
-        streams.sort_unstable();
+    /// What it adds to a cut up to which `moved` heads were moved.
+    fn since(&self, since: CutId, moved: usize, log: &CutLog) -> Result<Cut> {
+        let streams = log.streams_moved(moved, self.moved);
         let heads = streams.into_iter().filter_map(|stream| {
             let head = self.head(stream, self.order.heads.get(stream))?;
             Some((stream, head))

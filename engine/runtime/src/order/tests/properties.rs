@@ -101,7 +101,7 @@ pub fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => Just(Act::Nothing),
         8 => Just(Act::EndBatch),
         6 => (any::<prop::sample::Index>(), prop::bool::weighted(0.8)).prop_map(|(at, saved)| Act::Cut(at, saved)),
-        1 => any::<prop::sample::Index>().prop_map(Act::Forget),
+        4 => any::<prop::sample::Index>().prop_map(Act::Forget),
         1 => any::<prop::sample::Index>().prop_map(Act::Crash),
     ];
     prop::collection::vec(act, 0..80)
