@@ -16,6 +16,7 @@ pub mod document;
 pub mod guard;
 pub mod projection;
 pub mod checkpoint;
+pub mod lease;
 pub mod ports;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -27,6 +28,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventId, EventType, Payload, SchemaVersion};
 pub use guard::{Epoch, Fed, Guard, OrderKey, ShardPlaces};
 pub use journal::{BasePolicy, Entry, Journal, JournalEntry};
+pub use lease::{Lease, LeaseKey, WorkerId};
 pub use position::{Place, Position};
 pub use projection::{Fingerprint, Ordering, ProjectionId, ProjectionName, ProjectionVersion};
 pub use shard::{HashKeyRange, Incarnation, Record, Shard, ShardId, ShardNumber, SourceName};

@@ -1,0 +1,57 @@
+//! Leases: a worker's claims, by which a fleet shares its work. No safety rests on them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{event::name, position::Position, projection::ProjectionId, shard::ShardId};
+
+name!(
+    /// A worker of a fleet. Part of it is drawn by chance, so that no two lives of a process share one.
+    WorkerId
+);
+
+/// What a worker can claim within a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseKey {
+    /// Its own place in the fleet: as long as it renews this it takes part.
+    Worker(WorkerId),
+    /// To read a shard for all projections that are served by lanes.
+    Shard(ShardId),
+    /// To read all shards for one `global` projection.
+    Merge(ProjectionId),
+}
+
+/// `worker/…`, `shard/…` or `merge/orders@3`, the form that names rows.
+impl fmt::Display for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(worker) => write!(f, "worker/{worker}"),
+            Self::Shard(shard) => write!(f, "shard/{shard}"),
+            Self::Merge(projection) => write!(f, "merge/{}", projection.row_name()),
+        }
+    }
+}
+
+/// A claim as it is stored. Every change of it raises the counter, so that owner and counter tell two states apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub key: LeaseKey,
+    /// Who has it, or gets it as soon as `from` has passed it on; none: it is free.
+    pub owner: Option<WorkerId>,
+    /// Who still works under it and will pass it on to the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<WorkerId>,
+    pub counter: u64,
+    /// A shard's: the least position that the holder's projections had settled when it was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Position>,
+}
+
+impl Lease {
+    /// Who works under it now: the one that passes it on, until that is done.
+    pub fn holder(&self) -> Option<&WorkerId> {
+        self.from.as_ref().or(self.owner.as_ref())
+    }
+}

@@ -1,0 +1,37 @@
+//! Where the workers of a fleet claim their work.
+
+use async_trait::async_trait;
+
+use crate::{
+    error::Result,
+    lease::{Lease, LeaseKey},
+    shard::SourceName,
+};
+
+/// Leases by source and key, each changed only by compare-and-set.
+///
+/// Every worker lists those of a source a few times a second and writes each that it holds a few times in the time that
+/// a lease lasts. Reads are strongly consistent. `Transient` and `Throttled`: tried again; of a write it is unknown
+/// whether it was done: get the lease and compare.
+#[async_trait]
+pub trait LeaseStore: Send + Sync {
+    /// All leases of a source, sorted by key. A list may take in changes that are made while it is read.
+    async fn list(&self, source: &SourceName) -> Result<Vec<Lease>>;
+
+    async fn get(&self, source: &SourceName, key: &LeaseKey) -> Result<Option<Lease>>;
+
+    /// Puts a lease iff what is stored under its key has the holder, owner and counter of `expected`; `None` iff nothing
+    /// is stored.
+    async fn put(&self, source: &SourceName, expected: Option<&Lease>, lease: &Lease) -> Result<PutLease>;
+
+    /// Removes a lease iff what is stored has the holder, owner and counter of `expected`.
+    async fn delete(&self, source: &SourceName, expected: &Lease) -> Result<PutLease>;
+}
+
+/// How a change of a lease ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutLease {
+    Done,
+    /// Another lease is stored, or none.
+    Conflict(Option<Lease>),
+}
