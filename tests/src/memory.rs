@@ -2,6 +2,7 @@
 
 pub mod documents;
 pub mod events;
+pub mod leases;
 pub mod log;
 #[cfg(test)]
 mod tests;

@@ -11,13 +11,23 @@ use foldstream_model::{
     ports::Source,
 };
 
-use super::{MemoryCheckpoints, Ordering, documents::MemoryDocuments, events::MemoryEvents, log::MemoryLog};
+use super::{
+    MemoryCheckpoints, Ordering, documents::MemoryDocuments, events::MemoryEvents, leases::MemoryLeases,
+    log::MemoryLog,
+};
 
 #[tokio::test]
 async fn checkpoints_pass_the_suite() {
     let store = MemoryCheckpoints::default();
     conformance::checkpoint_store::run(&store).await;
     conformance::checkpoint_store::run(&store).await;
+}
+
+#[tokio::test]
+async fn leases_pass_the_suite() {
+    let store = MemoryLeases::default();
+    conformance::lease_store::run(&store).await;
+    conformance::lease_store::run(&store).await;
 }
 
 #[tokio::test]

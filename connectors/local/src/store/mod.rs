@@ -12,6 +12,7 @@ use crate::{
     database::{Access, Database, NewFile},
     documents::LocalDocuments,
     events::LocalEventStore,
+    leases::LocalLeases,
     log::{LocalLog, LogOptions},
     relay::Relay,
 };
@@ -71,6 +72,10 @@ impl LocalStore {
 
     pub fn checkpoints(&self) -> Arc<LocalCheckpoints> {
         Arc::new(LocalCheckpoints::new(Arc::clone(&self.database)))
+    }
+
+    pub fn leases(&self) -> Arc<LocalLeases> {
+        Arc::new(LocalLeases::new(Arc::clone(&self.database)))
     }
 
     /// Opens the log of this name, or makes it. Of a log that is there the retention is changed to what is asked, and

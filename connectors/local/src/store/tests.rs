@@ -50,6 +50,13 @@ async fn checkpoints_pass_their_suite() {
     conformance::checkpoint_store::run(&*fixture.another().checkpoints()).await;
 }
 
+#[tokio::test]
+async fn the_leases_pass_the_conformance_suite() {
+    let fixture = Fixture::new();
+    conformance::lease_store::run(&*fixture.store.leases()).await;
+    conformance::lease_store::run(&*fixture.another().leases()).await;
+}
+
 #[test]
 fn a_database_that_is_not_there_is_made_only_when_asked() {
     let folder = tempfile::tempdir().unwrap();

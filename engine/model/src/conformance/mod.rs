@@ -8,6 +8,7 @@ pub mod event_store;
 pub mod projector;
 pub mod document_store;
 pub mod checkpoint_store;
+pub mod lease_store;
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 

@@ -15,7 +15,7 @@ use crate::{
 /// whether it was done: get the lease and compare.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// All leases of a source, sorted by key. A list may take in changes that are made while it is read.
+    /// All leases of a source, in any order. A list may take in changes that are made while it is read.
     async fn list(&self, source: &SourceName) -> Result<Vec<Lease>>;
 
     async fn get(&self, source: &SourceName, key: &LeaseKey) -> Result<Option<Lease>>;
