@@ -11,7 +11,7 @@ use crate::{
     guard::Epoch,
     position::Place,
     projection::{Fingerprint, Ordering},
-    shard::ShardId,
+    shard::{ShardId, SourceName},
     stream::{Sequence, StreamId},
     time::Timestamp,
 };
@@ -94,6 +94,8 @@ impl fmt::Display for Stop {
 /// What is registered of a projection, and what its operators have decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
+    /// What it reads.
+    pub source: SourceName,
     pub ordering: Ordering,
     /// The definition that its documents are made by, in normal form, and its hash.
     pub definition: String,

@@ -60,6 +60,7 @@ impl Controls {
                 return self.compare(spec, stored.body, &store);
             }
             let control = Control {
+                source: spec.source.clone(),
                 ordering: spec.ordering,
                 definition: spec.definition.clone(),
                 fingerprint: spec.fingerprint.clone(),

@@ -10,6 +10,7 @@ pub mod upcast;
 pub mod order;
 pub mod journal;
 pub mod lineage;
+pub mod leases;
 pub mod fold;
 pub mod dispatch;
 pub mod guard;
@@ -22,6 +23,7 @@ pub mod retention;
 
 // What moves data through them.
 pub mod line;
+pub mod leasing;
 pub mod merging;
 pub mod subscription;
 pub mod shard;

@@ -1,8 +1,13 @@
 //! Lineage: the shards of a source, what they are numbered, and which of them a projection may read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use foldstream_model::{Error, HashKeyRange, Incarnation, Result, Shard, ShardId, ShardNumber, Timestamp};
+use foldstream_model::{
+    Checkpoint, Error, HashKeyRange, Incarnation, Result, Shard, ShardId, ShardNumber, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
@@ -41,6 +46,36 @@ pub enum Standing {
     Begun,
     /// The shard is sealed and settled to its end.
     Ended,
+}
+
+impl Standing {
+    /// By the checkpoint that counts for its generation.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        match checkpoint {
+            Checkpoint { ended: true, .. } => Self::Ended,
+            Checkpoint { cut: Some(_), .. } => Self::Begun,
+            Checkpoint { cut: None, .. } => Self::NotBegun,
+        }
+    }
+}
+
+/// Something that is wrong with the ranges of the shards that are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeFault {
+    /// No open shard takes these hash keys.
+    Hole(HashKeyRange),
+    /// Two open shards take these.
+    Overlap(HashKeyRange),
+}
+
+impl fmt::Display for RangeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, range) = match self {
+            Self::Hole(range) => ("no open shard takes", range),
+            Self::Overlap(range) => ("more than one open shard takes", range),
+        };
+        write!(f, "{what} the hash keys {}..{}", range.first, range.last)
+    }
 }
 
 /// What one projection can do now. Both lists are sorted by number.
@@ -133,6 +168,36 @@ impl Lineage {
             }
         }
         outlook
+    }
+
+    /// Where the ranges of the open shards leave a hole or overlap; nothing is said of a source that knows no ranges.
+    pub fn range_faults(&self) -> Vec<RangeFault> {
+        let parents: BTreeSet<&ShardId> = self.shards.values().flat_map(|known| &known.parents).collect();
+        let open = self.shards.iter().filter(|(id, known)| known.gone_at.is_none() && !parents.contains(id));
+        let ranges: Option<Vec<HashKeyRange>> = open.map(|(_, known)| known.range).collect();
+        let mut ranges = ranges.unwrap_or_default();
+        if ranges.is_empty() {
+            return Vec::new();
+        }
+        ranges.sort_by_key(|range| range.first);
+        let mut faults = Vec::new();
+        // The first hash key that no range so far takes; none: all are taken.
+        let mut next = Some(0);
+        for range in ranges {
+            match next {
+                Some(next) if next < range.first => {
+                    faults.push(RangeFault::Hole(HashKeyRange { first: next, last: range.first - 1 }));
+                }
+                Some(next) if next == range.first => {}
+                taken => {
+                    let last = taken.map_or(u128::MAX, |next| next - 1).min(range.last);
+                    faults.push(RangeFault::Overlap(HashKeyRange { first: range.first, last }));
+                }
+            }
+            next = next.and_then(|next| Some(next.max(range.last.checked_add(1)?)));
+        }
+        faults.extend(next.map(|first| RangeFault::Hole(HashKeyRange { first, last: u128::MAX })));
+        faults
     }
 
     fn ended(&self, registered_at: Timestamp, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {

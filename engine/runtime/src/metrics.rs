@@ -19,6 +19,8 @@ const BYTES_IN_FLIGHT: &str = "foldstream_bytes_in_flight";
 const GAPS: &str = "foldstream_gaps";
 const CUT_ROWS_REMOVED: &str = "foldstream_cut_rows_removed_total";
 const ENTRIES_REMOVED: &str = "foldstream_journal_entries_removed_total";
+const LEASES_HELD: &str = "foldstream_leases_held";
+const LEASES_UNCLAIMED: &str = "foldstream_leases_unclaimed";
 const LATE: &str = "foldstream_events_late_total";
 
 const SOURCE: &str = "source";
@@ -69,6 +71,8 @@ pub fn describe() {
         Unit::Bytes,
         "Bytes of events that were read and are not in documents yet"
     );
+    describe_gauge!(LEASES_HELD, count, "Shards and merges that this worker works on");
+    describe_gauge!(LEASES_UNCLAIMED, count, "Shards and merges that no worker works on");
     describe_gauge!(GAPS, count, "Streams of a shard that wait for a missing event");
 }
 
@@ -124,6 +128,11 @@ pub fn gaps(source: &str, shard: &str, gaps: usize) {
 
 pub fn late(projection: &str, events: usize) {
     counter!(LATE, PROJECTION => projection.to_owned()).increment(events as u64);
+}
+
+pub fn leases(source: &str, held: usize, unclaimed: usize) {
+    gauge!(LEASES_HELD, SOURCE => source.to_owned()).set(held as f64);
+    gauge!(LEASES_UNCLAIMED, SOURCE => source.to_owned()).set(unclaimed as f64);
 }
 
 pub fn removed(source: &str, cut_rows: usize, entries: usize) {

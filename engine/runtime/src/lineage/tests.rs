@@ -127,6 +127,37 @@ fn graph() -> impl Strategy<Value = Vec<Vec<usize>>> {
     )
 }
 
+fn ranged(name: &str, first: u128, last: u128, parents: &[&str]) -> Shard {
+    let parents = parents.iter().map(|parent| id(parent)).collect();
+    Shard { id: id(name), parents, range: Some(HashKeyRange { first, last }) }
+}
+
+#[test]
+fn open_shards_that_take_every_hash_key_once_have_no_fault() {
+    let half = u128::MAX / 2;
+    let lineage = known(&[
+        ranged("a", 0, u128::MAX, &[]),
+        ranged("b", 0, half, &["a"]),
+        ranged("c", half + 1, u128::MAX, &["a"]),
+    ]);
+    assert_eq!(lineage.range_faults(), []);
+    let unknown = known(&[Shard { range: None, ..ranged("a", 0, 0, &[]) }]);
+    assert_eq!(unknown.range_faults(), [], "a source that knows no ranges has none that are wrong");
+}
+
+#[test]
+fn holes_and_overlaps_of_open_shards_are_found() {
+    let lineage = known(&[ranged("a", 10, 100, &[]), ranged("b", 90, 200, &[]), ranged("c", 300, 400, &[])]);
+    let range = |first, last| HashKeyRange { first, last };
+    let hole = |first, last| RangeFault::Hole(range(first, last));
+    assert_eq!(
+        lineage.range_faults(),
+        [hole(0, 9), RangeFault::Overlap(range(90, 100)), hole(201, 299), hole(401, u128::MAX)]
+    );
+    let covered = known(&[ranged("a", 0, u128::MAX, &[]), ranged("b", 5, 9, &[])]);
+    assert_eq!(covered.range_faults(), [RangeFault::Overlap(range(5, 9))]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

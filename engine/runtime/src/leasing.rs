@@ -1,0 +1,300 @@
+//! The task that claims, renews and passes on the leases of one source, and says what this worker works on now.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use foldstream_model::{
+    Checkpoint, Lease, LeaseKey, Ordering, Position, Result, ShardId, SourceName, WorkerId,
+    ports::{LeaseStore, PutLease, Table},
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    checkpoint,
+    control::Controls,
+    leases::{Change, Holding, Leases},
+    lineage::Standing,
+    metrics,
+    retry::{self, Backoff, Verdict},
+    rows::Rows,
+};
+
+/// Messages to a leasing; whoever sends more waits.
+const QUEUE: usize = 64;
+/// Looks within the interval of a lease's states, while something is passed on to this worker.
+const LOOKS: u32 = 10;
+
+/// What a worker works on, by lease.
+pub type Holdings = BTreeMap<LeaseKey, Holding>;
+
+/// What the owner of the work tells the leasing.
+#[derive(Debug)]
+pub enum Told {
+    /// The work under a lease that is to be passed on has ended.
+    Drained(LeaseKey),
+    /// What a worker serves under the lease is settled up to here.
+    Settled(LeaseKey, Position),
+    /// There may be new work, or less.
+    Changed,
+}
+
+/// The owner's end.
+#[derive(Clone)]
+pub struct Claims {
+    pub held: watch::Receiver<Holdings>,
+    pub tell: mpsc::Sender<Told>,
+}
+
+/// Runs the leases of one source.
+pub struct Leasing {
+    source: SourceName,
+    store: Arc<dyn LeaseStore>,
+    rows: Rows,
+    leases: Leases,
+    discovery_interval: Duration,
+    began: Instant,
+    held: watch::Sender<Holdings>,
+    told: mpsc::Receiver<Told>,
+    writes: FuturesUnordered<BoxFuture<'static, (LeaseKey, Result<Option<Lease>>)>>,
+    listing: Option<BoxFuture<'static, (Duration, Result<Vec<Lease>>)>>,
+    audit: Option<BoxFuture<'static, (Duration, Result<Option<BTreeSet<LeaseKey>>>)>>,
+    /// Something has changed since the last audit began.
+    audit_again: bool,
+}
+
+impl Leasing {
+    pub fn new(
+        me: WorkerId,
+        source: SourceName,
+        store: Arc<dyn LeaseStore>,
+        rows: Rows,
+        lasts: Duration,
+        discovery_interval: Duration,
+    ) -> (Self, Claims) {
+        let (tell, told) = mpsc::channel(QUEUE);
+        let (held, holdings) = watch::channel(Holdings::new());
+        let leasing = Self {
+            source,
+            store,
+            rows,
+            leases: Leases::new(me, lasts),
+            discovery_interval,
+            began: Instant::now(),
+            held,
+            told,
+            writes: FuturesUnordered::new(),
+            listing: None,
+            audit: None,
+            audit_again: true,
+        };
+        (leasing, Claims { held: holdings, tell })
+    }
+
+    /// Runs until everything is given away after `leave` was cancelled.
+    pub async fn run(mut self, leave: CancellationToken) -> Result<()> {
+        let interval = self.leases.interval();
+        let mut look = tokio::time::interval(interval / LOOKS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut next_list, mut next_audit) = (Duration::ZERO, Duration::ZERO);
+        loop {
+            let now = self.now();
+            if self.listing.is_none() && (now >= next_list || self.leases.expects()) {
+                next_list = now + interval;
+                self.list(now);
+            }
+            if self.audit.is_none() && (now >= next_audit || self.audit_again) {
+                next_audit = now + self.discovery_interval;
+                self.audit_again = false;
+                self.audit = Some(needed(self.rows.clone(), self.source.clone(), now).boxed());
+            }
+            self.write();
+            self.publish();
+            if leave.is_cancelled() && self.leases.has_left() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                Some(told) = self.told.recv() => self.told(told),
+                Some((key, stored)) = self.writes.next() => {
+                    let now = self.now();
+                    self.leases.answered(now, &key, stored?);
+                }
+                (at, leases) = pending(&mut self.listing) => self.listed(at, leases)?,
+                (at, work) = pending(&mut self.audit) => {
+                    if let Some(work) = work? {
+                        self.leases.needed(at, work);
+                    }
+                }
+                () = leave.cancelled(), if !self.leases.is_leaving() => self.leases.leave(),
+                _ = look.tick() => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Drained(key) => self.leases.drained(key),
+            Told::Settled(key, position) => self.leases.settled(key, position),
+            Told::Changed => self.audit_again = true,
+        }
+    }
+
+    fn list(&mut self, now: Duration) {
+        let (store, source) = (self.store.clone(), self.source.clone());
+        self.listing = Some(async move { (now, store.list(&source).await) }.boxed());
+    }
+
+    /// A list that failed is asked for again at the next look.
+    fn listed(&mut self, asked_at: Duration, leases: Result<Vec<Lease>>) -> Result<()> {
+        match leases {
+            Ok(leases) => {
+                let now = self.now();
+                self.leases.listed(asked_at, now, leases);
+                let claimed = self.leases.holdings(now).len();
+                metrics::leases(self.source.as_str(), claimed, self.leases.unclaimed(now).len());
+                Ok(())
+            }
+            Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
+                tracing::warn!(source = %self.source, %error, "the leases could not be listed, trying again");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self) {
+        let now = self.now();
+        for change in self.leases.changes(now) {
+            tell(&self.source, &change);
+            let (store, source, patience) = (self.store.clone(), self.source.clone(), self.leases.interval());
+            self.writes.push(write(store, source, change, patience).boxed());
+        }
+    }
+
+    fn publish(&self) {
+        let holdings = self.leases.holdings(self.now());
+        self.held.send_if_modified(|held| {
+            let changes = *held != holdings;
+            *held = holdings;
+            changes
+        });
+    }
+}
+
+/// What is stored once the change was tried. Of a write without an answer it is asked what came of it.
+async fn write(
+    store: Arc<dyn LeaseStore>,
+    source: SourceName,
+    change: Change,
+    patience: Duration,
+) -> (LeaseKey, Result<Option<Lease>>) {
+    let Change { key, expected, lease } = &change;
+    let written = async {
+        match (expected, lease) {
+            (expected, Some(lease)) => store.put(&source, expected.as_ref(), lease).await,
+            (Some(expected), None) => store.delete(&source, expected).await,
+            (None, None) => Ok(PutLease::Done),
+        }
+    };
+    let answer = match tokio::time::timeout(patience, written).await {
+        Ok(Ok(PutLease::Done)) => Ok(lease.clone()),
+        Ok(Ok(PutLease::Conflict(stored))) => Ok(stored),
+        Ok(Err(error)) if retry::verdict(error.kind()) != Verdict::Again => Err(error),
+        Ok(Err(_)) | Err(_) => read_back(&*store, &source, key, patience).await,
+    };
+    (change.key, answer)
+}
+
+async fn read_back(
+    store: &dyn LeaseStore,
+    source: &SourceName,
+    key: &LeaseKey,
+    patience: Duration,
+) -> Result<Option<Lease>> {
+    let mut backoff = Backoff::new();
+    loop {
+        match tokio::time::timeout(patience, store.get(source, key)).await {
+            Ok(Err(error)) if retry::verdict(error.kind()) == Verdict::Again => {
+                backoff.pause(&error, "reading a lease").await;
+            }
+            Ok(answer) => return answer,
+            Err(_) => {
+                tracing::warn!(%source, lease = %key, "a lease could not be read in time, trying again")
+            }
+        }
+    }
+}
+
+fn tell(source: &SourceName, change: &Change) {
+    let holder = |lease: &Option<Lease>| lease.as_ref().and_then(|lease| lease.holder().cloned());
+    let (before, after) = (holder(&change.expected), holder(&change.lease));
+    let offered = change.lease.as_ref().and_then(|lease| lease.from.as_ref().and(lease.owner.as_ref()));
+    let was_offered = change.expected.as_ref().is_some_and(|lease| lease.from.is_some());
+    match (offered, before == after) {
+        (Some(to), _) if !was_offered => {
+            tracing::info!(%source, lease = %change.key, %to, "offering a lease")
+        }
+        (_, false) => tracing::debug!(%source, lease = %change.key, ?before, ?after, "a lease changes hands"),
+        _ => {}
+    }
+}
+
+async fn pending<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(waiting) => {
+            let output = waiting.await;
+            *future = None;
+            output
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The work that some registered projection of the source has, whether this worker knows the projection or not: the
+/// shards that it may read, and its merge. None: the source was never read.
+async fn needed(
+    rows: Rows,
+    source: SourceName,
+    asked_at: Duration,
+) -> (Duration, Result<Option<BTreeSet<LeaseKey>>>) {
+    (asked_at, look_up(&rows, &source).await)
+}
+
+async fn look_up(rows: &Rows, source: &SourceName) -> Result<Option<BTreeSet<LeaseKey>>> {
+    let controls = Controls::new(rows.clone()).list().await?;
+    let Some(lineage) = rows.source(source).await? else { return Ok(None) };
+    for fault in lineage.body.range_faults() {
+        tracing::error!(%source, "{fault}: what belongs there is read by nobody, or twice; look at how the source was resharded");
+    }
+    let mut work = BTreeSet::new();
+    for (id, control) in controls.into_iter().filter(|(_, control)| control.source == *source) {
+        if control.ordering == Ordering::Global {
+            work.insert(LeaseKey::Merge(id));
+            continue;
+        }
+        let stored = rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await?;
+        let mut standings: BTreeMap<ShardId, Standing> = BTreeMap::new();
+        for (shard, _) in lineage.body.shards() {
+            let sort = format!("{source}/{shard}");
+            let body = stored.iter().find(|(key, _)| *key == sort).map(|(_, stored)| stored.body.clone());
+            standings.insert(shard.clone(), Standing::of(&checkpoint::effective(body, &control, shard)));
+        }
+        let outlook = lineage.body.outlook(control.registered_at, |shard| {
+            standings.get(shard).copied().unwrap_or(Standing::NotBegun)
+        });
+        work.extend(outlook.ready.into_iter().map(LeaseKey::Shard));
+    }
+    Ok(Some(work))
+}
