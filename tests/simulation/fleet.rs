@@ -17,14 +17,14 @@ use foldstream_runtime::{
     settings::Settings,
     worker::{Assembly, Outcome, Until, Worker},
 };
-use foldstream_tests::{bed::Envelopes, projectors::Totals};
+use foldstream_tests::{bed::Envelopes, memory::leases::MemoryLeases, projectors::Totals};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     chance::Chance,
     link::Link,
-    ports::{Checkpoints, Documents, Events, Log},
+    ports::{Checkpoints, Documents, Events, Leases, Log},
     watcher::SOURCE,
     workload::{Kind, Simulated},
     world::World,
@@ -62,6 +62,7 @@ fn settings(chance: &mut Chance) -> Settings {
         trim_interval: millis(chance, &[100, 2_000]),
         patience: millis(chance, &[50, 500, 5_000]),
         gap_patience: millis(chance, &[10, 500, 5_000]),
+        lease_duration: millis(chance, &[1_000, 4_000, 10_000]),
     }
 }
 
@@ -79,6 +80,10 @@ fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
         fingerprint: Fingerprint(kind.name().into()),
         allowed_lateness: link.world.workload.lateness,
     }
+}
+
+fn leases(world: &World) -> Arc<MemoryLeases> {
+    if world.weather.alone { Arc::default() } else { world.leases.clone() }
 }
 
 fn worker(link: &Arc<Link>) -> Worker {
@@ -100,6 +105,7 @@ fn worker(link: &Arc<Link>) -> Worker {
     let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
     let services = Services {
         checkpoints: Arc::new(Checkpoints(link.clone())),
+        leases: Arc::new(Leases { link: link.clone(), store: leases(world) }),
         clock: Arc::new(SkewedClock { began: world.began, skew: AtomicI64::new(skew) }),
         ids: world.ids.clone(),
     };

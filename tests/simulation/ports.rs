@@ -5,13 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, Error, Event, Position, ReadModel, Result, Sequence, Shard, ShardId, StreamId,
+    DocumentKey, Error, Event, Lease, LeaseKey, Position, ReadModel, Result, Sequence, Shard, ShardId,
+    SourceName, StreamId,
     ports::{
-        Append, Appended, Batch, CheckpointStore, DocumentStore, DocumentWrite, EventStore, From, Offset,
-        Put, ReadLimit, Revision, Row, RowKey, ShardReader, Source, SourceDescription, StoredDocument, Table,
-        Written,
+        Append, Appended, Batch, CheckpointStore, DocumentStore, DocumentWrite, EventStore, From, LeaseStore,
+        Offset, Put, PutLease, ReadLimit, Revision, Row, RowKey, ShardReader, Source, SourceDescription,
+        StoredDocument, Table, Written,
     },
 };
+
+use foldstream_tests::memory::leases::MemoryLeases;
 
 use crate::{
     link::{Link, pause},
@@ -73,6 +76,57 @@ impl DocumentStore for Documents {
 
     async fn remove(&self, model: &ReadModel) -> Result<()> {
         self.0.world.documents.remove(model).await
+    }
+}
+
+/// The leases of the fleet; or those of a worker that sees nobody else, and believes that everything is its own.
+pub struct Leases {
+    pub link: Arc<Link>,
+    pub store: Arc<MemoryLeases>,
+}
+
+impl Leases {
+    async fn change(
+        &self,
+        source: &SourceName,
+        key: &LeaseKey,
+        expected: Option<&Lease>,
+        lease: Option<&Lease>,
+    ) -> Result<PutLease> {
+        let (store, source) = (self.store.clone(), source.clone());
+        let (expected, lease) = (expected.cloned(), lease.cloned());
+        let what = format!("lease {key} {lease:?}");
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            let (store, source) = (store.clone(), source.clone());
+            let (expected, lease) = (expected.clone(), lease.clone());
+            Box::pin(async move {
+                match (&expected, &lease) {
+                    (expected, Some(lease)) => store.put(&source, expected.as_ref(), lease).await,
+                    (Some(expected), None) => store.delete(&source, expected).await,
+                    (None, None) => Ok(PutLease::Done),
+                }
+            })
+        });
+        self.link.write(what, request).await
+    }
+}
+
+#[async_trait]
+impl LeaseStore for Leases {
+    async fn list(&self, source: &SourceName) -> Result<Vec<Lease>> {
+        self.link.read("listing leases", self.store.list(source)).await
+    }
+
+    async fn get(&self, source: &SourceName, key: &LeaseKey) -> Result<Option<Lease>> {
+        self.link.read("get a lease", self.store.get(source, key)).await
+    }
+
+    async fn put(&self, source: &SourceName, expected: Option<&Lease>, lease: &Lease) -> Result<PutLease> {
+        self.change(source, &lease.key, expected, Some(lease)).await
+    }
+
+    async fn delete(&self, source: &SourceName, expected: &Lease) -> Result<PutLease> {
+        self.change(source, &expected.key, Some(expected), None).await
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
 
 use foldstream_tests::{
     bed::CountedIds,
-    memory::{MemoryCheckpoints, documents::MemoryDocuments, events::MemoryEvents, log::MemoryLog},
+    memory::{
+        MemoryCheckpoints, documents::MemoryDocuments, events::MemoryEvents, leases::MemoryLeases,
+        log::MemoryLog,
+    },
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -45,6 +48,8 @@ pub struct Weather {
     pub skew: u64,
     /// Workers at once.
     pub slots: usize,
+    /// Each sees its own leases only, and works on everything.
+    pub alone: bool,
 }
 
 impl Weather {
@@ -65,14 +70,16 @@ impl Weather {
             stop: on(20),
             skew: on(5_000),
             slots: 1,
+            alone: false,
         };
-        Self { slots: chance.pick(&[1, 1, 2, 3]), ..weather }
+        Self { slots: chance.pick(&[1, 1, 2, 3]), alone: chance.one_in(3), ..weather }
     }
 }
 
 pub struct World {
     pub documents: Arc<MemoryDocuments>,
     pub checkpoints: Arc<MemoryCheckpoints>,
+    pub leases: Arc<MemoryLeases>,
     pub events: Arc<MemoryEvents>,
     pub log: MemoryLog,
     pub ids: Arc<CountedIds>,
@@ -108,6 +115,7 @@ impl World {
         Arc::new(Self {
             documents: Arc::default(),
             checkpoints: Arc::default(),
+            leases: Arc::default(),
             events: Arc::default(),
             log: MemoryLog::new("log", workload.shards),
             ids: Arc::default(),

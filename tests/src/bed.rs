@@ -17,8 +17,8 @@ use foldstream_model::{
     Clock, Event, EventId, EventType, Fingerprint, Ids, Ordering, Position, ProjectionId, Record, Result,
     SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
     ports::{
-        Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, NewEvent,
-        ReadLimit, ShardReader, Source, SourceDescription, Table,
+        Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, LeaseStore,
+        NewEvent, ReadLimit, ShardReader, Source, SourceDescription, Table,
     },
 };
 use foldstream_runtime::{
@@ -32,6 +32,7 @@ use foldstream_runtime::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::memory::leases::MemoryLeases;
 use crate::projectors::{Kind, TYPE, Totals, Toy};
 
 /// A clock that moves a millisecond with each look.
@@ -196,6 +197,7 @@ impl Bed {
     pub fn worker(&self, sources: Vec<SourceSpec>, projections: Vec<ProjectionSpec>) -> Worker {
         let services = Services {
             checkpoints: self.store.checkpoints(),
+            leases: alone(),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
         };
@@ -251,6 +253,11 @@ impl Bed {
             }
         }
     }
+}
+
+/// Leases of a fleet of one: nobody else's are in its way.
+pub fn alone() -> Arc<dyn LeaseStore> {
+    Arc::<MemoryLeases>::default()
 }
 
 pub fn open_store(folder: &Path, clock: &Arc<StepClock>, ids: &Arc<CountedIds>) -> LocalStore {

@@ -29,6 +29,7 @@ async fn a_worker_that_wakes_late_does_not_stop_a_projection_that_others_have_br
     let rows = Rows::new(Arc::new(MemoryCheckpoints::default()));
     let (id, source, shard) = (ProjectionId::new("p", 1), SourceName::new("events"), ShardId::new("shard"));
     let control = Control {
+        source: SourceName::new("events"),
         ordering: Ordering::PerStream,
         definition: String::new(),
         fingerprint: Fingerprint(String::new()),

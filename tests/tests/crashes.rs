@@ -13,7 +13,12 @@ use foldstream_runtime::{
     rows::Rows,
     worker::{Assembly, Until, Worker},
 };
-use foldstream_tests::{around::Around, bed::Bed, crashing::Crash, projectors::Kind};
+use foldstream_tests::{
+    around::Around,
+    bed::{Bed, alone},
+    crashing::Crash,
+    projectors::Kind,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +48,7 @@ async fn run(bed: &Bed, source: SourceSpec, specs: Vec<ProjectionSpec>, crash: &
         })
         .collect();
     let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: crash.clone() });
-    let services = Services { checkpoints, clock: bed.clock.clone(), ids: bed.ids.clone() };
+    let services = Services { checkpoints, leases: alone(), clock: bed.clock.clone(), ids: bed.ids.clone() };
     let settings = bed.settings.clone();
     let worker =
         Worker::new(Assembly { services, sources: vec![source], projections: specs, settings, process: 0 });

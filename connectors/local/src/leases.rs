@@ -24,6 +24,13 @@ impl LocalLeases {
         Self { database }
     }
 
+    /// Removes all leases, of all sources: for a process that knows that no other lives.
+    pub async fn clear(&self) -> Result<()> {
+        let clear =
+            |transaction: &Connection| Ok(transaction.execute("DELETE FROM rows WHERE kind = 'leases'", ())?);
+        self.database.write(clear).await.map(drop)
+    }
+
     /// Puts or removes a lease if what is stored is as expected.
     async fn change(
         &self,

@@ -27,7 +27,7 @@ pub use checkpoints::LocalCheckpoints;
 pub use documents::{LocalDocuments, MAX_DOCUMENT_BYTES};
 pub use events::{LocalEventStore, QueuedAppend, StreamSummary};
 pub use leases::LocalLeases;
-pub use lock::WorkerLock;
+pub use lock::{FleetLock, WorkerLock};
 pub use log::{LocalLog, LocalSource, LogDescription, LogOptions, NewRecord, ShardDescription};
 pub use null::NullDocuments;
 pub use relay::Relay;

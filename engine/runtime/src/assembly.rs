@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use foldstream_model::{
     Clock, EventType, Fingerprint, Ids, Ordering, ProjectionId, Sequence, SourceName, Timestamp,
-    ports::{CheckpointStore, Decoder, DocumentStore, EventStore, Projector, Reducer, Source, Upcaster},
+    ports::{
+        CheckpointStore, Decoder, DocumentStore, EventStore, LeaseStore, Projector, Reducer, Source, Upcaster,
+    },
 };
 
 use crate::order::Gaps;
@@ -13,6 +15,8 @@ use crate::order::Gaps;
 #[derive(Clone)]
 pub struct Services {
     pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Where the workers of a fleet claim their work.
+    pub leases: Arc<dyn LeaseStore>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
 }

@@ -236,18 +236,19 @@ impl Controls {
         Ok(rows.into_iter().map(|(_, row)| row.body).collect())
     }
 
-    async fn audit(
+    /// Writes down who did what.
+    pub async fn audit(
         &self,
         actor: &Actor,
         action: &str,
-        projection: &ProjectionId,
+        target: &impl ToString,
         details: BTreeMap<String, String>,
     ) -> Result<()> {
         let row = AuditRow {
             at: actor.at,
             who: actor.who.clone(),
             action: action.to_owned(),
-            target: projection.to_string(),
+            target: target.to_string(),
             reason: actor.reason.clone(),
             details,
         };

@@ -219,9 +219,19 @@ impl Leases {
         self.work().filter(free).cloned().collect()
     }
 
-    /// All leases as they were last seen.
-    pub fn seen(&self) -> impl Iterator<Item = &Lease> {
-        self.seen.values().map(|seen| &seen.lease)
+    /// Whether all work is claimed, none of it is on its way to this worker, and whoever else holds some was seen to
+    /// renew it.
+    pub fn is_settled(&self, now: Duration) -> bool {
+        let is_alive = |(key, seen): (&LeaseKey, &Seen)| {
+            let ours = seen.lease.holder() == Some(&self.me);
+            let held =
+                if ours { seen.until.is_some_and(|until| now < until) } else { seen.since > seen.first };
+            held || matches!(key, LeaseKey::Worker(_))
+        };
+        self.work.is_some()
+            && self.unclaimed(now).is_empty()
+            && !self.expects()
+            && self.seen.iter().all(is_alive)
     }
 
     /// What is to be written now; each is answered by [`Leases::answered`].
@@ -324,7 +334,7 @@ impl Leases {
             true => !self.leaving,
             false => !silent.contains(worker),
         };
-        let workers = self.seen.iter().filter_map(|(key, _)| match key {
+        let workers = self.seen.keys().filter_map(|key| match key {
             LeaseKey::Worker(worker) => Some(worker).filter(|worker| takes_part(worker)),
             LeaseKey::Shard(_) | LeaseKey::Merge(_) => None,
         });

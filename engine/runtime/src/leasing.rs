@@ -23,34 +23,71 @@ use crate::{
     leases::{Change, Holding, Leases},
     lineage::Standing,
     metrics,
+    report::{Busy, Registry},
     retry::{self, Backoff, Verdict},
     rows::Rows,
+    settings::Settings,
 };
 
 /// Messages to a leasing; whoever sends more waits.
 const QUEUE: usize = 64;
+/// A lease that ends sooner could not be renewed in time.
+const SHORTEST: Duration = Duration::from_millis(100);
 /// Looks within the interval of a lease's states, while something is passed on to this worker.
 const LOOKS: u32 = 10;
 
 /// What a worker works on, by lease.
-pub type Holdings = BTreeMap<LeaseKey, Holding>;
+#[derive(Debug, Clone, Default)]
+pub struct Holdings {
+    held: BTreeMap<LeaseKey, Holding>,
+    version: u64,
+}
 
-/// What the owner of the work tells the leasing.
+impl Holdings {
+    pub fn get(&self, key: &LeaseKey) -> Option<Holding> {
+        self.held.get(key).copied()
+    }
+
+    /// The work that is to end now, so that it can be passed on.
+    pub fn to_pass_on(&self) -> impl Iterator<Item = &LeaseKey> {
+        self.held.iter().filter(|(_, holding)| **holding == Holding::PassOn).map(|(key, _)| key)
+    }
+}
+
+/// What the owners of the work tell the leasing.
 #[derive(Debug)]
 pub enum Told {
     /// The work under a lease that is to be passed on has ended.
     Drained(LeaseKey),
     /// What a worker serves under the lease is settled up to here.
     Settled(LeaseKey, Position),
-    /// There may be new work, or less.
-    Changed,
+    /// There may be new work, or less; the worker counts as busy until that is looked up.
+    Changed(Busy),
+    /// An owner works as these holdings say.
+    Follows { owner: usize, version: u64 },
 }
 
-/// The owner's end.
-#[derive(Clone)]
+/// The end of one owner of work.
 pub struct Claims {
+    owner: usize,
     pub held: watch::Receiver<Holdings>,
-    pub tell: mpsc::Sender<Told>,
+    tell: mpsc::Sender<Told>,
+}
+
+impl Claims {
+    /// What is held now. [`Claims::follows`] is to be said when the work is as this says.
+    pub fn look(&mut self) -> Holdings {
+        self.held.borrow_and_update().clone()
+    }
+
+    pub async fn tell(&self, told: Told) {
+        // A leasing that is gone has failed, or has given everything away.
+        let _ = self.tell.send(told).await;
+    }
+
+    pub async fn follows(&self, holdings: &Holdings) {
+        self.tell(Told::Follows { owner: self.owner, version: holdings.version }).await;
+    }
 }
 
 /// Runs the leases of one source.
@@ -62,12 +99,18 @@ pub struct Leasing {
     discovery_interval: Duration,
     began: Instant,
     held: watch::Sender<Holdings>,
+    tell: mpsc::Sender<Told>,
     told: mpsc::Receiver<Told>,
     writes: FuturesUnordered<BoxFuture<'static, (LeaseKey, Result<Option<Lease>>)>>,
     listing: Option<BoxFuture<'static, (Duration, Result<Vec<Lease>>)>>,
-    audit: Option<BoxFuture<'static, (Duration, Result<Option<BTreeSet<LeaseKey>>>)>>,
+    audit: Option<BoxFuture<'static, (Duration, Result<BTreeSet<LeaseKey>>)>>,
     /// Something has changed since the last audit began.
     audit_again: bool,
+    /// The versions that the owners of the work follow.
+    followed: Vec<u64>,
+    registry: Arc<Registry>,
+    /// Held as long as it is not known who works on what, or somebody is still to follow.
+    busy: Option<Busy>,
 }
 
 impl Leasing {
@@ -76,26 +119,35 @@ impl Leasing {
         source: SourceName,
         store: Arc<dyn LeaseStore>,
         rows: Rows,
-        lasts: Duration,
-        discovery_interval: Duration,
-    ) -> (Self, Claims) {
+        settings: &Settings,
+        registry: Arc<Registry>,
+    ) -> Self {
         let (tell, told) = mpsc::channel(QUEUE);
-        let (held, holdings) = watch::channel(Holdings::new());
-        let leasing = Self {
+        Self {
             source,
             store,
             rows,
-            leases: Leases::new(me, lasts),
-            discovery_interval,
+            leases: Leases::new(me, settings.lease_duration.max(SHORTEST)),
+            discovery_interval: settings.discovery_interval,
             began: Instant::now(),
-            held,
+            held: watch::Sender::new(Holdings::default()),
+            tell,
             told,
+            followed: Vec::new(),
+            busy: Some(registry.busy()),
+            registry,
             writes: FuturesUnordered::new(),
             listing: None,
             audit: None,
             audit_again: true,
-        };
-        (leasing, Claims { held: holdings, tell })
+        }
+    }
+
+    /// The end of another owner of work.
+    pub fn claims(&mut self) -> Claims {
+        let (owner, held, tell) = (self.followed.len(), self.held.subscribe(), self.tell.clone());
+        self.followed.push(0);
+        Claims { owner, held, tell }
     }
 
     /// Runs until everything is given away after `leave` was cancelled.
@@ -117,6 +169,7 @@ impl Leasing {
             }
             self.write();
             self.publish();
+            self.look_whether_busy();
             if leave.is_cancelled() && self.leases.has_left() {
                 return Ok(());
             }
@@ -128,11 +181,7 @@ impl Leasing {
                     self.leases.answered(now, &key, stored?);
                 }
                 (at, leases) = pending(&mut self.listing) => self.listed(at, leases)?,
-                (at, work) = pending(&mut self.audit) => {
-                    if let Some(work) = work? {
-                        self.leases.needed(at, work);
-                    }
-                }
+                (at, work) = pending(&mut self.audit) => self.leases.needed(at, work?),
                 () = leave.cancelled(), if !self.leases.is_leaving() => self.leases.leave(),
                 _ = look.tick() => {}
             }
@@ -147,7 +196,29 @@ impl Leasing {
         match told {
             Told::Drained(key) => self.leases.drained(key),
             Told::Settled(key, position) => self.leases.settled(key, position),
-            Told::Changed => self.audit_again = true,
+            Told::Changed(busy) => {
+                self.audit_again = true;
+                self.busy.get_or_insert(busy);
+            }
+            Told::Follows { owner, version } => {
+                if let Some(followed) = self.followed.get_mut(owner) {
+                    *followed = version;
+                }
+            }
+        }
+    }
+
+    fn look_whether_busy(&mut self) {
+        let version = self.held.borrow().version;
+        let is_followed = self.followed.iter().all(|followed| *followed == version);
+        let is_looking = self.audit_again || self.audit.is_some();
+        match is_followed && self.leases.is_settled(self.now()) {
+            true if !is_looking => self.busy = None,
+            // What is looked up now and then anew brings nothing by itself.
+            true => {}
+            false => {
+                self.busy.get_or_insert_with(|| self.registry.busy());
+            }
         }
     }
 
@@ -186,8 +257,9 @@ impl Leasing {
     fn publish(&self) {
         let holdings = self.leases.holdings(self.now());
         self.held.send_if_modified(|held| {
-            let changes = *held != holdings;
-            *held = holdings;
+            let changes = held.held != holdings;
+            held.held = holdings;
+            held.version += u64::from(changes);
             changes
         });
     }
@@ -263,38 +335,36 @@ async fn pending<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 /// The work that some registered projection of the source has, whether this worker knows the projection or not: the
-/// shards that it may read, and its merge. None: the source was never read.
+/// shards that it may read, as far as they were ever listed, and its merge.
 async fn needed(
     rows: Rows,
     source: SourceName,
     asked_at: Duration,
-) -> (Duration, Result<Option<BTreeSet<LeaseKey>>>) {
+) -> (Duration, Result<BTreeSet<LeaseKey>>) {
     (asked_at, look_up(&rows, &source).await)
 }
 
-async fn look_up(rows: &Rows, source: &SourceName) -> Result<Option<BTreeSet<LeaseKey>>> {
+async fn look_up(rows: &Rows, source: &SourceName) -> Result<BTreeSet<LeaseKey>> {
     let controls = Controls::new(rows.clone()).list().await?;
-    let Some(lineage) = rows.source(source).await? else { return Ok(None) };
+    let controls = controls.into_iter().filter(|(_, control)| control.source == *source);
+    let (merged, others): (Vec<_>, Vec<_>) =
+        controls.partition(|(_, control)| control.ordering == Ordering::Global);
+    let mut work: BTreeSet<LeaseKey> = merged.into_iter().map(|(id, _)| LeaseKey::Merge(id)).collect();
+    let Some(lineage) = rows.source(source).await? else { return Ok(work) };
     for fault in lineage.body.range_faults() {
         tracing::error!(%source, "{fault}: what belongs there is read by nobody, or twice; look at how the source was resharded");
     }
-    let mut work = BTreeSet::new();
-    for (id, control) in controls.into_iter().filter(|(_, control)| control.source == *source) {
-        if control.ordering == Ordering::Global {
-            work.insert(LeaseKey::Merge(id));
-            continue;
-        }
+    for (id, control) in others {
         let stored = rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await?;
-        let mut standings: BTreeMap<ShardId, Standing> = BTreeMap::new();
-        for (shard, _) in lineage.body.shards() {
+        let checkpoint = |shard: &ShardId| {
             let sort = format!("{source}/{shard}");
             let body = stored.iter().find(|(key, _)| *key == sort).map(|(_, stored)| stored.body.clone());
-            standings.insert(shard.clone(), Standing::of(&checkpoint::effective(body, &control, shard)));
-        }
-        let outlook = lineage.body.outlook(control.registered_at, |shard| {
-            standings.get(shard).copied().unwrap_or(Standing::NotBegun)
-        });
-        work.extend(outlook.ready.into_iter().map(LeaseKey::Shard));
+            checkpoint::effective(body, &control, shard)
+        };
+        let outlook = lineage.body.outlook(control.registered_at, |shard| Standing::of(&checkpoint(shard)));
+        // What is gone may have been read and be on its way to the documents.
+        let lost = outlook.lost.into_iter().filter(|shard| checkpoint(shard).stop.is_none());
+        work.extend(outlook.ready.into_iter().chain(lost).map(LeaseKey::Shard));
     }
-    Ok(Some(work))
+    Ok(work)
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use foldstream_model::{Clock, Control, Error, Ordering, ProjectionId, Result};
+use foldstream_model::{Clock, Control, Error, LeaseKey, Ordering, ProjectionId, Result};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assembly::ProjectionSpec,
     lanes::{Lane, LaneOptions},
+    leases::Holding,
+    leasing::{Claims, Told},
     merge::Merge,
     merging::{self, MergeTask},
     report::{Busy, Registry},
@@ -29,8 +31,9 @@ use crate::{
 pub type KnownControls = BTreeMap<ProjectionId, Control>;
 
 /// How a projection reaches the owner of its source.
-#[derive(Clone)]
 pub struct SourceDoor {
+    /// Says whether this worker has the projection's merge.
+    pub claims: Claims,
     pub messages: mpsc::Sender<Message>,
     pub departures: watch::Sender<()>,
 }
@@ -90,20 +93,27 @@ impl ProjectionTask {
                     Ok(()) => self.follow().await?,
                     // The worker is gone, and ends this, too.
                     Err(_) => std::future::pending().await,
-                }
+                },
+                Ok(()) = self.source.claims.held.changed() => self.follow().await?,
             }
         }
     }
 
-    /// Starts, stops, or starts again, when what is registered says so.
+    /// Starts, stops, or starts again, when what is registered says so, or its merge comes or goes.
     pub async fn follow(&mut self) -> Result<()> {
+        let held = self.source.claims.look();
         let runs = self.running.as_ref().map(|running| &running.control);
-        if self.around.drain.is_cancelled() || runs == self.wanted().as_ref() {
-            return Ok(());
+        if !self.around.drain.is_cancelled() && runs != self.wanted().as_ref() {
+            let busy = self.around.registry.busy();
+            self.stop().await?;
+            self.begin(busy).await?;
         }
-        let busy = self.around.registry.busy();
-        self.stop().await?;
-        self.begin(busy).await
+        let merge = LeaseKey::Merge(self.spec.id.clone());
+        if self.running.is_none() && held.get(&merge) == Some(Holding::PassOn) {
+            self.source.claims.tell(Told::Drained(merge)).await;
+        }
+        self.source.claims.follows(&held).await;
+        Ok(())
     }
 
     /// Another generation or epoch has taken over; which one is seen by the next look.
@@ -130,7 +140,10 @@ impl ProjectionTask {
 
     fn wanted(&self) -> Option<Control> {
         let known = self.around.controls.borrow();
-        known.get(&self.spec.id).filter(|control| !control.paused).cloned()
+        let control = known.get(&self.spec.id).filter(|control| !control.paused)?;
+        let merge = LeaseKey::Merge(self.spec.id.clone());
+        let held = || self.source.claims.held.borrow().get(&merge) == Some(Holding::Work);
+        (self.spec.ordering != Ordering::Global || held()).then(|| control.clone())
     }
 
     /// Starts what is registered now, unless it is paused. `busy` is dropped once it has its lines.

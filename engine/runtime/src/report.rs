@@ -290,13 +290,20 @@ impl Registry {
 
     pub fn stopped(&self, projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: Stop) {
         let (projection, source, shard) = (projection.clone(), source.clone(), shard.clone());
-        lock(&self.stops).push(StopReport { projection, source, shard, stop });
+        let mut stops = lock(&self.stops);
+        stops.retain(|known| known.projection != projection || known.shard != shard);
+        stops.push(StopReport { projection, source, shard, stop });
     }
 
-    /// The projection has left every shard; what it met there counts no more.
+    /// The projection begins anew; what it met before counts no more.
     pub fn forget(&self, projection: &ProjectionId) {
         lock(&self.stops).retain(|stopped| stopped.projection != *projection);
         lock(&self.behind).retain(|(of, _), _| of != projection);
+    }
+
+    /// The lanes have left a shard to others. Where the projection has stopped, it has.
+    pub fn forget_shard(&self, projection: &ProjectionId, shard: &ShardId) {
+        lock(&self.behind).remove(&(projection.clone(), shard.clone()));
     }
 
     pub fn stops(&self) -> Vec<StopReport> {

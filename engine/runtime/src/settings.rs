@@ -41,6 +41,9 @@ pub struct Settings {
     /// How often cuts and journal entries are removed that nobody needs any more. Shorter keeps the store smaller, and
     /// reads it more often.
     pub trim_interval: Duration,
+    /// For how long a shard stays with a worker that says nothing. Shorter hands the work of a crashed worker on sooner,
+    /// and writes more often that all others are there.
+    pub lease_duration: Duration,
     /// How long one projection may hold up the others of a shard before it goes on by itself, and how long a stop takes
     /// at most while something hangs. Longer reads less again, shorter lets a hang be felt less.
     pub patience: Duration,
@@ -66,6 +69,7 @@ impl Default for Settings {
             control_interval: Duration::from_millis(500),
             discovery_interval: Duration::from_secs(30),
             trim_interval: Duration::from_secs(60),
+            lease_duration: Duration::from_secs(4),
             patience: Duration::from_secs(5),
             gap_patience: Duration::from_millis(500),
         }

@@ -145,6 +145,7 @@ impl Running {
                 biased;
                 Some(event) = self.line_events.1.recv() => self.line_event(event).await,
                 _ = self.departures.changed() => self.let_go().await,
+                () = self.task.drain.cancelled(), if !self.waiting.is_empty() => self.let_go().await,
                 Some(rested) = self.resting.next(), if !self.resting.is_empty() => self.place(rested).await?,
                 entrants = self.task.entrants.recv(), if open => match entrants {
                     Some(Entrants { entrants, busy }) => self.enter(entrants, busy).await?,
@@ -177,7 +178,7 @@ impl Running {
     }
 
     async fn place(&mut self, waiting: Waiting) -> Result<()> {
-        if waiting.is_leaving() {
+        if self.is_leaving(&waiting) {
             self.leave(waiting).await;
             return Ok(());
         }
@@ -188,11 +189,17 @@ impl Running {
         Ok(())
     }
 
+    fn is_leaving(&self, waiting: &Waiting) -> bool {
+        waiting.is_leaving() || self.task.drain.is_cancelled()
+    }
+
     /// Those that wait for a line and are told to leave do.
     async fn let_go(&mut self) {
-        let leaving = self.waiting.extract_if(.., |waiting| waiting.is_leaving()).collect::<Vec<_>>();
-        for waiting in leaving {
-            self.leave(waiting).await;
+        for waiting in std::mem::take(&mut self.waiting) {
+            match self.is_leaving(&waiting) {
+                true => self.leave(waiting).await,
+                false => self.waiting.push(waiting),
+            }
         }
     }
 
@@ -219,7 +226,7 @@ impl Running {
                 tracing::info!(projection = %event.projection, shard = %self.task.context.shard.id, "the projection has left a reading of this shard; it goes on by itself as soon as its lanes are free");
                 if let Some(entrant) = self.known.get(&event.projection).cloned() {
                     let waiting = self.wait(entrant);
-                    self.resting.push(rest(waiting).boxed());
+                    self.resting.push(rest(waiting, self.task.drain.clone()).boxed());
                 }
             }
             left => self.tell(event.projection, left, event.busy).await,
@@ -362,11 +369,15 @@ impl Standing {
 }
 
 /// Returns when the lanes have taken what they were given and have heard of what was on its way to the store, or when
-/// the projection is told to leave.
-async fn rest(waiting: Waiting) -> Waiting {
+/// the projection or all of them are told to leave.
+async fn rest(waiting: Waiting, drain: CancellationToken) -> Waiting {
     let projection = &waiting.entrant.projection;
     if let Outlet::Lanes(lanes) = &projection.outlet {
-        projection.while_it_stays(lanes.clear_caches()).await;
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => {}
+            () = projection.while_it_stays(lanes.clear_caches()) => {}
+        }
     }
     waiting
 }

@@ -2,6 +2,7 @@
 //! one by one.
 
 mod entering;
+mod claims;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,7 @@ use crate::{
     budget::Budget,
     checkpoint::CheckpointHandle,
     decode::Intake,
+    leasing::{Claims, Holdings},
     line::Left,
     lineage::Lineage,
     merging::MergeInput,
@@ -57,6 +59,8 @@ pub enum Message {
 
 pub struct SourceTask {
     pub spec: SourceSpec,
+    /// Says which shards this worker's lanes read.
+    pub claims: Claims,
     pub messages: mpsc::Receiver<Message>,
     /// Told when a projection is to leave, or to hurry.
     pub departures: watch::Sender<()>,
@@ -81,9 +85,19 @@ struct Running {
     initial: BTreeSet<ShardId>,
     listed: BTreeMap<ShardId, Shard>,
     places: BTreeMap<(ProjectionId, ShardId), Whereabouts>,
-    shards: BTreeMap<(ShardId, Role), mpsc::Sender<Entrants>>,
+    shards: BTreeMap<(ShardId, Role), Door>,
+    /// What is held, as it was last looked up.
+    held: Holdings,
+    /// Shards whose lanes are told to leave.
+    left: BTreeSet<ShardId>,
     tasks: Tasks,
     events: (mpsc::Sender<ShardEvent>, mpsc::Receiver<ShardEvent>),
+}
+
+/// How the task of a shard is reached.
+struct Door {
+    entrants: mpsc::Sender<Entrants>,
+    drain: CancellationToken,
 }
 
 /// Where one projection is in one shard.
@@ -128,6 +142,8 @@ impl SourceTask {
             listed,
             places: BTreeMap::new(),
             shards: BTreeMap::new(),
+            held: Holdings::default(),
+            left: BTreeSet::new(),
             tasks,
             events: mpsc::channel(QUEUE),
             task: self,
@@ -178,9 +194,14 @@ impl Running {
             tokio::time::interval(self.task.settings.discovery_interval.max(SHORTEST_INTERVAL));
         discovery.set_missed_tick_behavior(MissedTickBehavior::Delay);
         discovery.reset();
+        let mut look = tokio::time::interval(self.task.settings.control_interval.max(SHORTEST_INTERVAL));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.tell_of_change().await;
         loop {
+            self.follow_claims().await;
             self.let_in().await?;
             busy.clear();
+            self.task.claims.follows(&self.held).await;
             tokio::select! {
                 biased;
                 Some(event) = self.events.1.recv() => busy.extend(self.event(event).await?),
@@ -194,7 +215,9 @@ impl Running {
                         self.discover_again().await?;
                     }
                 }
+                Ok(()) = self.task.claims.held.changed() => {}
                 _ = discovery.tick() => self.discover_again().await?,
+                _ = look.tick() => self.look_at_others().await?,
             }
         }
     }
@@ -220,6 +243,7 @@ impl Running {
         for message in messages {
             match message {
                 Message::Start(registered, busy) => {
+                    self.task.registry.forget(&registered.active.spec.id);
                     self.projections.push(registered);
                     starting.push(busy);
                 }
@@ -243,7 +267,6 @@ impl Running {
             self.projections.retain(|known| known.active.spec.id != id);
             self.places.retain(|(of, _), _| *of != id);
             self.shards.retain(|(_, role), _| *role != Role::MergeOf(id.clone()));
-            self.task.registry.forget(&id);
             // Whoever waited for it may have been cancelled.
             let _ = left.send(());
         }
@@ -294,6 +317,7 @@ impl Running {
             place.checkpoint = place.handle.checkpoint();
             place.last_cut = place.checkpoint.cut.clone();
         }
+        self.tell_of_change().await;
         self.discover_again().await
     }
 
@@ -330,6 +354,9 @@ impl Running {
 
     async fn discover_again(&mut self) -> Result<()> {
         let (lineage, listed, initial) = discover(&self.task, &self.rows).await?;
+        if lineage != self.lineage {
+            self.tell_of_change().await;
+        }
         self.lineage = lineage;
         self.listed = listed;
         self.initial = initial;

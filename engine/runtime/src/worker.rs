@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Error, ProjectionId, Result, ShardId, Timestamp,
+    Clock, Error, ProjectionId, Result, ShardId, Timestamp, WorkerId,
     ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
@@ -17,6 +17,7 @@ use crate::{
     budget::Budget,
     control::{Controls, Registration},
     decode::Intake,
+    leasing::Leasing,
     patient::Patient,
     projection::{KnownControls, ProjectionTask, SourceDoor, Surroundings},
     report::{Registry, StopReport, WorkerReport},
@@ -29,6 +30,7 @@ use crate::{
 /// How often it is asked whether everything is caught up.
 const CAUGHT_UP_INTERVAL: Duration = Duration::from_millis(20);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+const OLD_REPORT_MICROS: u64 = 3_600_000_000;
 
 /// Everything a worker runs.
 #[derive(Clone)]
@@ -113,9 +115,11 @@ impl Worker {
         self.ready.send_replace(true);
         let watched = self.watch(&mut running, until, stop).await;
         let gaps = running.registry.gaps();
-        running.drain.cancel();
         let ended = match watched {
-            Err(error) => Err(error),
+            Err(error) => {
+                running.drain.cancel();
+                Err(error)
+            }
             Ok(caught_up) => running.drained(self.assembly.settings.patience).await.map(|()| caught_up),
         };
         running.cancel.cancel();
@@ -130,8 +134,18 @@ impl Worker {
 
     async fn begin(&self) -> Result<()> {
         self.check_definitions().await?;
-        // One worker runs at a time; what those before it said of themselves is over.
-        self.rows.clear(Table::Reports, rows::REPORTS).await
+        self.forget_old_reports().await
+    }
+
+    /// Workers that crashed do not take back what they last said of themselves.
+    async fn forget_old_reports(&self) -> Result<()> {
+        let now = self.assembly.services.clock.now();
+        for (worker, report) in self.rows.all::<WorkerReport>(Table::Reports, rows::REPORTS).await? {
+            if report.body.ended || now.micros_since(report.body.written_at) > OLD_REPORT_MICROS {
+                self.rows.delete(&rows::report_key(&worker)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn check_definitions(&self) -> Result<()> {
@@ -158,9 +172,11 @@ impl Worker {
     /// level share one reading from the start.
     async fn start(&self, controls: KnownControls, registry: &Arc<Registry>) -> Result<Running> {
         let mut running = Running {
+            leasings: Tasks::new(),
             projections: Tasks::new(),
             sources: Tasks::new(),
             registry: registry.clone(),
+            leave: CancellationToken::new(),
             controls: watch::Sender::new(controls),
             drain: CancellationToken::new(),
             hurry: CancellationToken::new(),
@@ -185,15 +201,27 @@ impl Worker {
             let (sender, messages) = mpsc::channel(projections.len().max(1));
             let departures = watch::Sender::new(());
             let intake = Arc::new(Intake::new(spec, &projections));
+            let mut leasing = Leasing::new(
+                WorkerId::new(self.name.as_str()),
+                spec.name.clone(),
+                self.assembly.services.leases.clone(),
+                self.rows.clone(),
+                &settings,
+                registry.clone(),
+            );
+            let claims = leasing.claims();
             for known in projections {
-                let door = SourceDoor { messages: sender.clone(), departures: departures.clone() };
+                let (messages, departures) = (sender.clone(), departures.clone());
+                let door = SourceDoor { messages, departures, claims: leasing.claims() };
                 let name = format!("projection {}", known.id);
                 let mut task = ProjectionTask::new(known, door, around.clone());
                 task.follow().await?;
                 running.projections.start(name, task.run());
             }
+            running.leasings.start(format!("leases of {}", spec.name), leasing.run(running.leave.clone()));
             let task = SourceTask {
                 spec: spec.clone(),
+                claims,
                 messages,
                 departures,
                 intake,
@@ -221,6 +249,9 @@ impl Worker {
                 biased;
                 () = stop.cancelled() => return Ok(false),
                 Some((name, ended)) = running.projections.next(), if !running.projections.is_empty() => {
+                    ended.map_err(|error| error.context(name))?;
+                }
+                Some((name, ended)) = running.leasings.next(), if !running.leasings.is_empty() => {
                     ended.map_err(|error| error.context(name))?;
                 }
                 Some((name, ended)) = running.sources.next(), if !running.sources.is_empty() => {
@@ -282,11 +313,14 @@ fn patient(mut assembly: Assembly) -> Assembly {
 
 /// What a worker runs.
 struct Running {
+    leasings: Tasks,
     projections: Tasks,
     sources: Tasks,
     registry: Arc<Registry>,
     /// What operators decide, as it was last looked up.
     controls: watch::Sender<KnownControls>,
+    /// Passes all work on to others; what was delivered settles.
+    leave: CancellationToken,
     /// Stops reading; what was delivered settles.
     drain: CancellationToken,
     /// The drain has lasted: what has settled is saved, and nothing else is waited for.
@@ -296,14 +330,17 @@ struct Running {
 }
 
 impl Running {
-    /// Waits until everything that was delivered is settled and saved. One half of the patience is for settling, the
-    /// other for saving; what then still hangs is left, and done again by the next start.
+    /// Waits until everything that was delivered is settled, saved and passed on. One half of the patience is for
+    /// settling, the other for saving; what then still hangs is left, and done again by the next start.
     async fn drained(&mut self, patience: Duration) -> Result<()> {
+        self.leave.cancel();
+        let left = tokio::time::timeout(patience / 2, self.leasings.finish()).await;
+        self.drain.cancel();
         let mut finished = std::pin::pin!(self.sources.finish());
-        if let Ok(ended) = tokio::time::timeout(patience / 2, &mut finished).await {
-            return ended;
+        match left {
+            Ok(ended) => ended?,
+            Err(_) => self.hurry.cancel(),
         }
-        self.hurry.cancel();
         if let Ok(ended) = tokio::time::timeout(patience / 2, &mut finished).await {
             return ended;
         }

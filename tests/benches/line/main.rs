@@ -29,7 +29,7 @@ use foldstream_runtime::{
 };
 use foldstream_tests::{
     around::{Around, Aspect, Call},
-    bed::Envelopes,
+    bed::{Envelopes, alone},
     memory::{MemoryCheckpoints, MemoryHandle, MemorySource},
 };
 use serde::Deserialize;
@@ -168,7 +168,12 @@ fn assembly(
         fingerprint: Fingerprint(String::new()),
         allowed_lateness: Duration::ZERO,
     };
-    let services = Services { checkpoints, clock: Arc::new(SystemClock), ids: Arc::<CountedIds>::default() };
+    let services = Services {
+        checkpoints,
+        leases: alone(),
+        clock: Arc::new(SystemClock),
+        ids: Arc::<CountedIds>::default(),
+    };
     Assembly { services, sources: vec![source], projections: vec![projection], settings, process: 0 }
 }
 

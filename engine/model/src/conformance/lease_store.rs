@@ -157,7 +157,7 @@ async fn any_history_ends_as_in_a_map(store: &dyn LeaseStore) {
             let stored = map.get(&key).cloned();
             // One counter in three is what is stored.
             let expects = |counter: u64| match &stored {
-                Some(stored) if counter % 3 == 0 => stored.clone(),
+                Some(stored) if counter.is_multiple_of(3) => stored.clone(),
                 _ => lease(key.clone(), "w", counter),
             };
             let same = |expected: Option<&Lease>| {

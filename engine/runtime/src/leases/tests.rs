@@ -210,7 +210,7 @@ fn a_worker_that_leaves_passes_its_work_on_and_nobody_waits_for_its_leases_to_en
     fleet.run(LASTS * 3, 0);
     let leaver = WorkerId::new("a");
     fleet.members.get_mut(&leaver).unwrap().leases.leave();
-    fleet.run(LASTS * 3 / 4, 0);
+    fleet.run(LASTS - STEP, 0);
     assert!(fleet.members[&leaver].leases.has_left());
     fleet.members.remove(&leaver);
     fleet.assert_shared();

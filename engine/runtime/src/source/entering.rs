@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use foldstream_model::{Error, ErrorKind, ProjectionId, Result, ShardId, Stop};
 use tokio::sync::mpsc;
 
-use super::{QUEUE, Registered, Running, Stay, Whereabouts, tell_merge};
+use super::{Door, QUEUE, Registered, Running, Stay, Whereabouts, tell_merge};
 use crate::{
     checkpoint::{CheckpointHandle, Claim},
     line::ShardContext,
@@ -35,10 +35,14 @@ impl Running {
                 self.lost(&id, shard).await?;
             }
             self.expect(&registered, &outlook.ready).await?;
+            let role = Role::of(&registered.active);
             for shard in outlook.ready {
+                if !self.may_enter(&shard, &role) {
+                    continue;
+                }
                 self.look_up_ends(&registered, &shard).await?;
                 if let Some(entrant) = self.entrant(&registered, &shard) {
-                    entering.entry((shard, Role::of(&registered.active))).or_default().push(entrant);
+                    entering.entry((shard, role.clone())).or_default().push(entrant);
                 }
             }
         }
@@ -88,7 +92,7 @@ impl Running {
     }
 
     /// None: the projection was rewound, and leaves.
-    fn unless_fenced(
+    pub(super) fn unless_fenced(
         &self,
         active: &Active,
         read: Result<Arc<CheckpointHandle>>,
@@ -128,10 +132,17 @@ impl Running {
     }
 
     /// Guards need not name a shard any more that this projection has settled to its end.
-    async fn tell_closed(&self, active: &Active, shard: &ShardId) -> Result<()> {
+    async fn tell_closed(&mut self, active: &Arc<Active>, shard: &ShardId) -> Result<()> {
         let shard = self.number(shard)?;
         match &active.outlet {
-            Outlet::Lanes(lanes) => active.while_it_stays(lanes.closed(shard)).await,
+            // Lanes that hang keep nobody else waiting.
+            Outlet::Lanes(lanes) => {
+                let (active, lanes) = (active.clone(), lanes.clone());
+                self.tasks.start(format!("closing shard {shard} for {}", active.spec.id), async move {
+                    active.while_it_stays(lanes.closed(shard)).await;
+                    Ok(())
+                });
+            }
             Outlet::Merge { .. } => tell_merge(active, MergeInput::Closed { shard }).await,
         }
         Ok(())
@@ -192,17 +203,19 @@ impl Running {
     }
 
     async fn send(&mut self, shard: ShardId, role: Role, entrants: Vec<Entrant>) -> Result<()> {
-        let sender = match self.shards.get(&(shard.clone(), role.clone())) {
-            Some(sender) => sender.clone(),
-            None => self.start(&shard, &role)?,
-        };
-        self.shards.insert((shard, role), sender.clone());
+        let key = (shard, role);
+        if !self.shards.contains_key(&key) {
+            let door = self.start(&key.0, &key.1)?;
+            self.shards.insert(key.clone(), door);
+            self.clear_caches(&key);
+        }
+        let Some(door) = self.shards.get(&key) else { return Ok(()) };
         // The shard's task ends only with an error, which comes through the tasks.
-        let _ = sender.send(Entrants { entrants, busy: self.task.registry.busy() }).await;
+        let _ = door.entrants.send(Entrants { entrants, busy: self.task.registry.busy() }).await;
         Ok(())
     }
 
-    fn start(&mut self, shard: &ShardId, role: &Role) -> Result<mpsc::Sender<Entrants>> {
+    fn start(&mut self, shard: &ShardId, role: &Role) -> Result<Door> {
         let number = self.number(shard)?;
         let Some(listed) = self.listed.get(shard).cloned() else {
             return Err(Error::internal(format!("shard={shard} is not listed")));
@@ -221,14 +234,15 @@ impl Running {
             departures: self.task.departures.clone(),
         });
         let (sender, entrants) = mpsc::channel(QUEUE);
+        let drain = self.task.drain.child_token();
         let task = ShardTask {
             context,
             entrants,
             events: self.events.0.clone(),
             registry: self.task.registry.clone(),
-            drain: self.task.drain.child_token(),
+            drain: drain.clone(),
         };
         self.tasks.start(format!("shard {shard}, {role}"), task.run());
-        Ok(sender)
+        Ok(Door { entrants: sender, drain })
     }
 }

@@ -6,13 +6,12 @@ use clap::{
 };
 
 /// Commands, by the words that lead to them.
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 10] = [
     &["relay"],
     &["top"],
     &["tap"],
     &["healthcheck"],
     &["parked"],
-    &["leases"],
     &["documents", "history"],
     &["projections", "replay"],
     &["projections", "diff"],

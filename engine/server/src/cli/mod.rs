@@ -5,6 +5,7 @@ mod line;
 mod events;
 mod documents;
 mod projections;
+mod leases;
 mod later;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -12,6 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use documents::{DocumentsCommand, GetDocument, ListDocuments};
 pub use events::{AppendEvents, EventsCommand, ImportEvents, MapPart, MappedPart, ReadStream, TailEvents};
 pub use global::{Audited, ByProjection, Global, Permission};
+pub use leases::{LeasesCommand, ReleaseLease};
 pub use line::{Audit, Demo, Init, Run, Status, Test, Validate};
 pub use projections::{
     DeleteProjection, PauseProjection, ProjectionsCommand, ResumeProjection, RewindProjection,
@@ -47,6 +49,9 @@ pub enum Command {
     /// Look at projections, pause, resume, rewind, delete them
     #[command(subcommand)]
     Projections(ProjectionsCommand),
+    /// Which worker works on what, and take work away from one
+    #[command(subcommand)]
+    Leases(LeasesCommand),
     /// Read documents of the read models
     #[command(subcommand)]
     Documents(DocumentsCommand),

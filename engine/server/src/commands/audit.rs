@@ -32,7 +32,7 @@ fn table(audits: &[AuditRow]) -> Table {
         Column::Name("WHEN"),
         Column::Name("WHO"),
         Column::Name("WHAT"),
-        Column::Name("PROJECTION"),
+        Column::Name("TO WHAT"),
         Column::Text("WHY"),
         Column::Text("DETAILS"),
     ]);

@@ -7,6 +7,7 @@ mod demo;
 mod documents;
 mod events;
 mod init;
+mod leases;
 mod projections;
 mod run;
 mod schema;
@@ -32,6 +33,7 @@ pub async fn execute(command: Command, context: &mut Context) -> Outcome {
         Command::Run(arguments) => run::execute(arguments, context).await,
         Command::Status(_) => status::execute(context).await,
         Command::Projections(command) => projections::execute(command, context).await,
+        Command::Leases(command) => leases::execute(command, context).await,
         Command::Audit(arguments) => audit::execute(&arguments, context).await,
         Command::Validate(_) => validate::execute(context),
         Command::Config(ConfigCommand::Schema) => schema::execute(context),

@@ -1,7 +1,8 @@
-use foldstream_local::WorkerLock;
+use foldstream_local::{FleetLock, LocalStore};
+use foldstream_model::ports::Table;
 use foldstream_runtime::{
     control::{Actor, Controls},
-    rows::Rows,
+    rows::{REPORTS, Rows},
     tasks::Tasks,
     worker::Outcome as Ended,
 };
@@ -23,11 +24,15 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     let config = context.config()?;
     let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
     let store = context.store_or_new()?;
-    let lock = WorkerLock::acquire(&context.global.data, context.clock.now());
-    let _lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
+    let lock = FleetLock::join(&context.global.data, context.clock.now());
+    let lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
     let line =
         compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone()).await?;
-    settle_definitions(&line, arguments.dev, context).await?;
+    settle_definitions(&line, arguments.dev, lock.is_alone(), context).await?;
+    if lock.is_alone() {
+        forget_the_dead(&store).await?;
+    }
+    lock.let_others_in()?;
     let service = match arguments.listen {
         Some(address) => Some(Service::bind(address, &config).await?),
         None => None,
@@ -51,8 +56,15 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     }
 }
 
+/// Of workers that did not stop by themselves nothing is waited for.
+pub async fn forget_the_dead(store: &LocalStore) -> Outcome<()> {
+    store.leases().clear().await?;
+    Rows::new(store.checkpoints()).clear(Table::Reports, REPORTS).await?;
+    Ok(())
+}
+
 /// Refuses definitions that were changed under the same version; with `--dev` drops what they made, to make it anew.
-async fn settle_definitions(line: &Line, dev: bool, context: &Context) -> Outcome<()> {
+async fn settle_definitions(line: &Line, dev: bool, is_alone: bool, context: &Context) -> Outcome<()> {
     let rows = Rows::new(line.assembly.services.checkpoints.clone());
     let changed = compose::changed(&line.assembly.projections, &rows).await?;
     if changed.is_empty() {
@@ -60,6 +72,11 @@ async fn settle_definitions(line: &Line, dev: bool, context: &Context) -> Outcom
     }
     if !dev {
         return Err(refused(&changed));
+    }
+    if !is_alone {
+        return Err(Failure::unusable(
+            "definitions were changed, and other processes run this data folder with the old ones; stop those first",
+        ));
     }
     let controls = Controls::new(rows);
     for changed in &changed {

@@ -85,7 +85,9 @@ fn for_people(
 fn worker(facts: &Facts) -> String {
     match (facts.worker(), &facts.report) {
         (Some(worker), _) => {
-            format!("running since {}, process {}", seconds(worker.started_at), worker.process)
+            let processes = facts.processes.iter().map(u32::to_string).collect::<Vec<_>>();
+            let noun = if processes.len() == 1 { "process" } else { "processes" };
+            format!("running since {}, {noun} {}", seconds(worker.started_at), processes.join(", "))
         }
         (None, Some(last)) => format!("not running; last heard of {}", seconds(last.written_at)),
         (None, None) => "not running".to_owned(),

@@ -48,7 +48,7 @@ pub async fn assemble(
     let projections =
         projections.map(|(name, projection)| projection_spec(config, compiled, store, name, projection));
     let assembly = Assembly {
-        services: Services { checkpoints: store.checkpoints(), clock, ids },
+        services: Services { checkpoints: store.checkpoints(), leases: store.leases(), clock, ids },
         sources,
         projections: projections.collect::<Result<_>>()?,
         settings: settings(&config.limits),

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::status::{Facts, ProjectionStanding, newest_report};
+use crate::status::{Facts, ProjectionStanding, reports};
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
@@ -117,10 +117,10 @@ impl Readiness {
             return (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned());
         }
         // Without a report nothing is known to have stopped; whether shards are read does not depend on it.
-        let report = newest_report(&self.rows).await.ok().flatten();
+        let reports = reports(&self.rows).await.unwrap_or_default();
+        let ours = reports.iter().filter(|report| report.process == std::process::id());
         let mut answer = "ready\n".to_owned();
-        for known in report.iter().flat_map(|report| &report.projections).filter(|known| known.stop.is_some())
-        {
+        for known in ours.flat_map(|report| &report.projections).filter(|known| known.stop.is_some()) {
             let name = known.projection.row_name();
             answer.push_str(&format!("stopped: {name} in {}/{}\n", known.source, known.shard));
         }

@@ -19,8 +19,10 @@ const SILENT_MICROS: u64 = 5_000_000;
 /// What is stored about a line.
 pub struct Facts {
     pub now: Timestamp,
-    /// What the newest worker said of itself, whether it still runs or not.
+    /// What the workers that run now said of themselves, as if they were one; if none does, what the last one said.
     pub report: Option<WorkerReport>,
+    /// The processes of the workers that run now.
+    pub processes: Vec<u32>,
     pub controls: Vec<(ProjectionId, Control)>,
     /// By projection, then source and shard.
     pub checkpoints: BTreeMap<ProjectionId, BTreeMap<(SourceName, ShardId), Checkpoint>>,
@@ -44,7 +46,8 @@ impl Facts {
         let rows = Rows::new(store.checkpoints());
         let mut facts = Self {
             now,
-            report: newest_report(&rows).await?,
+            report: None,
+            processes: Vec::new(),
             controls: Controls::new(rows.clone()).list().await?,
             checkpoints: BTreeMap::new(),
             logs: BTreeMap::new(),
@@ -54,6 +57,7 @@ impl Facts {
             unreadable: BTreeMap::new(),
             configured: config.map(configured).unwrap_or_default(),
         };
+        facts.hear(reports(&rows).await?);
         for (projection, control) in &facts.controls {
             let found = checkpoints_of(&rows, projection, control).await?;
             facts.checkpoints.insert(projection.clone(), found);
@@ -99,11 +103,20 @@ impl Facts {
         Ok(())
     }
 
-    /// The worker that runs now, as far as can be known.
+    fn hear(&mut self, mut reports: Vec<WorkerReport>) {
+        reports.sort_by_key(|report| report.written_at);
+        let last = reports.last().cloned();
+        let runs =
+            |report: &WorkerReport| !report.ended && self.now.micros_since(report.written_at) < SILENT_MICROS;
+        let mut running: Vec<WorkerReport> = reports.into_iter().filter(runs).collect();
+        running.sort_by(|a, b| a.worker.cmp(&b.worker));
+        self.processes = running.iter().map(|report| report.process).collect();
+        self.report = running.into_iter().reduce(together).or(last);
+    }
+
+    /// The workers that run now, as if they were one.
     pub fn worker(&self) -> Option<&WorkerReport> {
-        self.report
-            .as_ref()
-            .filter(|report| !report.ended && self.now.micros_since(report.written_at) < SILENT_MICROS)
+        self.report.as_ref().filter(|_| !self.processes.is_empty())
     }
 
     pub fn is_registered(&self, projection: &ProjectionId) -> bool {
@@ -126,10 +139,20 @@ fn configured(config: &Config) -> BTreeMap<ProjectionId, SourceName> {
     projections.collect()
 }
 
-/// The last word of the worker that spoke last.
-pub async fn newest_report(rows: &Rows) -> Result<Option<WorkerReport>> {
+/// The last word of each worker.
+pub async fn reports(rows: &Rows) -> Result<Vec<WorkerReport>> {
     let reports = rows.all::<WorkerReport>(Table::Reports, rows::REPORTS).await?;
-    Ok(reports.into_iter().map(|(_, report)| report.body).max_by_key(|report| report.written_at))
+    Ok(reports.into_iter().map(|(_, report)| report.body).collect())
+}
+
+/// Two workers that share their shards; a shard that is just passed on may be told of by both.
+fn together(mut one: WorkerReport, other: WorkerReport) -> WorkerReport {
+    one.worker = format!("{} {}", one.worker, other.worker);
+    one.started_at = one.started_at.min(other.started_at);
+    one.written_at = one.written_at.min(other.written_at);
+    one.shards.extend(other.shards);
+    one.projections.extend(other.projections);
+    one
 }
 
 /// Those that count: a rewind leaves the ones before it behind.

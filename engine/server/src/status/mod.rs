@@ -5,7 +5,7 @@ mod rates;
 mod standing;
 mod stopped;
 
-pub use facts::{Facts, newest_report};
+pub use facts::{Facts, reports};
 pub use rates::{LineRate, Rates};
 pub use standing::{ProjectionStanding, ShardStanding, State};
 pub use stopped::{WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, stop_in_words};

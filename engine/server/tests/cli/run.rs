@@ -1,4 +1,5 @@
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -97,13 +98,67 @@ fn documents_are_made_and_read_and_listed() {
     assert!(unknown.contains("did you mean totals?"), "{unknown}");
 }
 
+/// Who works on each shard.
+fn workers(folder: &Folder) -> BTreeMap<String, String> {
+    let leases = folder.run(&["leases", "list", "-o", "json"]).ok();
+    let leases = leases.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let shards = leases.filter(|lease| lease["kind"] == "shard" && lease["passed_on_by"].is_null());
+    let named = shards
+        .filter_map(|lease| Some((lease["name"].as_str()?.to_owned(), lease["owner"].as_str()?.to_owned())));
+    named.collect()
+}
+
+fn are_shared_by(folder: &Folder, number: usize) -> bool {
+    let workers = workers(folder);
+    let different: BTreeSet<&String> = workers.values().collect();
+    workers.len() == 2 && different.len() == number
+}
+
 #[test]
-fn a_second_run_is_refused_and_names_the_first() {
+fn a_second_run_shares_the_work_and_takes_over_what_a_killed_one_had() {
     let folder = shop();
-    let mut first = Running::start(&folder, &[]);
-    first.says("running");
-    let error = folder.run(&["run"]).fails(3);
-    assert!(error.contains(&format!("pid={}", first.0.id())), "{error}");
+    let first = Running::start(&folder, &[]);
+    eventually("the first works on everything", || are_shared_by(&folder, 1));
+    let _second = Running::start(&folder, &[]);
+    eventually("both work", || are_shared_by(&folder, 2));
+    let status = folder.run(&["status"]).ok();
+    assert!(status.contains("processes "), "{status}");
+    let before = workers(&folder);
+    drop(first);
+    eventually("the second works on everything", || are_shared_by(&folder, 1));
+    assert_ne!(workers(&folder), before);
+    folder.run_with(&["events", "import", "-"], EVENTS.replace("\"o-", "\"p-")).ok();
+    eventually("what comes now is in the documents", || {
+        folder.run(&["documents", "list", "orders@2"]).ok().lines().count() == 6
+    });
+}
+
+#[test]
+fn a_lease_that_is_released_is_passed_on_and_that_is_audited() {
+    let folder = shop();
+    let _run = Running::start(&folder, &[]);
+    eventually("it works on everything", || are_shared_by(&folder, 1));
+    let shard = workers(&folder).keys().next().unwrap().clone();
+    let said = folder.run(&["leases", "release", &shard, "--dry-run"]).ok();
+    assert!(said.contains("nothing was done"), "{said}");
+    eventually("it is not renewed just then", || {
+        folder.run(&["leases", "release", &shard, "--reason", "to see"]).code == 0
+    });
+    let audit = folder.run(&["audit"]).ok();
+    assert!(audit.contains("release") && audit.contains(&shard) && audit.contains("to see"), "{audit}");
+    eventually("it is taken again", || are_shared_by(&folder, 1));
+    let unknown = folder.run(&["leases", "release", "nothing"]).fails(2);
+    assert!(unknown.contains("`foldstream leases list`"), "{unknown}");
+}
+
+#[test]
+fn a_changed_definition_is_not_dropped_while_others_run_the_old_one() {
+    let folder = shop();
+    let _run = Running::start(&folder, &[]);
+    eventually("it works on everything", || are_shared_by(&folder, 1));
+    folder.write("foldstream.yaml", CONFIG.replace("sold: =payload.quantity", "sold: 1"));
+    let refused = folder.run(&["run", "--dev"]).fails(3);
+    assert!(refused.contains("stop those first"), "{refused}");
 }
 
 #[test]

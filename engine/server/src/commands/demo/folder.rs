@@ -4,7 +4,7 @@ use foldstream_local::{FILE_NAME, LocalStore, WorkerLock};
 use foldstream_model::{Sequence, StreamId, ports::EventStore};
 
 use crate::{
-    commands::Context,
+    commands::{Context, run::forget_the_dead},
     demo::{resume::Taken, stream_id},
     exit::{Failure, Outcome},
 };
@@ -45,6 +45,7 @@ impl Folder {
         let store = context.store_or_new()?;
         let lock = WorkerLock::acquire(&context.global.data, context.clock.now());
         let lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
+        forget_the_dead(&store).await?;
         let config = context.global.data.join(CONFIG_NAME);
         if !config.exists() {
             write(&config, CONFIG)?;

@@ -33,12 +33,12 @@ pub async fn execute(command: ProjectionsCommand, context: &mut Context) -> Outc
     }
 }
 
-fn actor(audited: &Audited, context: &Context) -> Actor {
+pub(super) fn actor(audited: &Audited, context: &Context) -> Actor {
     Actor { who: who(), reason: audited.reason.clone(), at: context.clock.now() }
 }
 
 /// True if nothing is to be done but to say what would be; it is said then.
-fn only_says(plan: &str, audited: &Audited, context: &mut Context) -> Outcome<bool> {
+pub(super) fn only_says(plan: &str, audited: &Audited, context: &mut Context) -> Outcome<bool> {
     if audited.dry_run {
         let object = json!({"dry_run": true, "would": plan});
         done(&format!("would {plan}; nothing was done"), &object, context)?;
@@ -68,7 +68,7 @@ fn may_go_on(plan: &str, permission: &Permission, context: &mut Context) -> Outc
 }
 
 /// Says what was done: `text` for people, the same as an object for programs.
-fn done(text: &str, object: &serde_json::Value, context: &mut Context) -> Outcome<()> {
+pub(super) fn done(text: &str, object: &serde_json::Value, context: &mut Context) -> Outcome<()> {
     match context.output.is_json() {
         true => context.output.object(object)?,
         false => context.output.line(text)?,
