@@ -155,11 +155,12 @@ impl Leasing {
         let interval = self.leases.interval();
         let mut look = tokio::time::interval(interval / LOOKS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut next_list, mut next_audit) = (Duration::ZERO, Duration::ZERO);
+        let (mut listed_at, mut next_audit) = (None, Duration::ZERO);
         loop {
             let now = self.now();
-            if self.listing.is_none() && (now >= next_list || self.leases.expects()) {
-                next_list = now + interval;
+            let wait = if self.leases.expects() { interval / LOOKS } else { interval };
+            if self.listing.is_none() && listed_at.is_none_or(|at| now >= at + wait) {
+                listed_at = Some(now);
                 self.list(now);
             }
             if self.audit.is_none() && (now >= next_audit || self.audit_again) {
