@@ -42,7 +42,7 @@ impl Clock for SkewedClock {
     }
 }
 
-fn settings(chance: &mut Chance) -> Settings {
+fn settings(chance: &mut Chance, lease: u64) -> Settings {
     let millis = |chance: &mut Chance, all: &[u64]| Duration::from_millis(chance.pick(all));
     Settings {
         lanes: chance.pick(&[1, 2, 4]),
@@ -62,7 +62,7 @@ fn settings(chance: &mut Chance) -> Settings {
         trim_interval: millis(chance, &[100, 2_000]),
         patience: millis(chance, &[50, 500, 5_000]),
         gap_patience: millis(chance, &[10, 500, 5_000]),
-        lease_duration: millis(chance, &[1_000, 4_000, 10_000]),
+        lease_duration: Duration::from_millis(lease),
     }
 }
 
@@ -114,7 +114,7 @@ fn worker(link: &Arc<Link>) -> Worker {
         services,
         sources: vec![source],
         projections,
-        settings: settings(&mut chance),
+        settings: settings(&mut chance, world.weather.lease),
         process: 0,
     })
 }

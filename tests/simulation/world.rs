@@ -50,6 +50,8 @@ pub struct Weather {
     pub slots: usize,
     /// Each sees its own leases only, and works on everything.
     pub alone: bool,
+    /// Milliseconds that a lease lasts, for the whole fleet.
+    pub lease: u64,
 }
 
 impl Weather {
@@ -71,8 +73,10 @@ impl Weather {
             skew: on(5_000),
             slots: 1,
             alone: false,
+            lease: 0,
         };
-        Self { slots: chance.pick(&[1, 1, 2, 3]), alone: chance.one_in(3), ..weather }
+        let (slots, alone) = (chance.pick(&[1, 1, 2, 3]), chance.one_in(3));
+        Self { slots, alone, lease: chance.pick(&[1_000, 4_000, 10_000]), ..weather }
     }
 }
 

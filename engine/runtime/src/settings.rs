@@ -42,7 +42,7 @@ pub struct Settings {
     /// reads it more often.
     pub trim_interval: Duration,
     /// For how long a shard stays with a worker that says nothing. Shorter hands the work of a crashed worker on sooner,
-    /// and writes more often that all others are there.
+    /// and writes more often that all others are there. It is to be the same for a whole fleet.
     pub lease_duration: Duration,
     /// How long one projection may hold up the others of a shard before it goes on by itself, and how long a stop takes
     /// at most while something hangs. Longer reads less again, shorter lets a hang be felt less.
