@@ -123,10 +123,14 @@ impl SourceTask {
     /// Runs until drained. A source is asked for nothing before somebody reads it.
     pub async fn run(mut self) -> Result<()> {
         let mut messages = Vec::new();
-        tokio::select! {
-            biased;
-            () = self.drain.cancelled() => return Ok(()),
-            () = receive(&mut self.messages, &mut messages) => {}
+        while messages.is_empty() {
+            self.hold_idle().await;
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled() => return Ok(()),
+                () = receive(&mut self.messages, &mut messages) => {}
+                Ok(()) = self.claims.held.changed() => {}
+            }
         }
         let rows = Rows::new(self.services.checkpoints.clone());
         let (lineage, listed, initial) = discover(&self, &rows).await?;

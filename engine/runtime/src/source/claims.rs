@@ -2,8 +2,19 @@
 
 use foldstream_model::{LeaseKey, Ordering, Position, ProjectionId, Result, ShardId};
 
-use super::{Running, Stay};
+use super::{Running, SourceTask, Stay};
 use crate::{checkpoint::CheckpointHandle, leases::Holding, leasing::Told, shard::Role, write::Outlet};
+
+impl SourceTask {
+    /// Nobody reads yet: what is held for projections that are paused, or run elsewhere, is passed on as it is.
+    pub(super) async fn hold_idle(&mut self) {
+        let held = self.claims.look();
+        for key in held.to_pass_on().filter(|key| matches!(key, LeaseKey::Shard(_))) {
+            self.claims.tell(Told::Drained(key.clone())).await;
+        }
+        self.claims.follows(&held).await;
+    }
+}
 
 impl Running {
     /// Whether those of a role may enter a shard now. Merges read all shards.
