@@ -12,12 +12,13 @@ use foldstream_model::{
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    board::{Board, Reader},
     checkpoint,
     control::Controls,
     leases::{Change, Holding, Leases},
@@ -70,14 +71,14 @@ pub enum Told {
 /// The end of one owner of work.
 pub struct Claims {
     owner: usize,
-    pub held: watch::Receiver<Holdings>,
+    pub held: Reader<Holdings>,
     tell: mpsc::Sender<Told>,
 }
 
 impl Claims {
     /// What is held now. [`Claims::follows`] is to be said when the work is as this says.
     pub fn look(&mut self) -> Holdings {
-        self.held.borrow_and_update().clone()
+        self.held.see().clone()
     }
 
     pub async fn tell(&self, told: Told) {
@@ -98,7 +99,7 @@ pub struct Leasing {
     leases: Leases,
     discovery_interval: Duration,
     began: Instant,
-    held: watch::Sender<Holdings>,
+    held: Board<Holdings>,
     tell: mpsc::Sender<Told>,
     told: mpsc::Receiver<Told>,
     writes: FuturesUnordered<BoxFuture<'static, (LeaseKey, Result<Option<Lease>>)>>,
@@ -130,7 +131,7 @@ impl Leasing {
             leases: Leases::new(me, settings.lease_duration.max(SHORTEST)),
             discovery_interval: settings.discovery_interval,
             began: Instant::now(),
-            held: watch::Sender::new(Holdings::default()),
+            held: Board::new(Holdings::default()),
             tell,
             told,
             followed: Vec::new(),
@@ -145,7 +146,7 @@ impl Leasing {
 
     /// The end of another owner of work.
     pub fn claims(&mut self) -> Claims {
-        let (owner, held, tell) = (self.followed.len(), self.held.subscribe(), self.tell.clone());
+        let (owner, held, tell) = (self.followed.len(), self.held.reader(), self.tell.clone());
         self.followed.push(0);
         Claims { owner, held, tell }
     }
@@ -210,7 +211,7 @@ impl Leasing {
     }
 
     fn look_whether_busy(&mut self) {
-        let version = self.held.borrow().version;
+        let version = self.held.look().version;
         let is_followed = self.followed.iter().all(|followed| *followed == version);
         let is_looking = self.audit_again || self.audit.is_some();
         match is_followed && self.leases.is_settled(self.now()) {
@@ -257,7 +258,7 @@ impl Leasing {
 
     fn publish(&self) {
         let holdings = self.leases.holdings(self.now());
-        self.held.send_if_modified(|held| {
+        self.held.change(|held| {
             let changes = held.held != holdings;
             held.held = holdings;
             held.version += u64::from(changes);

@@ -44,3 +44,4 @@ pub mod pure;
 pub mod patient;
 pub mod retry;
 pub mod tasks;
+pub mod board;

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::{Services, SourceSpec},
+    board::{Board, Reader},
     budget::{Budget, Share},
     checkpoint::CheckpointHandle,
     decode::Intake,
@@ -65,7 +66,7 @@ pub struct ShardContext {
     /// Cancelled when a drain has lasted: what has settled is saved now, and nothing else is waited for.
     pub hurry: CancellationToken,
     /// Told when a projection is to leave, or to hurry.
-    pub departures: watch::Sender<()>,
+    pub departures: Board<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,7 +160,7 @@ pub struct Line {
     position: Option<watch::Sender<Place>>,
     /// Another projection waits for this line to come on, or to end.
     wanted: watch::Receiver<bool>,
-    departures: watch::Receiver<()>,
+    departures: Reader<()>,
     saving: Option<saving::Saving>,
     search: gaps::Search,
     /// Duplicates whose payload is still to be compared with the event store's.
@@ -206,7 +207,7 @@ impl Line {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                _ = self.departures.changed() => {}
+                () = self.departures.changed() => {}
                 () = ending::any_level(leaving) => {}
                 Some(command) = self.commands.recv() => self.command(command).await?,
                 _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; }

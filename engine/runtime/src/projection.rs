@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{Clock, Control, Error, LeaseKey, Ordering, ProjectionId, Result};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
+    board::{Board, Reader},
     lanes::{Lane, LaneOptions},
     leases::Holding,
     leasing::{Claims, Told},
@@ -35,7 +36,7 @@ pub struct SourceDoor {
     /// Says whether this worker has the projection's merge.
     pub claims: Claims,
     pub messages: mpsc::Sender<Message>,
-    pub departures: watch::Sender<()>,
+    pub departures: Board<()>,
 }
 
 /// What all projections of a worker share.
@@ -46,7 +47,7 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     pub registry: Arc<Registry>,
     /// As it was last looked up.
-    pub controls: watch::Receiver<KnownControls>,
+    pub controls: Reader<KnownControls>,
     /// Stops reading; what was delivered settles.
     pub drain: CancellationToken,
     /// The drain has lasted: what has settled is saved, and nothing else is waited for.
@@ -89,12 +90,8 @@ impl ProjectionTask {
                     let (error, busy) = fenced?;
                     self.start_again(&error, busy).await?;
                 }
-                looked = self.around.controls.changed() => match looked {
-                    Ok(()) => self.follow().await?,
-                    // The worker is gone, and ends this, too.
-                    Err(_) => std::future::pending().await,
-                },
-                Ok(()) = self.source.claims.held.changed() => self.follow().await?,
+                () = self.around.controls.changed() => self.follow().await?,
+                () = self.source.claims.held.changed() => self.follow().await?,
             }
         }
     }
@@ -122,12 +119,11 @@ impl ProjectionTask {
         if began.is_some_and(|began| began.elapsed() > retry::LONGEST_PAUSE) {
             self.backoff = Backoff::new();
         }
-        self.around.controls.mark_unchanged();
+        drop(self.around.controls.see());
         self.stop().await?;
         let look = async {
             self.backoff.pause(error, self.spec.id.name.as_str()).await;
-            // An error is the end of the worker, which ends this, too.
-            let _ = self.around.controls.changed().await;
+            self.around.controls.changed().await;
         };
         tokio::select! {
             biased;
@@ -139,10 +135,10 @@ impl ProjectionTask {
     }
 
     fn wanted(&self) -> Option<Control> {
-        let known = self.around.controls.borrow();
+        let known = self.around.controls.look();
         let control = known.get(&self.spec.id).filter(|control| !control.paused)?;
         let merge = LeaseKey::Merge(self.spec.id.clone());
-        let held = || self.source.claims.held.borrow().get(&merge) == Some(Holding::Work);
+        let held = || self.source.claims.held.look().get(&merge) == Some(Holding::Work);
         (self.spec.ordering != Ordering::Global || held()).then(|| control.clone())
     }
 

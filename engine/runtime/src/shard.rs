@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    board::Reader,
     checkpoint::CheckpointHandle,
     lanes::LineId,
     line::{Beginning, Left, Line, LineEvent, LineKind, Opening, ShardContext, SharedLine, Subscriber},
@@ -96,7 +97,7 @@ struct Running {
     catching_up: bool,
     /// Told to the shared and the catch-up line: somebody waits for them.
     wanted: (watch::Sender<bool>, watch::Sender<bool>),
-    departures: watch::Receiver<()>,
+    departures: Reader<()>,
 }
 
 /// A projection without a line.
@@ -118,7 +119,7 @@ impl ShardTask {
     /// Runs until every projection that ever entered has left, and no more can enter.
     pub async fn run(self) -> Result<()> {
         let running = Running {
-            departures: self.context.departures.subscribe(),
+            departures: self.context.departures.reader(),
             task: self,
             lines: Tasks::new(),
             line_events: mpsc::channel(QUEUE),
@@ -144,7 +145,7 @@ impl Running {
             tokio::select! {
                 biased;
                 Some(event) = self.line_events.1.recv() => self.line_event(event).await,
-                _ = self.departures.changed() => self.let_go().await,
+                () = self.departures.changed() => self.let_go().await,
                 () = self.task.drain.cancelled(), if !self.waiting.is_empty() => self.let_go().await,
                 Some(rested) = self.resting.next(), if !self.resting.is_empty() => self.place(rested).await?,
                 entrants = self.task.entrants.recv(), if open => match entrants {

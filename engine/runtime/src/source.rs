@@ -14,13 +14,14 @@ use foldstream_model::{
     Checkpoint, Control, CutId, Error, Ordering, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::{Services, SourceSpec},
+    board::Board,
     budget::Budget,
     checkpoint::CheckpointHandle,
     decode::Intake,
@@ -63,7 +64,7 @@ pub struct SourceTask {
     pub claims: Claims,
     pub messages: mpsc::Receiver<Message>,
     /// Told when a projection is to leave, or to hurry.
-    pub departures: watch::Sender<()>,
+    pub departures: Board<()>,
     /// Reads what any of the source's projections read, whether they run now or not.
     pub intake: Arc<Intake>,
     pub services: Services,
@@ -219,7 +220,7 @@ impl Running {
                         self.discover_again().await?;
                     }
                 }
-                Ok(()) = self.task.claims.held.changed() => {}
+                () = self.task.claims.held.changed() => {}
                 _ = discovery.tick() => self.discover_again().await?,
                 _ = look.tick() => self.look_at_others().await?,
             }

@@ -6,11 +6,12 @@ use std::{
 };
 
 use foldstream_model::{Error, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
+    board::Board,
     budget::Hold,
     lanes::LineId,
     progress::{BatchId, Progress},
@@ -27,7 +28,7 @@ pub struct Active {
     /// Cancelled when its leaving has lasted: what has settled is saved, and nothing else is waited for.
     pub hurry: CancellationToken,
     /// Tells those who read for many projections to look at both.
-    pub departures: watch::Sender<()>,
+    pub departures: Board<()>,
     /// Told when another generation or epoch has taken over.
     pub fenced: mpsc::Sender<(Error, Busy)>,
 }
@@ -40,7 +41,7 @@ impl Active {
     /// It is to leave: what was delivered settles and is saved, and nothing more is delivered.
     pub fn leave(&self) {
         self.drain.cancel();
-        self.departures.send_replace(());
+        self.departures.put(());
     }
 
     pub fn is_leaving(&self) -> bool {
@@ -49,7 +50,7 @@ impl Active {
 
     pub fn hurry_up(&self) {
         self.hurry.cancel();
-        self.departures.send_replace(());
+        self.departures.put(());
     }
 
     /// Another generation or epoch has taken over: it leaves, and looks anew.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::{ProjectionSpec, Services, SourceSpec},
+    board::Board,
     budget::Budget,
     control::{Controls, Registration},
     decode::Intake,
@@ -126,7 +127,7 @@ impl Worker {
         let projections = running.projections.finish().await;
         let caught_up = ended?;
         projections?;
-        let controls = running.controls.borrow();
+        let controls = running.controls.look();
         let paused =
             controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
         Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused })
@@ -177,7 +178,7 @@ impl Worker {
             sources: Tasks::new(),
             registry: registry.clone(),
             leave: CancellationToken::new(),
-            controls: watch::Sender::new(controls),
+            controls: Board::new(controls),
             drain: CancellationToken::new(),
             hurry: CancellationToken::new(),
             cancel: CancellationToken::new(),
@@ -189,7 +190,7 @@ impl Worker {
             rows: self.rows.clone(),
             clock: self.assembly.services.clock.clone(),
             registry: running.registry.clone(),
-            controls: running.controls.subscribe(),
+            controls: running.controls.reader(),
             drain: running.drain.clone(),
             hurry: running.hurry.clone(),
             cancel: running.cancel.clone(),
@@ -199,7 +200,7 @@ impl Worker {
             let projections: Vec<_> = self.assembly.projections.iter().filter(reads).cloned().collect();
             // Each has one message on its way at most.
             let (sender, messages) = mpsc::channel(projections.len().max(1));
-            let departures = watch::Sender::new(());
+            let departures = Board::new(());
             let intake = Arc::new(Intake::new(spec, &projections));
             let mut leasing = Leasing::new(
                 WorkerId::new(self.name.as_str()),
@@ -264,7 +265,7 @@ impl Worker {
                         () = stop.cancelled() => return Ok(false),
                         found = self.controls() => found?,
                     };
-                    running.controls.send_replace(found);
+                    running.controls.put(found);
                 }
                 _ = report.tick() => self.report(&running.registry, false).await,
             }
@@ -318,7 +319,7 @@ struct Running {
     sources: Tasks,
     registry: Arc<Registry>,
     /// What operators decide, as it was last looked up.
-    controls: watch::Sender<KnownControls>,
+    controls: Board<KnownControls>,
     /// Passes all work on to others; what was delivered settles.
     leave: CancellationToken,
     /// Stops reading; what was delivered settles.

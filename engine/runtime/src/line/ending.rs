@@ -156,7 +156,7 @@ impl Line {
                     tokio::select! {
                         biased;
                         () = drain.cancelled() => return self.drain().await,
-                        _ = self.departures.changed() => continue,
+                        () = self.departures.changed() => continue,
                         () = tokio::time::sleep(self.context.settings.checkpoint_interval) => continue,
                     }
                 }
@@ -170,7 +170,7 @@ impl Line {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return self.drain().await,
-                _ = self.departures.changed() => {}
+                () = self.departures.changed() => {}
                 Some(command) = self.commands.recv() => self.command(command).await?,
                 () = change => {}
             }

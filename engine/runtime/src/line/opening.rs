@@ -92,7 +92,7 @@ impl Line {
             shared: opening.shared,
             position: opening.position,
             wanted: opening.wanted,
-            departures: context.departures.subscribe(),
+            departures: context.departures.reader(),
             saving: None,
             search: gaps::Search::default(),
             suspects: Vec::new(),
