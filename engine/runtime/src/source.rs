@@ -130,7 +130,7 @@ impl SourceTask {
                 biased;
                 () = self.drain.cancelled() => return Ok(()),
                 () = receive(&mut self.messages, &mut messages) => {}
-                Ok(()) = self.claims.held.changed() => {}
+                () = self.claims.held.changed() => {}
             }
         }
         let rows = Rows::new(self.services.checkpoints.clone());
