@@ -35,7 +35,7 @@ impl fmt::Display for LeaseKey {
 }
 
 /// A claim as it is stored. Every change of it raises the counter, so that owner and counter tell two states apart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
     pub key: LeaseKey,
     /// Who has it, or gets it as soon as `from` has passed it on; none: it is free.

@@ -19,7 +19,7 @@ use foldstream_model::{Lease, LeaseKey, Position, WorkerId};
 use self::balance::Plan;
 
 /// One worker's view of the leases of a source.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leases {
     me: WorkerId,
     lasts: Duration,
@@ -33,7 +33,7 @@ pub struct Leases {
 }
 
 /// A lease as it was last seen.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Seen {
     lease: Lease,
     /// When a lease under this key was first seen.
@@ -42,6 +42,7 @@ struct Seen {
     since: Duration,
     /// When these two, its owner and who passes it on, were first seen.
     paired: Duration,
+    offer: Offer,
     /// When a write last told of it.
     told: Option<Duration>,
     /// Until when it is ours, if it is: counted from before the write that made it so was sent.
@@ -49,14 +50,14 @@ struct Seen {
 }
 
 /// A write that is under way.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Asked {
     at: Duration,
     change: Change,
 }
 
 /// A change of the store: what must be there, and what is put in its place; none: nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Change {
     pub key: LeaseKey,
     pub expected: Option<Lease>,
@@ -68,8 +69,12 @@ pub struct Change {
 pub enum Holding {
     Work,
     /// Drains, and says so by [`Leases::drained`].
-    PassOn,
+    PassOn(Offer),
 }
+
+/// Names one offer of a lease to one worker: by the counter that it was first seen with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Offer(u64);
 
 impl Leases {
     /// `lasts`: for how long a lease is good after it was renewed; the same for the whole fleet.
@@ -121,9 +126,13 @@ impl Leases {
         self.leaving = true;
     }
 
-    /// The work under a lease that is to be passed on has ended.
-    pub fn drained(&mut self, key: LeaseKey) {
-        self.drained.insert(key);
+    /// The work under a lease that is to be passed on has ended. Of an offer that was withdrawn meanwhile it says nothing:
+    /// the work may have begun again.
+    pub fn drained(&mut self, key: LeaseKey, offer: Offer) {
+        let stands = |seen: &Seen| seen.lease.from.as_ref() == Some(&self.me) && seen.offer == offer;
+        if self.seen.get(&key).is_some_and(stands) {
+            self.drained.insert(key);
+        }
     }
 
     /// What a list said that was asked for at `asked_at`. What a write has told since then is newer.
@@ -161,24 +170,22 @@ impl Leases {
             self.drained.remove(key);
             return;
         };
-        if lease.from.as_ref() != Some(&self.me) {
-            self.drained.remove(key);
-        }
         let ours = lease.holder() == Some(&self.me);
         match self.seen.get_mut(key) {
             Some(seen) if is_same(&seen.lease, &lease) => {}
             Some(seen) => {
                 seen.until = seen.until.filter(|_| ours);
                 if (&seen.lease.owner, &seen.lease.from) != (&lease.owner, &lease.from) {
-                    seen.paired = now;
+                    (seen.paired, seen.offer) = (now, Offer(lease.counter));
+                    self.drained.remove(key);
                 }
                 (seen.lease, seen.since) = (lease, now);
             }
             None => {
-                self.seen.insert(
-                    key.clone(),
-                    Seen { lease, first: now, since: now, paired: now, told: None, until: None },
-                );
+                let offer = Offer(lease.counter);
+                let seen =
+                    Seen { lease, first: now, since: now, paired: now, offer, told: None, until: None };
+                self.seen.insert(key.clone(), seen);
             }
         }
     }
@@ -196,7 +203,7 @@ impl Leases {
         let offered = seen.lease.from.as_ref() == Some(&self.me);
         let hurries = seen.lease.owner.is_none();
         match offered && (hurries || now >= seen.paired + self.interval()) {
-            true => Holding::PassOn,
+            true => Holding::PassOn(seen.offer),
             false => Holding::Work,
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     board::{Board, Reader},
     checkpoint,
     control::Controls,
-    leases::{Change, Holding, Leases},
+    leases::{Change, Holding, Leases, Offer},
     lineage::Standing,
     metrics,
     report::{Busy, Registry},
@@ -50,8 +50,11 @@ impl Holdings {
     }
 
     /// The work that is to end now, so that it can be passed on.
-    pub fn to_pass_on(&self) -> impl Iterator<Item = &LeaseKey> {
-        self.held.iter().filter(|(_, holding)| **holding == Holding::PassOn).map(|(key, _)| key)
+    pub fn to_pass_on(&self) -> impl Iterator<Item = (&LeaseKey, Offer)> {
+        self.held.iter().filter_map(|(key, holding)| match holding {
+            Holding::PassOn(offer) => Some((key, *offer)),
+            Holding::Work => None,
+        })
     }
 }
 
@@ -59,7 +62,7 @@ impl Holdings {
 #[derive(Debug)]
 pub enum Told {
     /// The work under a lease that is to be passed on has ended.
-    Drained(LeaseKey),
+    Drained(LeaseKey, Offer),
     /// What a worker serves under the lease is settled up to here.
     Settled(LeaseKey, Position),
     /// There may be new work, or less; the worker counts as busy until that is looked up.
@@ -196,7 +199,7 @@ impl Leasing {
 
     fn told(&mut self, told: Told) {
         match told {
-            Told::Drained(key) => self.leases.drained(key),
+            Told::Drained(key, offer) => self.leases.drained(key, offer),
             Told::Settled(key, position) => self.leases.settled(key, position),
             Told::Changed(busy) => {
                 self.audit_again = true;

@@ -106,8 +106,10 @@ impl ProjectionTask {
             self.begin(busy).await?;
         }
         let merge = LeaseKey::Merge(self.spec.id.clone());
-        if self.running.is_none() && held.get(&merge) == Some(Holding::PassOn) {
-            self.source.claims.tell(Told::Drained(merge)).await;
+        if let Some(Holding::PassOn(offer)) = held.get(&merge)
+            && self.running.is_none()
+        {
+            self.source.claims.tell(Told::Drained(merge, offer)).await;
         }
         self.source.claims.follows(&held).await;
         Ok(())

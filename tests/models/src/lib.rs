@@ -7,4 +7,5 @@ pub mod checking;
 pub mod writing;
 pub mod shards;
 pub mod releasing;
+pub mod sharing;
 pub mod store;

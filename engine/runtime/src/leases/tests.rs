@@ -131,8 +131,8 @@ impl Fleet {
             let left = member.works.entry(key.clone()).or_insert(3);
             match holding {
                 Holding::Work => *left = 3,
-                Holding::PassOn if *left > 0 => *left -= 1,
-                Holding::PassOn => member.leases.drained(key),
+                Holding::PassOn(_) if *left > 0 => *left -= 1,
+                Holding::PassOn(offer) => member.leases.drained(key, offer),
             }
         }
     }
@@ -295,6 +295,39 @@ fn an_old_list_does_not_take_back_what_a_write_has_told() {
     leases.answered(STEP * 3, &shard(0), takes[0].lease.clone());
     leases.listed(STEP, STEP * 4, Vec::new());
     assert_eq!(leases.holdings(STEP * 4), BTreeMap::from([(shard(0), Holding::Work)]));
+}
+
+#[test]
+fn what_has_drained_for_an_offer_that_was_withdrawn_is_not_passed_on_by_the_next() {
+    let (mut fleet, a) = (Fleet::new(2, 1), WorkerId::new("a"));
+    fleet.join("a");
+    fleet.run(LASTS, 0);
+    fleet.join("b");
+    let (key, offer) = loop {
+        fleet.step(0);
+        let holdings = fleet.members[&a].leases.holdings(fleet.now);
+        if let Some((key, Holding::PassOn(offer))) = holdings.into_iter().find(|held| held.1 != Holding::Work)
+        {
+            break (key, offer);
+        }
+    };
+    let Member { mut leases, answers, .. } = fleet.members.remove(&a).unwrap();
+    for (_, key, _) in answers {
+        leases.answered(fleet.now, &key, fleet.stored.get(&key).cloned());
+    }
+    for (owner, from) in [("a", None), ("b", Some(a.clone()))] {
+        let lease = fleet.stored.get_mut(&key).unwrap();
+        (lease.owner, lease.from, lease.counter) = (Some(WorkerId::new(owner)), from, lease.counter + 1);
+        fleet.now += STEP;
+        leases.listed(fleet.now, fleet.now, fleet.stored.values().cloned().collect());
+        leases.drained(key.clone(), offer);
+    }
+    let passes_on = |change: &Change| change.key == key && change.lease.as_ref().unwrap().from.is_none();
+    assert!(!leases.clone().changes(fleet.now).iter().any(passes_on));
+    fleet.now += leases.interval();
+    let Some(Holding::PassOn(next)) = leases.holdings(fleet.now).get(&key).copied() else { panic!() };
+    leases.drained(key.clone(), next);
+    assert!(leases.changes(fleet.now).iter().any(passes_on));
 }
 
 proptest! {

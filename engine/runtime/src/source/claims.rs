@@ -9,8 +9,8 @@ impl SourceTask {
     /// Nobody reads yet: what is held for projections that are paused, or run elsewhere, is passed on as it is.
     pub(super) async fn hold_idle(&mut self) {
         let held = self.claims.look();
-        for key in held.to_pass_on().filter(|key| matches!(key, LeaseKey::Shard(_))) {
-            self.claims.tell(Told::Drained(key.clone())).await;
+        for (key, offer) in held.to_pass_on().filter(|(key, _)| matches!(key, LeaseKey::Shard(_))) {
+            self.claims.tell(Told::Drained(key.clone(), offer)).await;
         }
         self.claims.follows(&held).await;
     }
@@ -46,10 +46,10 @@ impl Running {
         for shard in self.left.clone() {
             self.forget_when_left(&shard);
         }
-        let passed_on: Vec<LeaseKey> = self.held.to_pass_on().cloned().collect();
-        for key in passed_on {
-            if matches!(&key, LeaseKey::Shard(shard) if !self.left.contains(shard)) {
-                self.task.claims.tell(Told::Drained(key)).await;
+        let held = self.held.clone();
+        for (key, offer) in held.to_pass_on() {
+            if matches!(key, LeaseKey::Shard(shard) if !self.left.contains(shard)) {
+                self.task.claims.tell(Told::Drained(key.clone(), offer)).await;
             }
         }
     }
