@@ -5,6 +5,7 @@
 
 pub mod checking;
 pub mod writing;
+pub mod handing;
 pub mod shards;
 pub mod releasing;
 pub mod sharing;

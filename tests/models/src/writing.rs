@@ -91,7 +91,7 @@ impl Writing {
         self.wrong.contains(&wrong)
     }
 
-    fn win(&self, state: &mut State, worker: usize, shard: usize) {
+    pub(crate) fn win(&self, state: &mut State, worker: usize, shard: usize) {
         let won = &mut state.workers[worker];
         won.read[shard] = state.checkpoints[shard];
         won.pending.retain(|event| event.0 != shard);
@@ -212,7 +212,12 @@ impl Writing {
         state
     }
 
-    fn has_all(&self, state: &State) -> bool {
+    /// Whether everything arrives when faults stop.
+    pub(crate) fn arrives(&self, state: &State) -> bool {
+        self.has_all(&self.after_faults(state))
+    }
+
+    pub(crate) fn has_all(&self, state: &State) -> bool {
         let applied = |stored: &Stored| {
             stored.is_fold()
                 && (0..SHARDS).all(|shard| stored.applied[shard].len() == usize::from(self.events[shard]))
@@ -245,6 +250,42 @@ impl Writing {
             }
             Some(_) => {}
         }
+    }
+}
+
+impl State {
+    pub(crate) fn is_fold(&self) -> bool {
+        self.stored.as_ref().is_none_or(Stored::is_fold)
+    }
+
+    /// Whether no checkpoint is ahead of the document.
+    pub(crate) fn is_behind_document(&self) -> bool {
+        let applied = |shard: usize| self.stored.as_ref().map_or(0, |stored| stored.applied[shard].len());
+        (0..SHARDS).all(|shard| usize::from(self.checkpoints[shard]) <= applied(shard))
+    }
+
+    pub(crate) fn has_faults(&self) -> bool {
+        self.faults > 0
+    }
+
+    /// Up to where a worker has read a shard.
+    pub(crate) fn read(&self, worker: usize, shard: usize) -> u8 {
+        self.workers[worker].read[shard]
+    }
+
+    /// Whether all that a worker has read is settled.
+    pub(crate) fn is_settled(&self, worker: usize) -> bool {
+        self.workers[worker].pending.is_empty()
+    }
+
+    /// Whether the checkpoint says all that a worker has read.
+    pub(crate) fn is_saved(&self, worker: usize, shard: usize) -> bool {
+        self.checkpoints[shard] >= self.read(worker, shard)
+    }
+
+    /// All that a worker knew is forgotten.
+    pub(crate) fn crash(&mut self, worker: usize) {
+        self.workers[worker] = Worker { read: self.checkpoints, ..Worker::default() };
     }
 }
 
@@ -332,15 +373,13 @@ impl Model for Writing {
         vec![
             Property::always(
                 "the document is a fold of the first events, in order, each once",
-                |_, state: &State| state.stored.as_ref().is_none_or(Stored::is_fold),
+                |_, state: &State| state.is_fold(),
             ),
             Property::always("a checkpoint is not ahead of the document", |_, state: &State| {
-                let applied =
-                    |shard: usize| state.stored.as_ref().map_or(0, |stored| stored.applied[shard].len());
-                (0..SHARDS).all(|shard| usize::from(state.checkpoints[shard]) <= applied(shard))
+                state.is_behind_document()
             }),
             Property::always("when faults stop, everything arrives", |model: &Self, state| {
-                model.has_all(&model.after_faults(state))
+                model.arrives(state)
             }),
             Property::sometimes("everything has arrived", |model: &Self, state| model.has_all(state)),
         ]
