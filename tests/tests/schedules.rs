@@ -339,3 +339,52 @@ async fn a_child_begins_with_what_another_worker_has_read_in_its_parent() {
         .map(|document| document.split(['{', ':', ',']).nth(2).unwrap().parse::<usize>().unwrap());
     assert_eq!(counted.sum::<usize>(), 40);
 }
+
+/// A source whose shards take a while to open when they have parents.
+struct SlowChildren(Arc<dyn Source>);
+
+#[async_trait]
+impl Source for SlowChildren {
+    async fn describe(&self) -> Result<SourceDescription> {
+        self.0.describe().await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        self.0.shards().await
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        if self.shards().await?.iter().any(|known| known.id == *shard && !known.parents.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        self.0.open(shard, from).await
+    }
+
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        self.0.hash_key(partition_key)
+    }
+}
+
+/// What a source states when the last record of a shard is read holds for what has come since in its children, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_waits_where_a_shard_ended_for_its_children_whatever_the_source_states_meanwhile() {
+    let bed = Bed::new(2).await;
+    let streams: Vec<String> = (0..8).map(|number| format!("s-{number}")).collect();
+    for stream in &streams {
+        bed.append(stream, &[1]).await;
+    }
+    bed.relay().await;
+    let parent = bed.log.describe().await.unwrap().shards[0].clone();
+    bed.log.split(&parent.id, parent.range.last / 2).await.unwrap();
+    for stream in &streams {
+        bed.append(stream, &[1]).await;
+    }
+    bed.relay().await;
+    let mut source = bed.source();
+    source.source = Arc::new(SlowChildren(source.source));
+    bed.catch_up_from(source, vec![bed.projection("feed", Ordering::Global, Kind::Feed)]).await.unwrap();
+    let fed = [1, 2].map(|sequence| streams.iter().map(move |stream| format!("\"{stream}#{sequence}\"")));
+    let fed: Vec<String> = fed.into_iter().flatten().collect();
+    let expected = format!("{{\"feed\":[{}]}}", fed.join(","));
+    assert_eq!(bed.documents("feed").await.get("feed"), Some(&expected));
+}

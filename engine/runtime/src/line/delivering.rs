@@ -57,7 +57,7 @@ impl Line {
             folded,
             fork: None,
             recorded_until,
-            tip: self.tip.filter(|_| self.backlog.is_empty() && is_whole),
+            tip: self.tip_of_open().filter(|_| self.backlog.is_empty() && is_whole),
             low_watermark: self.low_watermark.filter(|_| is_whole),
             hold: self.share.hold(bytes),
         })
@@ -131,12 +131,18 @@ impl Line {
         Ok(())
     }
 
+    /// The tip as a merge may take it. Behind the last record of a shard there is none: what has come since is in its
+    /// children, and the merge waits where the shard ended until they have begun.
+    fn tip_of_open(&self) -> Option<Timestamp> {
+        self.tip.filter(|_| !self.end)
+    }
+
     /// A merge moves with time where nothing comes: the tip that was found is told.
     pub(super) async fn tell_tip(&self) -> Result<()> {
         let read = MergeRead {
             up_to: self.delivered.clone(),
             newest: None,
-            tip: self.tip,
+            tip: self.tip_of_open(),
             low_watermark: self.low_watermark,
         };
         for subscriber in self.subscribers.iter().filter(|subscriber| !subscriber.is_gone()) {
