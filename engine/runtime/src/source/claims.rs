@@ -3,7 +3,13 @@
 use foldstream_model::{LeaseKey, Ordering, Position, ProjectionId, Result, ShardId};
 
 use super::{Running, SourceTask, Stay};
-use crate::{checkpoint::CheckpointHandle, leases::Holding, leasing::Told, shard::Role, write::Outlet};
+use crate::{
+    checkpoint::CheckpointHandle,
+    leases::Holding,
+    leasing::{Holdings, Told},
+    shard::Role,
+    write::Outlet,
+};
 
 impl SourceTask {
     /// Nobody reads yet: what is held for projections that are paused, or run elsewhere, is passed on as it is.
@@ -33,7 +39,8 @@ impl Running {
 
     /// Looks what is held now. Lanes leave what is not to be worked on any more, and say when they have left.
     pub(super) async fn follow_claims(&mut self) {
-        self.held = self.task.claims.look();
+        let before = std::mem::replace(&mut self.held, self.task.claims.look());
+        self.forget_what_was_won(&before);
         let lost = |(shard, role): &(ShardId, Role)| *role == Role::Lanes && !self.works_on(shard);
         let lost: Vec<_> = self.shards.keys().filter(|key| lost(key)).cloned().collect();
         for key in lost {
@@ -50,6 +57,22 @@ impl Running {
         for (key, offer) in held.to_pass_on() {
             if matches!(key, LeaseKey::Shard(shard) if !self.left.contains(shard)) {
                 self.task.claims.tell(Told::Drained(key.clone(), offer)).await;
+            }
+        }
+    }
+
+    /// Others have worked since it was looked up where lanes stand in a shard that is won: that is read anew.
+    fn forget_what_was_won(&mut self, before: &Holdings) {
+        let lanes: Vec<ProjectionId> = self.with_lanes().cloned().collect();
+        for (shard, _) in self.lineage.shards() {
+            if !self.works_on(shard) || before.get(&LeaseKey::Shard(shard.clone())) == Some(Holding::Work) {
+                continue;
+            }
+            for id in &lanes {
+                let key = (id.clone(), shard.clone());
+                if self.places.get(&key).is_some_and(|place| place.stay == Stay::Outside) {
+                    self.places.remove(&key);
+                }
             }
         }
     }
