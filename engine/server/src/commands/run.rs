@@ -2,6 +2,7 @@ use foldstream_local::{FleetLock, LocalStore};
 use foldstream_model::ports::Table;
 use foldstream_runtime::{
     control::{Actor, Controls},
+    retry,
     rows::{REPORTS, Rows},
     tasks::Tasks,
     worker::Outcome as Ended,
@@ -26,8 +27,10 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     let store = context.store_or_new()?;
     let lock = FleetLock::join(&context.global.data, context.clock.now());
     let lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
-    let line =
-        compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone()).await?;
+    // Another process of the fleet may hold the database while it is frozen.
+    let assemble =
+        || compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone());
+    let line = retry::until_done(&CancellationToken::new(), "opening the streams", assemble).await?;
     settle_definitions(&line, arguments.dev, lock.is_alone(), context).await?;
     if lock.is_alone() {
         forget_the_dead(&store).await?;

@@ -2,8 +2,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_local::{LocalLog, LocalStore, Relay};
 use foldstream_model::{Clock, Result};
-use foldstream_runtime::tasks::Tasks;
+use foldstream_runtime::{retry, tasks::Tasks};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Events in one transaction of the relay: more are faster, and become readable together.
 const BATCH: usize = 1_000;
@@ -48,7 +49,7 @@ impl Relays<'_> {
 async fn move_until_complete(relay: &Relay, mut complete: watch::Receiver<bool>) -> Result<()> {
     loop {
         let is_complete = *complete.borrow_and_update();
-        if relay.run_once(BATCH).await? > 0 {
+        if moved(relay).await? > 0 {
             continue;
         }
         if is_complete {
@@ -61,25 +62,39 @@ async fn move_until_complete(relay: &Relay, mut complete: watch::Receiver<bool>)
                     return std::future::pending().await;
                 }
             }
-            waited = relay.wait_for_events() => waited?,
+            waited = patiently("waiting for events", || relay.wait_for_events()) => waited?,
         }
     }
 }
 
 async fn move_for_ever(relay: &Relay) -> Result<()> {
     loop {
-        if relay.run_once(BATCH).await? == 0 {
-            relay.wait_for_events().await?;
+        if moved(relay).await? == 0 {
+            patiently("waiting for events", || relay.wait_for_events()).await?;
         }
     }
+}
+
+async fn moved(relay: &Relay) -> Result<usize> {
+    patiently("moving events into a stream", || relay.run_once(BATCH)).await
+}
+
+/// A process that is frozen while it writes holds the database for as long, and the disk may be full.
+async fn patiently<T, F, R>(what: &str, call: F) -> Result<T>
+where
+    F: FnMut() -> R,
+    R: Future<Output = Result<T>>,
+{
+    retry::until_done(&CancellationToken::new(), what, call).await
 }
 
 async fn trim(log: LocalLog, clock: Arc<dyn Clock>) -> Result<()> {
     let mut interval = tokio::time::interval(TRIM_INTERVAL);
     loop {
         interval.tick().await;
-        if log.describe().await?.retention.is_some() {
-            while log.trim(clock.now()).await? > 0 {}
+        let description = patiently("looking at a stream", || log.describe()).await?;
+        if description.retention.is_some() {
+            while patiently("trimming a stream", || log.trim(clock.now())).await? > 0 {}
         }
     }
 }
