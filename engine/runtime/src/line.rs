@@ -189,6 +189,7 @@ impl Line {
         let mut tick =
             tokio::time::interval(self.context.settings.checkpoint_interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tracing::debug!(shard = %self.context.shard.id, reader = self.kind.as_str(), after = %self.hindmost.position, "a reading begins");
         self.begin().await?;
         self.put_in_order(None).await?;
         let mut no_room_since = None;

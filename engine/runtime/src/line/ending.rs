@@ -126,6 +126,7 @@ impl Line {
         while let Some(index) = self.subscribers.len().checked_sub(1) {
             self.leave(index, Left::Drained).await?;
         }
+        tracing::debug!(shard = %self.context.shard.id, reader = self.kind.as_str(), up_to = %self.at.position, "a reading was told to end");
         Ok(())
     }
 
