@@ -16,3 +16,4 @@ mod holding;
 mod oracle;
 mod process;
 mod shop;
+mod splitting;

@@ -49,6 +49,14 @@ impl Holdings {
         self.held.get(key).copied()
     }
 
+    /// The shards that are to be read.
+    pub fn to_work_on(&self) -> impl Iterator<Item = &ShardId> {
+        self.held.iter().filter_map(|(key, holding)| match (key, holding) {
+            (LeaseKey::Shard(shard), Holding::Work) => Some(shard),
+            _ => None,
+        })
+    }
+
     /// The work that is to end now, so that it can be passed on.
     pub fn to_pass_on(&self) -> impl Iterator<Item = (&LeaseKey, Offer)> {
         self.held.iter().filter_map(|(key, holding)| match holding {

@@ -203,7 +203,7 @@ impl Running {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell_of_change().await;
         loop {
-            self.follow_claims().await;
+            self.follow_claims().await?;
             self.let_in().await?;
             busy.clear();
             self.task.claims.follows(&self.held).await;

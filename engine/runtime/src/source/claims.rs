@@ -3,13 +3,7 @@
 use foldstream_model::{LeaseKey, Ordering, Position, ProjectionId, Result, ShardId};
 
 use super::{Running, SourceTask, Stay};
-use crate::{
-    checkpoint::CheckpointHandle,
-    leases::Holding,
-    leasing::{Holdings, Told},
-    shard::Role,
-    write::Outlet,
-};
+use crate::{checkpoint::CheckpointHandle, leases::Holding, leasing::Told, shard::Role, write::Outlet};
 
 impl SourceTask {
     /// Nobody reads yet: what is held for projections that are paused, or run elsewhere, is passed on as it is.
@@ -37,10 +31,16 @@ impl Running {
         self.task.claims.tell(Told::Changed(self.task.registry.busy())).await;
     }
 
-    /// Looks what is held now. Lanes leave what is not to be worked on any more, and say when they have left.
-    pub(super) async fn follow_claims(&mut self) {
+    /// Looks what is held now; others may have found a shard that is won since this worker last asked. Lanes leave what
+    /// is not to be worked on any more, and say when they have left.
+    pub(super) async fn follow_claims(&mut self) -> Result<()> {
         let before = std::mem::replace(&mut self.held, self.task.claims.look());
-        self.forget_what_was_won(&before);
+        let is_won = |shard: &&ShardId| before.get(&LeaseKey::Shard((*shard).clone())) != Some(Holding::Work);
+        let won: Vec<ShardId> = self.held.to_work_on().filter(is_won).cloned().collect();
+        if won.iter().any(|shard| !self.listed.contains_key(shard)) {
+            self.discover_again().await?;
+        }
+        self.forget_where_others_worked(&won);
         let lost = |(shard, role): &(ShardId, Role)| *role == Role::Lanes && !self.works_on(shard);
         let lost: Vec<_> = self.shards.keys().filter(|key| lost(key)).cloned().collect();
         for key in lost {
@@ -59,20 +59,15 @@ impl Running {
                 self.task.claims.tell(Told::Drained(key.clone(), offer)).await;
             }
         }
+        Ok(())
     }
 
-    /// Others have worked since it was looked up where lanes stand in a shard that is won: that is read anew.
-    fn forget_what_was_won(&mut self, before: &Holdings) {
+    /// Where lanes stand in shards that are won is read anew: others have worked since it was looked up.
+    fn forget_where_others_worked(&mut self, won: &[ShardId]) {
         let lanes: Vec<ProjectionId> = self.with_lanes().cloned().collect();
-        for (shard, _) in self.lineage.shards() {
-            if !self.works_on(shard) || before.get(&LeaseKey::Shard(shard.clone())) == Some(Holding::Work) {
-                continue;
-            }
-            for id in &lanes {
-                let key = (id.clone(), shard.clone());
-                if self.places.get(&key).is_some_and(|place| place.stay == Stay::Outside) {
-                    self.places.remove(&key);
-                }
+        for key in won.iter().flat_map(|shard| lanes.iter().map(|id| (id.clone(), shard.clone()))) {
+            if self.places.get(&key).is_some_and(|place| place.stay == Stay::Outside) {
+                self.places.remove(&key);
             }
         }
     }
