@@ -170,7 +170,8 @@ impl Leasing {
         let (mut listed_at, mut next_audit) = (None, Duration::ZERO);
         loop {
             let now = self.now();
-            let wait = if self.leases.expects() { interval / LOOKS } else { interval };
+            // At each tick then, even if that is a little early, but not at whatever happens between two.
+            let wait = if self.leases.expects() { interval / LOOKS / 2 } else { interval };
             if self.listing.is_none() && listed_at.is_none_or(|at| now >= at + wait) {
                 listed_at = Some(now);
                 self.list(now);
