@@ -4,7 +4,6 @@
 mod chance;
 mod workload;
 mod oracle;
-mod invariants;
 mod world;
 mod watcher;
 mod link;

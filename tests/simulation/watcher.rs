@@ -7,10 +7,13 @@ use foldstream_model::{
     Checkpoint, Fed, Journal, ProjectionId, ReadModel, ShardId, SourceName, Value,
     ports::{DocumentWrite, RowKey, StoredDocument, Table},
 };
-use foldstream_runtime::rows::{self, Rows};
+use foldstream_runtime::{
+    invariants,
+    rows::{self, Rows},
+};
 use serde::de::DeserializeOwned;
 
-use crate::{invariants, workload::Kind, world::World};
+use crate::{workload::Kind, world::World};
 
 pub const SOURCE: &str = "events";
 

@@ -11,7 +11,10 @@ use foldstream_model::{
 };
 use tokio::sync::Mutex;
 
-use crate::rows::{self, Rows};
+use crate::{
+    invariants, metrics,
+    rows::{self, Rows},
+};
 
 /// One projection's checkpoint in one shard. The shared reading and the private one hand it to each other, so that both
 /// write under one view of the row.
@@ -76,6 +79,8 @@ impl CheckpointHandle {
                 return Ok(());
             }
             let checkpoint = self.body(&claim, &seen.checkpoint);
+            let moves_on = invariants::checkpoint_moves_on(&seen.checkpoint, &checkpoint);
+            metrics::watch("checkpoint_moves_on", moves_on);
             if let Some(revision) = self.rows.put(&self.key, seen.revision, &checkpoint).await? {
                 *seen = Seen { revision: Some(revision), checkpoint };
                 self.tell(&seen);

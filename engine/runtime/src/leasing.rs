@@ -21,6 +21,7 @@ use crate::{
     board::{Board, Reader},
     checkpoint,
     control::Controls,
+    invariants,
     leases::{Change, Holding, Leases, Offer},
     lineage::Standing,
     metrics,
@@ -263,6 +264,9 @@ impl Leasing {
         let now = self.now();
         for change in self.leases.changes(now) {
             tell(&self.source, &change);
+            if let (Some(before), Some(after)) = (&change.expected, &change.lease) {
+                metrics::watch("lease_moves_on", invariants::lease_moves_on(before, after));
+            }
             let (store, source, patience) = (self.store.clone(), self.source.clone(), self.leases.interval());
             self.writes.push(write(store, source, change, patience).boxed());
         }

@@ -41,6 +41,7 @@ pub mod rows;
 pub mod report;
 pub mod metrics;
 pub mod pure;
+pub mod invariants;
 pub mod patient;
 pub mod retry;
 pub mod tasks;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::invariants::Held;
+
 const RECORDS_READ: &str = "foldstream_records_read_total";
 const EVENTS_RELEASED: &str = "foldstream_events_released_total";
 const EVENTS_EARLY: &str = "foldstream_events_early_total";
@@ -22,12 +24,14 @@ const ENTRIES_REMOVED: &str = "foldstream_journal_entries_removed_total";
 const LEASES_HELD: &str = "foldstream_leases_held";
 const LEASES_UNCLAIMED: &str = "foldstream_leases_unclaimed";
 const LATE: &str = "foldstream_events_late_total";
+const VIOLATIONS: &str = "foldstream_invariant_violations_total";
 
 const SOURCE: &str = "source";
 const SHARD: &str = "shard";
 const PROJECTION: &str = "projection";
 const READER: &str = "reader";
 const EVENT_TYPE: &str = "type";
+const INVARIANT: &str = "invariant";
 
 /// Says of each what it counts, for whoever scrapes them.
 pub fn describe() {
@@ -55,6 +59,11 @@ pub fn describe() {
         "Rows of saved order state removed as older than the source keeps"
     );
     describe_counter!(ENTRIES_REMOVED, count, "Entries of journals removed as older than the source keeps");
+    describe_counter!(
+        VIOLATIONS,
+        count,
+        "Times that something was written which must never be; each is in the log, and a mistake of Foldstream's"
+    );
     describe_histogram!(WRITE_SECONDS, Unit::Seconds, "How long one write of documents took");
     describe_gauge!(
         LAG_SECONDS,
@@ -133,6 +142,14 @@ pub fn late(projection: &str, events: usize) {
 pub fn leases(source: &str, held: usize, unclaimed: usize) {
     gauge!(LEASES_HELD, SOURCE => source.to_owned()).set(held as f64);
     gauge!(LEASES_UNCLAIMED, SOURCE => source.to_owned()).set(unclaimed as f64);
+}
+
+/// What is broken is counted and said loudly, and a build with debug assertions ends.
+pub fn watch(invariant: &'static str, held: Held) {
+    let Err(broken) = held else { return };
+    counter!(VIOLATIONS, INVARIANT => invariant).increment(1);
+    tracing::error!(invariant, "{broken}; please report this with the log around it");
+    debug_assert!(false, "{invariant}: {broken}");
 }
 
 pub fn removed(source: &str, cut_rows: usize, entries: usize) {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Dura
 
 use foldstream_model::{
     Clock, DocumentKey, Error, Ordering, RefusedEvent, Result, Stop,
-    ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
+    ports::{Condition, DocumentStore, DocumentWrite, StoredDocument, Written},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
+    invariants,
     lanes::{Lane, LanePoison, LateEvent, LineId},
     metrics,
     retry::{self, Verdict},
@@ -274,6 +275,14 @@ impl Running {
             return;
         }
         self.flush_at = None;
+        for write in &writes {
+            // Too dear for each document of a service that runs: it grows with the shards that were closed.
+            if cfg!(debug_assertions)
+                && let Condition::GuardIs(before) = &write.condition
+            {
+                metrics::watch("guard_moves_on", invariants::guard_moves_on(before, &write.put.guard));
+            }
+        }
         let (documents, model) = self.store();
         self.operation = Some(Box::pin(write(documents, model, writes)));
     }

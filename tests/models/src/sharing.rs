@@ -7,6 +7,7 @@ use std::{
 };
 
 use foldstream_model::{Lease, LeaseKey, ShardId, WorkerId};
+use foldstream_runtime::invariants;
 use foldstream_runtime::leases::{Change, Holding, Leases, Offer};
 use stateright::{Model, Property};
 
@@ -213,10 +214,8 @@ impl Sharing {
     fn look_at(&self, state: &mut State, by: usize, before: Option<&Lease>, after: Option<&Lease>) {
         let (Some(before), Some(after)) = (before, after) else { return };
         let me = Some(WorkerId::new(NAMES[by]));
-        if after.counter != before.counter + 1 {
-            state.broken = Some("the counter does not rise");
-        } else if after.from.is_some() && after.from.as_ref() != before.holder() {
-            state.broken = Some("it is passed on by one that does not hold it");
+        if invariants::lease_moves_on(before, after).is_err() {
+            state.broken = Some("a lease changes hands without its condition");
         } else if before.from == me
             && after.holder() != me.as_ref()
             && state.workers[by].works.contains(&after.key)

@@ -7,7 +7,9 @@ use foldstream_model::{
 
 use super::{Line, gaps};
 use crate::{
+    invariants,
     journal::{Effective, Wish},
+    metrics,
     order::{Fork, Placed},
     retry::{self, Backoff, Verdict},
     rows,
@@ -58,6 +60,10 @@ impl Line {
             let unique = self.context.services.ids.unique();
             let previous = next.last.take();
             next.last = Some(self.context.rows.add_entry(source, shard, entry, previous, &unique).await?);
+        }
+        if self.journal.revision().is_some() {
+            let moves_on = invariants::journal_moves_on(self.journal.journal(), next);
+            metrics::watch("journal_moves_on", moves_on);
         }
         let (key, body) = (rows::journal_key(source, shard), rows::journals::body(next)?);
         match self.context.services.checkpoints.put(&key, self.journal.revision(), body).await? {
