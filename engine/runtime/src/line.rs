@@ -152,6 +152,8 @@ pub struct Line {
     delivered: Place,
     chain: String,
     share: Share,
+    /// How long one of its projections may hold up the others.
+    patience: Duration,
     gauge: Arc<LineGauge>,
     events: mpsc::Sender<LineEvent>,
     commands: mpsc::Receiver<Command>,
@@ -203,7 +205,7 @@ impl Line {
             }
             let waited = Instant::now();
             no_room_since = (!self.share.has_room()).then(|| no_room_since.unwrap_or(waited));
-            let give_up = no_room_since.unwrap_or(waited) + self.context.settings.patience;
+            let give_up = no_room_since.unwrap_or(waited) + self.patience;
             let leaving = self.leaving();
             tokio::select! {
                 biased;

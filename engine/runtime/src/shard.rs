@@ -1,7 +1,7 @@
 //! One shard's lines: the shared one for the projections that are level, and one catch-up line for all that are behind;
 //! or the one of a `global` projection.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use foldstream_model::{CutId, Ordering, Place, ProjectionId, Result, ShardId, Timestamp};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -22,6 +22,8 @@ use crate::{
 
 /// Messages between the lines of a shard, and to its owner.
 const QUEUE: usize = 16;
+/// How often a patience is doubled at most.
+const MOST_DOUBLED: u32 = 6;
 
 /// A projection that may read the shard now.
 #[derive(Clone)]
@@ -95,6 +97,8 @@ struct Running {
     waiting: Vec<Waiting>,
     shared: Option<SharedLine>,
     catching_up: bool,
+    /// Where each has last begun to catch up, and how often in succession it began there before.
+    turns: BTreeMap<ProjectionId, (Place, u32)>,
     /// Told to the shared and the catch-up line: somebody waits for them.
     wanted: (watch::Sender<bool>, watch::Sender<bool>),
     departures: Reader<()>,
@@ -128,6 +132,7 @@ impl ShardTask {
             waiting: Vec::new(),
             shared: None,
             catching_up: false,
+            turns: BTreeMap::new(),
             wanted: (watch::Sender::new(false), watch::Sender::new(false)),
         };
         running.run().await
@@ -296,6 +301,22 @@ impl Running {
         Ok(())
     }
 
+    /// Who takes turns with others and comes back from where it began had too little time to settle anything and save it, and is
+    /// given twice as much; else nobody might ever come on.
+    fn patience(&mut self, kind: LineKind, standings: &[Standing]) -> Duration {
+        let mut longest = 0;
+        for standing in standings.iter().filter(|_| kind == LineKind::CatchUp) {
+            let id = standing.entrant.projection.spec.id.clone();
+            let turns = match self.turns.get(&id) {
+                Some((from, turns)) if *from == standing.place => turns + 1,
+                _ => 0,
+            };
+            self.turns.insert(id, (standing.place.clone(), turns));
+            longest = longest.max(turns);
+        }
+        self.task.context.settings.patience * (1 << longest.min(MOST_DOUBLED))
+    }
+
     async fn start_merge_line(&mut self, waiting: Waiting) -> Result<()> {
         let (_, receiver) = mpsc::channel(1);
         let projection = waiting.entrant.projection.clone();
@@ -332,6 +353,7 @@ impl Running {
         let context = self.task.context.clone();
         let id = self.task.registry.next_line();
         let gauge = self.task.registry.line(id, &context.source.name, &context.shard.id, kind);
+        let patience = self.patience(kind, &standings);
         let subscribers = standings.into_iter().map(|standing| subscribe(id, &context, standing)).collect();
         let events = self.line_events.0.clone();
         let wanted = match kind {
@@ -339,8 +361,19 @@ impl Running {
             LineKind::CatchUp => self.wanted.1.subscribe(),
             LineKind::Merge => watch::channel(false).1,
         };
-        let opening =
-            Opening { id, kind, subscribers, beginning, gauge, events, commands, shared, position, wanted };
+        let opening = Opening {
+            id,
+            kind,
+            subscribers,
+            beginning,
+            patience,
+            gauge,
+            events,
+            commands,
+            shared,
+            position,
+            wanted,
+        };
         Line::open(context, opening).await
     }
 

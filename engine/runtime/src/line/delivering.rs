@@ -106,7 +106,7 @@ impl Line {
 
     /// Returns when the line has waited long enough for one of its projections.
     async fn out_of_patience(&self) {
-        tokio::time::sleep(self.context.settings.patience).await;
+        tokio::time::sleep(self.patience).await;
         let mut wanted = self.wanted.clone();
         if self.subscribers.len() == 1 && wanted.wait_for(|wanted| *wanted).await.is_err() {
             // The owner of the shard is gone, which ends this line, too.

@@ -55,7 +55,7 @@ impl Line {
             biased;
             () = settled => {}
             () = hurry.cancelled() => {}
-            () = tokio::time::sleep(self.context.settings.patience) => {}
+            () = tokio::time::sleep(self.patience) => {}
         }
     }
 

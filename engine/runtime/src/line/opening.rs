@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use foldstream_model::{
@@ -31,6 +32,8 @@ pub struct Opening {
     pub kind: LineKind,
     pub subscribers: Vec<Subscriber>,
     pub beginning: Beginning,
+    /// How long one of its projections may hold up the others.
+    pub patience: Duration,
     pub gauge: Arc<LineGauge>,
     pub events: mpsc::Sender<LineEvent>,
     pub commands: mpsc::Receiver<Command>,
@@ -86,6 +89,7 @@ impl Line {
             end: false,
             tip: None,
             low_watermark: None,
+            patience: opening.patience,
             gauge: opening.gauge,
             events: opening.events,
             commands: opening.commands,

@@ -183,15 +183,13 @@ impl Line {
             answered.await.ok()
         };
         // A shared line that is held up answers too late: catching up goes on, and asks again.
-        Ok(tokio::time::timeout(self.context.settings.patience, ask).await.ok().flatten())
+        Ok(tokio::time::timeout(self.patience, ask).await.ok().flatten())
     }
 
     /// False: its lanes have no room, as what another shard has brought them hangs.
     async fn clear_caches(&self, index: usize) -> bool {
         match &self.subscribers[index].subscription.projection.outlet {
-            Outlet::Lanes(lanes) => {
-                tokio::time::timeout(self.context.settings.patience, lanes.clear_caches()).await.is_ok()
-            }
+            Outlet::Lanes(lanes) => tokio::time::timeout(self.patience, lanes.clear_caches()).await.is_ok(),
             Outlet::Merge { .. } => true,
         }
     }
