@@ -2,9 +2,7 @@
 
 use crate::{
     diagnostic::{Diagnostic, Place},
-    settings::{
-        Config, Gaps, OnFailure, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, Source,
-    },
+    settings::{Config, Gaps, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, Source},
 };
 
 /// Everything in what could be read of a file that this version cannot do, kinds of sources and sinks aside,
@@ -19,23 +17,9 @@ pub fn unavailable(config: &Config) -> Vec<Diagnostic> {
         check_source(&format!("sources.{name}"), source, &mut refuse);
     }
     for (name, projection) in &config.projections {
-        let what = match projection.on_failure.value {
-            OnFailure::Stop => None,
-            OnFailure::Park => Some("`on_failure: park`"),
-            OnFailure::Discard => Some("`on_failure: discard`"),
-        };
-        if let Some(what) = what {
-            let help = "use `on_failure: stop`, which stops the projection in that shard before the event";
-            refuse(projection.on_failure.place, format!("projections.{name}.on_failure"), what, help);
-        }
         if let Projector::Wasm(module) = &projection.projector {
             let help = "write `handlers:`, or register a native projector";
             refuse(module.place, format!("projections.{name}.projector"), "a projector in WebAssembly", help);
-        }
-    }
-    for (index, test) in config.tests.iter().enumerate() {
-        if let Some(parked) = test.parked.first() {
-            refuse(parked.place, format!("tests[{index}].parked"), "parking", "remove `parked:`");
         }
     }
     found.sort_by_key(|diagnostic| diagnostic.place);

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     chance::Chance,
     link::Link,
-    ports::{Checkpoints, Documents, Events, Leases, Log},
+    ports::{Checkpoints, Documents, Events, Leases, Log, Parking},
     watcher::SOURCE,
     workload::{Kind, Simulated},
     world::World,
@@ -61,20 +61,22 @@ fn settings(chance: &mut Chance, lease: u64) -> Settings {
         discovery_interval: millis(chance, &[100, 5_000]),
         trim_interval: millis(chance, &[100, 2_000]),
         patience: millis(chance, &[50, 500, 5_000]),
+        parked_events: 10_000,
         gap_patience: millis(chance, &[10, 500, 5_000]),
         lease_duration: Duration::from_millis(lease),
     }
 }
 
-fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
+pub fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
     let reducer =
         (kind == Kind::States).then(|| NamedReducer { name: "totals".into(), reducer: Totals::new() });
     ProjectionSpec {
         id: ProjectionId::new(kind.name(), 1),
         source: SourceName::new(SOURCE),
         ordering: kind.ordering(),
-        projector: Simulated::new(kind),
+        projector: Simulated::new(kind, link.world.clone()),
         reducer,
+        on_failure: link.world.workload.on_failure.get(&kind).copied().unwrap_or_default(),
         documents: Arc::new(Documents(link.clone())),
         definition: kind.name().into(),
         fingerprint: Fingerprint(kind.name().into()),
@@ -86,11 +88,10 @@ fn leases(world: &World) -> Arc<MemoryLeases> {
     if world.weather.alone { Arc::default() } else { world.leases.clone() }
 }
 
-fn worker(link: &Arc<Link>) -> Worker {
+pub fn source(link: &Arc<Link>) -> SourceSpec {
     let world = &link.world;
-    let mut chance = world.chance().fork();
     let events = world.workload.has_store.then(|| Arc::new(Events(link.clone())) as Arc<dyn EventStore>);
-    let source = SourceSpec {
+    SourceSpec {
         name: SourceName::new(SOURCE),
         source: Arc::new(Log(link.clone())),
         decoder: Arc::new(Envelopes),
@@ -100,19 +101,30 @@ fn worker(link: &Arc<Link>) -> Worker {
         gaps: Gaps::Refuse,
         start: Start::TrimHorizon,
         types: None,
-    };
-    let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
-    let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
-    let services = Services {
+    }
+}
+
+/// With a clock that is so many microseconds ahead.
+pub fn services(link: &Arc<Link>, skew: i64) -> Services {
+    let world = &link.world;
+    Services {
         checkpoints: Arc::new(Checkpoints(link.clone())),
         leases: Arc::new(Leases { link: link.clone(), store: leases(world) }),
+        parking: Arc::new(Parking(link.clone())),
         clock: Arc::new(SkewedClock { began: world.began, skew: AtomicI64::new(skew) }),
         ids: world.ids.clone(),
-    };
+    }
+}
+
+fn worker(link: &Arc<Link>) -> Worker {
+    let world = &link.world;
+    let mut chance = world.chance().fork();
+    let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
+    let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
     let projections = world.workload.kinds.iter().map(|kind| projection(link, *kind)).collect();
     Worker::new(Assembly {
-        services,
-        sources: vec![source],
+        services: services(link, skew),
+        sources: vec![source(link)],
         projections,
         settings: settings(&mut chance, world.weather.lease),
         process: 0,

@@ -10,6 +10,7 @@ mod link;
 mod ports;
 mod fleet;
 mod operator;
+mod resolving;
 mod run;
 mod table;
 

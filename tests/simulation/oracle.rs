@@ -6,38 +6,50 @@ use crate::workload::{Fact, Kind};
 
 pub type Documents = BTreeMap<String, String>;
 
-/// The documents of a projection. `late` are the events of the order's documents that came too late for it:
-/// document, stream, sequence.
-pub fn documents(kind: Kind, facts: &[Fact], late: &BTreeSet<(String, u64, u64)>) -> Documents {
+/// Events that have no effect on a document: document, stream, sequence.
+pub type LeftOut = BTreeSet<(String, u64, u64)>;
+
+/// The documents of a projection. What is left out came too late for the order, or was discarded.
+pub fn documents(kind: Kind, facts: &[Fact], left_out: &LeftOut) -> Documents {
     let mut by_stream: Vec<&Fact> = facts.iter().collect();
     by_stream.sort_by_key(|fact| (fact.stream, fact.sequence));
     match kind {
-        Kind::Collect => collect(&by_stream),
-        Kind::Last => last(&by_stream),
-        Kind::Sums => sums(&by_stream, |fact| {
+        Kind::Collect => collect(&by_stream, left_out),
+        Kind::Last => last(&by_stream, left_out),
+        Kind::Sums => sums(&by_stream, left_out, |fact| {
             vec![
                 "all".to_owned(),
                 format!("group-{}", fact.stream % 3),
                 format!("place-{}", fact.sequence % 4),
             ]
         }),
-        Kind::States => sums(&by_stream, |fact| vec![format!("group-{}", fact.stream % 3)]),
-        Kind::Feed => feed(&by_stream, late),
+        Kind::States => sums(&by_stream, left_out, |fact| vec![format!("group-{}", fact.stream % 3)]),
+        Kind::Feed => feed(&by_stream, left_out),
     }
 }
 
-fn collect(facts: &[&Fact]) -> Documents {
+fn is_in(left_out: &LeftOut, key: &str, fact: &Fact) -> bool {
+    left_out.contains(&(key.to_owned(), fact.stream, fact.sequence))
+}
+
+fn collect(facts: &[&Fact], left_out: &LeftOut) -> Documents {
     let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for fact in facts.iter().filter(|fact| fact.n.is_some()) {
-        lists.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence.to_string());
+        let key = format!("s-{}", fact.stream);
+        if !is_in(left_out, &key, fact) {
+            lists.entry(key).or_default().push(fact.sequence.to_string());
+        }
     }
     lists.into_iter().map(|(key, list)| (key, format!("{{\"sequences\":[{}]}}", list.join(",")))).collect()
 }
 
-fn last(facts: &[&Fact]) -> Documents {
+fn last(facts: &[&Fact], left_out: &LeftOut) -> Documents {
     let mut all: BTreeMap<String, (i64, u64)> = BTreeMap::new();
     for fact in facts {
         let key = format!("s-{}", fact.stream);
+        if is_in(left_out, &key, fact) {
+            continue;
+        }
         match fact.n {
             None => {}
             Some(n) if n < 0 => {
@@ -52,11 +64,11 @@ fn last(facts: &[&Fact]) -> Documents {
     all.into_iter().map(|(key, (n, times))| (key, format!("{{\"last\":{n},\"times\":{times}}}"))).collect()
 }
 
-fn sums(facts: &[&Fact], keys: impl Fn(&Fact) -> Vec<String>) -> Documents {
+fn sums(facts: &[&Fact], left_out: &LeftOut, keys: impl Fn(&Fact) -> Vec<String>) -> Documents {
     let mut all: BTreeMap<String, (u64, i64)> = BTreeMap::new();
     for fact in facts {
         let Some(n) = fact.n else { continue };
-        for key in keys(fact) {
+        for key in keys(fact).into_iter().filter(|key| !is_in(left_out, key, fact)) {
             let (events, sum) = all.entry(key).or_default();
             *events += 1;
             *sum += n;
@@ -67,7 +79,7 @@ fn sums(facts: &[&Fact], keys: impl Fn(&Fact) -> Vec<String>) -> Documents {
 }
 
 /// In the order of recorded-at, raised to that of the stream's previous event; then stream, then sequence.
-fn feed(facts: &[&Fact], late: &BTreeSet<(String, u64, u64)>) -> Documents {
+fn feed(facts: &[&Fact], left_out: &LeftOut) -> Documents {
     let mut raised: BTreeMap<u64, i64> = BTreeMap::new();
     let mut ordered = Vec::new();
     for fact in facts {
@@ -80,7 +92,7 @@ fn feed(facts: &[&Fact], late: &BTreeSet<(String, u64, u64)>) -> Documents {
     for (_, stream, sequence, fact) in ordered {
         let key = format!("feed-{}", fact.stream % 2);
         let Some(n) = fact.n else { continue };
-        if late.contains(&(key.clone(), fact.stream, sequence)) {
+        if left_out.contains(&(key.clone(), fact.stream, sequence)) {
             continue;
         }
         if n % 11 == 0 {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, Error, Event, Lease, LeaseKey, Position, ReadModel, Result, Sequence, Shard, ShardId,
-    SourceName, StreamId,
+    DocumentKey, Error, Event, Lease, LeaseKey, Lot, MarkNumber, ParkedOrder, Position, ReadModel, Result,
+    Sequence, Shard, ShardId, SourceName, StreamId,
     ports::{
-        Append, Appended, Batch, CheckpointStore, DocumentStore, DocumentWrite, EventStore, From, LeaseStore,
-        Offset, Put, PutLease, ReadLimit, Revision, Row, RowKey, ShardReader, Source, SourceDescription,
-        StoredDocument, Table, Written,
+        self, Append, Appended, Batch, CheckpointStore, DocumentStore, DocumentWrite, EventStore, From,
+        LeaseStore, Offset, Parked, ParkedPage, ParkingLot, Put, PutLease, ReadLimit, Revision, Row, RowKey,
+        ShardReader, Source, SourceDescription, StoredDocument, Table, Written,
     },
 };
 
@@ -251,5 +251,61 @@ impl ShardReader for Reader {
 
     fn position(&self) -> Position {
         self.position.clone()
+    }
+}
+
+pub struct Parking(pub Arc<Link>);
+
+#[async_trait]
+impl ParkingLot for Parking {
+    async fn append(&self, lot: &Lot, parkings: Vec<ports::Parking>) -> Result<Vec<Parked>> {
+        let (parking, lot) = (self.0.world.parking.clone(), lot.clone());
+        let orders = |one: &ports::Parking| {
+            one.events.iter().map(|event| event.order.place.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let described: Vec<_> =
+            parkings.iter().map(|one| format!("{}@{} {}", one.document, one.mark.0, orders(one))).collect();
+        let what = format!("park {} {}", lot.row_name(), described.join(" "));
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            let (parking, lot, parkings) = (parking.clone(), lot.clone(), parkings.clone());
+            Box::pin(async move { parking.append(&lot, parkings).await })
+        });
+        self.0.write(what, request).await
+    }
+
+    async fn list(
+        &self,
+        lot: &Lot,
+        document: Option<&DocumentKey>,
+        after: Option<(&DocumentKey, &ParkedOrder)>,
+        limit: usize,
+    ) -> Result<ParkedPage> {
+        self.0.read("listing parked events", self.0.world.parking.list(lot, document, after, limit)).await
+    }
+
+    async fn remove(&self, lot: &Lot, document: &DocumentKey, orders: &[ParkedOrder]) -> Result<()> {
+        let (parking, lot, document) = (self.0.world.parking.clone(), lot.clone(), document.clone());
+        let orders = orders.to_vec();
+        let what = format!("unpark {} {document} {}", lot.row_name(), orders.len());
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            let (parking, lot) = (parking.clone(), lot.clone());
+            let (document, orders) = (document.clone(), orders.clone());
+            Box::pin(async move { parking.remove(&lot, &document, &orders).await })
+        });
+        self.0.write(what, request).await
+    }
+
+    async fn close(&self, lot: &Lot, document: &DocumentKey, mark: MarkNumber) -> Result<bool> {
+        let (parking, lot, document) = (self.0.world.parking.clone(), lot.clone(), document.clone());
+        let what = format!("close {} {document} {}", lot.row_name(), mark.0);
+        let request = Box::new(move || -> crate::link::Carried<_> {
+            let (parking, lot, document) = (parking.clone(), lot.clone(), document.clone());
+            Box::pin(async move { parking.close(&lot, &document, mark).await })
+        });
+        self.0.write(what, request).await
+    }
+
+    async fn clear(&self, lot: &Lot) -> Result<()> {
+        self.0.world.parking.clear(lot).await
     }
 }

@@ -1,10 +1,6 @@
 //! One run: a seed, and what came of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
@@ -14,7 +10,9 @@ use foldstream_model::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    fleet, operator, oracle,
+    fleet, operator,
+    oracle::{self, LeftOut},
+    resolving,
     workload::{Action, Fact, Kind},
     world::World,
 };
@@ -45,9 +43,10 @@ pub fn seed(seed: u64) -> Result<Report, String> {
             Report { hash: world.hash(), virtual_time: world.began.elapsed(), counts: world.counts() };
         ended.map(|()| report).map_err(|wrong| {
             format!(
-                "{wrong}\nweather={:?} projections={:?} shards={} has_store={} lateness={:?}\n{}",
+                "{wrong}\nweather={:?} projections={:?} on_failure={:?} shards={} has_store={} lateness={:?}\n{}",
                 world.weather,
                 world.workload.kinds,
+                world.workload.on_failure,
                 world.workload.shards,
                 world.workload.has_store,
                 world.workload.lateness,
@@ -62,10 +61,12 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     for number in 0..world.weather.slots {
         slots.spawn(fleet::slot(world.clone(), number));
     }
-    produce(world).await?;
+    let mut redrives = JoinSet::new();
+    produce(world, &mut redrives).await?;
     let after = Duration::from_millis(world.chance().within(0..30_000));
     tokio::time::sleep(after).await;
     operator::resume_all(world).await;
+    world.mend();
     world.calm_down();
     arrive(world).await?;
     slots.shutdown().await;
@@ -78,15 +79,17 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     if !outcome.caught_up || !outcome.stops.is_empty() || !outcome.gaps.is_empty() {
         return Err(format!("the closing worker says {outcome:?}"));
     }
+    redrives.shutdown().await;
+    resolving::redrive_all(world).await;
     sound(world)?;
-    wrong(world).await.map_or(Ok(()), Err)
+    wrong(world).await.or(resolving::unresolved(world).await).map_or(Ok(()), Err)
 }
 
 fn sound(world: &World) -> Result<(), String> {
     world.broken().map_or(Ok(()), Err)
 }
 
-async fn produce(world: &Arc<World>) -> Result<(), String> {
+async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), String> {
     for (at, action) in &world.workload.actions {
         tokio::time::sleep_until(world.began + *at).await;
         sound(world)?;
@@ -118,6 +121,11 @@ async fn produce(world: &Arc<World>) -> Result<(), String> {
             Action::Pause(number) => operator::set_paused(world, *number, true).await,
             Action::Resume(number) => operator::set_paused(world, *number, false).await,
             Action::Rewind { number, to } => operator::rewind(world, *number, *to).await,
+            Action::Mend => world.mend(),
+            Action::Redrive(number) => {
+                redrives.spawn(resolving::redrive(world.clone(), *number));
+            }
+            Action::Discard(number) => resolving::discard(world, *number).await,
         }
     }
     Ok(())
@@ -143,6 +151,7 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
     let deadline = Instant::now() + BOUND;
     loop {
         sound(world)?;
+        resolving::redrive_all(world).await;
         let Some(wrong) = wrong(world).await else { return Ok(()) };
         if Instant::now() > deadline {
             return Err(format!(
@@ -158,15 +167,18 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
 async fn wrong(world: &Arc<World>) -> Option<String> {
     for kind in &world.workload.kinds {
         let id = ProjectionId::new(kind.name(), 1);
-        let late = if *kind == Kind::Feed { late(world, &id).await } else { BTreeSet::new() };
-        let expected = oracle::documents(*kind, &world.workload.facts, &late);
+        let mut left_out = resolving::left_out(world, *kind).await;
+        if *kind == Kind::Feed {
+            left_out.extend(late(world, &id).await);
+        }
+        let expected = oracle::documents(*kind, &world.workload.facts, &left_out);
         let found = world.documents.shown(&id);
         if found != expected {
             let differs = |(key, document): &(&String, &String)| found.get(*key) != Some(*document);
             let first = expected.iter().find(differs);
             let surplus = found.iter().find(|(key, _)| !expected.contains_key(*key));
             return Some(format!(
-                "{id}: expected={first:?} found={:?} guard={:?} surplus={surplus:?} late={late:?}",
+                "{id}: expected={first:?} found={:?} guard={:?} surplus={surplus:?} left_out={left_out:?}",
                 first.and_then(|(key, _)| found.get(key)),
                 first
                     .and_then(|(key, _)| world.documents.stored(&id, &DocumentKey::new(key.as_str())))
@@ -177,8 +189,8 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
     None
 }
 
-async fn late(world: &Arc<World>, id: &ProjectionId) -> BTreeSet<(String, u64, u64)> {
-    let Some(epoch) = operator::epoch(world, id).await else { return BTreeSet::new() };
+async fn late(world: &Arc<World>, id: &ProjectionId) -> LeftOut {
+    let Some(epoch) = operator::epoch(world, id).await else { return LeftOut::new() };
     let rows = world.checkpoints.list(Table::Late, &id.row_name(), None, 100_000).await.expect("rows");
     let named = rows.into_iter().filter_map(|row| {
         let parts: Vec<&str> = row.key.sort.split('\u{1f}').collect();

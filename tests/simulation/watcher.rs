@@ -32,6 +32,7 @@ pub fn document(
     let what = format!("{model} {}", write.key);
     if let Some(before) = before {
         check(world, &what, invariants::guard_moves_on(&before.guard, &write.put.guard));
+        check(world, &what, invariants::nothing_shrinks_under_a_mark(&before.guard, &write.put.guard));
     }
     if model.name.as_str() == Kind::Collect.name() {
         let fields = write.put.document.as_ref().and_then(|document| document.fields.get("sequences"));
@@ -39,10 +40,13 @@ pub fn document(
             Some(Value::List(list)) => list.iter().map(whole).collect(),
             _ => Vec::new(),
         };
-        let of_stream = world.workload.handled.get(write.key.as_str()).cloned().unwrap_or_default();
+        let mut of_stream = world.workload.handled.get(write.key.as_str()).cloned().unwrap_or_default();
+        // What could not be taken may have been left out.
+        let fails = |sequence: &u64| world.workload.fails(Kind::Collect, write.key.as_str(), *sequence);
+        of_stream.retain(|sequence| applied.contains(sequence) || !fails(sequence));
         check(world, &what, invariants::applied_without_holes(&applied, &of_stream));
         if let Fed::Stream { sequence, .. } = &write.put.guard.fed {
-            let agree = applied.last() == Some(&sequence.0);
+            let agree = applied.last() == Some(&sequence.0) || fails(&sequence.0);
             check(
                 world,
                 &what,

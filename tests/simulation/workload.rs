@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    Decimal, Document, DocumentKey, Event, EventId, EventType, Ordering, Payload, Result, SchemaVersion,
-    Sequence, StreamId, Timestamp, Value,
+    Decimal, Document, DocumentKey, Error, Event, EventId, EventType, OnFailure, Ordering, Payload, Result,
+    SchemaVersion, Sequence, StreamId, Timestamp, Value,
     ports::{Projector, Reads, StateCarried, Touch},
 };
 use foldstream_tests::projectors::{TYPE, add, number, poison, push, reads_number, total};
 
-use crate::chance::Chance;
+use crate::{chance::Chance, world::World};
 
 /// A projection of the simulation, by what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,12 +56,13 @@ impl Kind {
 
 pub struct Simulated {
     kind: Kind,
+    world: Arc<World>,
     types: BTreeSet<EventType>,
 }
 
 impl Simulated {
-    pub fn new(kind: Kind) -> Arc<Self> {
-        Arc::new(Self { kind, types: BTreeSet::from([EventType::new(TYPE)]) })
+    pub fn new(kind: Kind, world: Arc<World>) -> Arc<Self> {
+        Arc::new(Self { kind, world, types: BTreeSet::from([EventType::new(TYPE)]) })
     }
 }
 
@@ -88,12 +89,24 @@ impl Projector for Simulated {
             Kind::Feed => vec![format!("feed-{}", stream % 2)],
         };
         for key in keys {
-            let (kind, carried) = (self.kind, carried.clone());
-            let change = move |document: &mut Option<Document>| apply(kind, &carried, document);
+            let (kind, carried, world) = (self.kind, carried.clone(), self.world.clone());
+            let change = move |document: &mut Option<Document>| {
+                fail(&world, kind, &carried.event)?;
+                apply(kind, &carried, document)
+            };
             touches.push(Touch { key: DocumentKey::new(key), change: Box::new(change) });
         }
         Ok(())
     }
+}
+
+/// Fails at what the code cannot take until it is mended.
+fn fail(world: &World, kind: Kind, event: &Event) -> Result<()> {
+    if world.is_mended(kind) || !world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0) {
+        return Ok(());
+    }
+    world.count("cannot be taken");
+    Err(Error::poison("the code of before cannot take this"))
 }
 
 fn apply(kind: Kind, carried: &StateCarried, document: &mut Option<Document>) -> Result<()> {
@@ -185,6 +198,10 @@ pub enum Action {
         number: u64,
         to: RewindTo,
     },
+    /// The code can take everything from now on.
+    Mend,
+    Redrive(u64),
+    Discard(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -202,6 +219,10 @@ pub struct Workload {
     /// There is an event store, from which gaps are filled.
     pub has_store: bool,
     pub facts: Vec<Fact>,
+    /// What is done about what cannot be taken, by those projections that meet it.
+    pub on_failure: BTreeMap<Kind, OnFailure>,
+    /// Stream and sequence of events that cannot be taken by the code of before.
+    failing: BTreeSet<(u64, u64)>,
     pub actions: Vec<(Duration, Action)>,
     /// Of each stream, the sequences of the events that projections handle.
     pub handled: BTreeMap<String, Vec<u64>>,
@@ -254,13 +275,68 @@ impl Workload {
             travel(chance, &transport, fact, is_followed, &mut actions);
         }
         operations(chance, &facts, &mut actions);
+        let on_failure = on_failure(chance, &kinds);
+        let failing = match on_failure.is_empty() {
+            true => BTreeSet::new(),
+            false => failing(chance, &facts, &mut actions),
+        };
         actions.sort_by_key(|(at, _)| *at);
         let mut handled: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for fact in facts.iter().filter(|fact| fact.n.is_some()) {
             handled.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence);
         }
-        Self { kinds, shards, has_store, facts, actions, handled, lateness }
+        Self { kinds, shards, has_store, facts, on_failure, failing, actions, handled, lateness }
     }
+}
+
+impl Workload {
+    /// Whether the code of before cannot take an event of the stream `s-1`.
+    pub fn fails(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
+        let stream = stream.trim_start_matches("s-").parse();
+        self.on_failure.contains_key(&kind)
+            && stream.is_ok_and(|stream| self.failing.contains(&(stream, sequence)))
+    }
+}
+
+fn on_failure(chance: &mut Chance, kinds: &[Kind]) -> BTreeMap<Kind, OnFailure> {
+    if chance.one_in(2) {
+        return BTreeMap::new();
+    }
+    let mut on_failure = BTreeMap::new();
+    for kind in kinds {
+        if chance.one_in(4) {
+            continue;
+        }
+        on_failure.insert(*kind, chance.pick(&[OnFailure::Park, OnFailure::Park, OnFailure::Discard]));
+    }
+    on_failure
+}
+
+/// Events that cannot be taken, and what is done about them meanwhile.
+fn failing(
+    chance: &mut Chance,
+    facts: &[Fact],
+    actions: &mut Vec<(Duration, Action)>,
+) -> BTreeSet<(u64, u64)> {
+    let times = chance.pick(&[10, 50, 200]);
+    let (redrives, discards) = (chance.within(1..60), chance.pick(&[0, 0, 20]));
+    let last = facts.last().map_or(0, |fact| fact.stored_at);
+    let mend = chance.within(0..last + 10_000);
+    actions.push((Duration::from_millis(mend), Action::Mend));
+    let mut failing = BTreeSet::new();
+    for fact in facts {
+        if fact.n.is_some() && chance.in_thousand(times) {
+            failing.insert((fact.stream, fact.sequence));
+        }
+        let at = Duration::from_millis(fact.stored_at + chance.within(0..2_000));
+        if chance.in_thousand(redrives) {
+            actions.push((at, Action::Redrive(chance.next())));
+        }
+        if chance.in_thousand(discards) {
+            actions.push((at, Action::Discard(chance.next())));
+        }
+    }
+    failing
 }
 
 fn facts(chance: &mut Chance, transport: &Transport) -> Vec<Fact> {

@@ -10,16 +10,20 @@ use std::{
     time::Duration,
 };
 
+use foldstream_model::OnFailure;
 use foldstream_tests::{
     bed::CountedIds,
     memory::{
         MemoryCheckpoints, documents::MemoryDocuments, events::MemoryEvents, leases::MemoryLeases,
-        log::MemoryLog,
+        log::MemoryLog, parking::MemoryParking,
     },
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{chance::Chance, workload::Workload};
+use crate::{
+    chance::Chance,
+    workload::{Kind, Workload},
+};
 
 /// Of the trace this much is kept to be shown.
 const SHOWN: usize = 400;
@@ -84,6 +88,7 @@ pub struct World {
     pub documents: Arc<MemoryDocuments>,
     pub checkpoints: Arc<MemoryCheckpoints>,
     pub leases: Arc<MemoryLeases>,
+    pub parking: Arc<MemoryParking>,
     pub events: Arc<MemoryEvents>,
     pub log: MemoryLog,
     pub ids: Arc<CountedIds>,
@@ -94,6 +99,8 @@ pub struct World {
     chance: Mutex<Chance>,
     /// No faults any more.
     calm: AtomicBool,
+    /// The code can take everything.
+    mended: AtomicBool,
     /// Requests that are on their way, whatever has become of who sent them.
     network: Mutex<JoinSet<()>>,
     trace: Mutex<Trace>,
@@ -120,6 +127,7 @@ impl World {
             documents: Arc::default(),
             checkpoints: Arc::default(),
             leases: Arc::default(),
+            parking: Arc::default(),
             events: Arc::default(),
             log: MemoryLog::new("log", workload.shards),
             ids: Arc::default(),
@@ -129,6 +137,7 @@ impl World {
             aloud: std::env::var_os(ALOUD).is_some(),
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
+            mended: AtomicBool::new(false),
             network: Mutex::default(),
             trace: Mutex::default(),
             counts: Mutex::default(),
@@ -142,6 +151,17 @@ impl World {
 
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
+    }
+
+    /// What is discarded by itself stays so: no code is mended there.
+    pub fn is_mended(&self, kind: Kind) -> bool {
+        let parks = self.workload.on_failure.get(&kind) == Some(&OnFailure::Park);
+        parks && self.mended.load(Ordering::Relaxed)
+    }
+
+    pub fn mend(&self) {
+        self.mended.store(true, Ordering::Relaxed);
+        self.saw("the code is mended");
     }
 
     pub fn calm_down(&self) {

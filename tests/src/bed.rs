@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_local::{LocalLog, LocalStore, LogOptions, NewRecord, OpenOptions};
 use foldstream_model::{
-    Clock, Event, EventId, EventType, Fingerprint, Ids, Ordering, Position, ProjectionId, Record, Result,
-    SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
+    Clock, Event, EventId, EventType, Fingerprint, Ids, OnFailure, Ordering, Position, ProjectionId, Record,
+    Result, SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
     ports::{
         Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, LeaseStore,
         NewEvent, ReadLimit, ShardReader, Source, SourceDescription, Table,
@@ -187,6 +187,7 @@ impl Bed {
             ordering,
             projector: Toy::new(kind),
             reducer,
+            on_failure: OnFailure::Stop,
             documents: self.store.documents(),
             definition: format!("{kind:?}"),
             fingerprint: Fingerprint(format!("{kind:?}")),
@@ -198,6 +199,7 @@ impl Bed {
         let services = Services {
             checkpoints: self.store.checkpoints(),
             leases: alone(),
+            parking: self.store.parking(),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
         };

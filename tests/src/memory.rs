@@ -4,6 +4,7 @@ pub mod documents;
 pub mod events;
 pub mod leases;
 pub mod log;
+pub mod parking;
 #[cfg(test)]
 mod tests;
 

@@ -48,7 +48,13 @@ async fn run(bed: &Bed, source: SourceSpec, specs: Vec<ProjectionSpec>, crash: &
         })
         .collect();
     let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: crash.clone() });
-    let services = Services { checkpoints, leases: alone(), clock: bed.clock.clone(), ids: bed.ids.clone() };
+    let services = Services {
+        checkpoints,
+        parking: bed.store.parking(),
+        leases: alone(),
+        clock: bed.clock.clone(),
+        ids: bed.ids.clone(),
+    };
     let settings = bed.settings.clone();
     let worker =
         Worker::new(Assembly { services, sources: vec![source], projections: specs, settings, process: 0 });

@@ -123,7 +123,13 @@ async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
     append(&bed, 0..3, 5).await;
     let (leave, away) = watch::channel(false);
     let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: Away(away) });
-    let services = Services { checkpoints, leases: alone(), clock: bed.clock.clone(), ids: bed.ids.clone() };
+    let services = Services {
+        checkpoints,
+        parking: bed.store.parking(),
+        leases: alone(),
+        clock: bed.clock.clone(),
+        ids: bed.ids.clone(),
+    };
     let worker = Worker::new(Assembly {
         services,
         sources: vec![bed.source()],

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use foldstream_local::NullDocuments;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, EventType, Ordering, Place, Position, Result, Sequence, Shard,
-    ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
+    Document, DocumentKey, Epoch, Error, EventType, Lot, OnFailure, Ordering, Place, Position, Result,
+    Sequence, Shard, ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
     ports::{From, ShardReader, Source, SourceDescription, Touch},
 };
 use foldstream_runtime::{
     guard::Origin,
-    lanes::{Bounds, Delivery, Lane, LaneOptions, LineId},
+    lanes::{Bounds, Delivery, Lane, LaneMode, LaneOptions, LineId},
     progress::BatchId,
     rows::Rows,
     worker::Until,
-    write::{LaneInput, LaneTask},
+    write::{Aside, LaneInput, LaneTask},
 };
 use foldstream_tests::{
     around::{Around, Aspect, Call},
@@ -40,7 +40,7 @@ fn early(place: Place) -> LaneInput {
         recorded_at: Timestamp::from_seconds(1),
     };
     let touch = Touch { key: DocumentKey::new("feed"), change: Box::new(|_: &mut Option<Document>| Ok(())) };
-    let delivery = Delivery { line: LineId(1), batch: BatchId(0), origin, touch, bytes: 1 };
+    let delivery = Delivery { line: LineId(1), batch: BatchId(0), origin, touch, carried: None, bytes: 1 };
     let read = ShardPlaces { places: [(shard, place)].into(), ..ShardPlaces::default() };
     let bounds = Bounds { watermark: Timestamp::MIN, read: Arc::new(read) };
     LaneInput::Merged { subscription: None, deliveries: vec![delivery], bounds }
@@ -50,12 +50,24 @@ fn early(place: Place) -> LaneInput {
 async fn a_lane_rests_while_its_documents_wait_for_the_merge() {
     let mut bed = Bed::new(1).await;
     bed.settings.flush_interval = Duration::ZERO;
-    let options = LaneOptions { ordering: Ordering::Global, epoch: Epoch::default(), cache_bytes: 1 << 20 };
+    let options = LaneOptions {
+        ordering: Ordering::Global,
+        epoch: Epoch::default(),
+        mode: LaneMode::Live(OnFailure::Stop),
+        cache_bytes: 1 << 20,
+    };
     let (sender, inputs) = mpsc::channel(4);
     let mut projection = bed.projection("feed", Ordering::Global, Kind::Feed);
     projection.documents = Arc::new(NullDocuments);
+    let aside = Aside {
+        parking: bed.store.parking(),
+        lot: Lot { projection: projection.id.clone(), epoch: Epoch::default() },
+        ordering: Ordering::Global,
+        limit: 1,
+    };
     let task = LaneTask {
         lane: Lane::new(options),
+        aside,
         projection,
         inputs,
         settings: Arc::new(bed.settings.clone()),

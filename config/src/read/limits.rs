@@ -16,6 +16,8 @@ pub(super) fn limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {
     let flush_documents = fields.or(reader, "flush_documents", defaults.flush_documents, |r, node| {
         r.small_integer(node, 1..=100_000)
     });
+    let parked_events = fields
+        .or(reader, "parked_events", defaults.parked_events, |r, node| r.small_integer(node, 1..=1_000_000));
     let mut bytes = |field, default| fields.or(reader, field, default, |r, node| r.bytes(node, LEAST_BYTES));
     let bytes_in_flight = bytes("bytes_in_flight", defaults.bytes_in_flight);
     let read_ahead_bytes = bytes("read_ahead_bytes", defaults.read_ahead_bytes);
@@ -36,6 +38,7 @@ pub(super) fn limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {
         flush_documents: flush_documents?,
         checkpoint_interval: checkpoint_interval?,
         cache_bytes: cache_bytes?,
+        parked_events: parked_events?,
         poll_interval: poll_interval?,
     })
 }

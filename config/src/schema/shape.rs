@@ -140,7 +140,7 @@ enum Ordering {
 enum OnFailure {
     /// The projection stops in that shard, before the event.
     Stop,
-    /// The document is set aside with its events until it is redriven.
+    /// It is set aside, with all that follows it on that document, until it is redriven.
     Park,
     /// The event is left out, on record.
     Discard,
@@ -213,6 +213,9 @@ struct Limits {
     /// How long to wait before a source at its end is asked again.
     #[schemars(extend("default" = "100ms"))]
     poll_interval: Option<Duration>,
+    /// How many events may be parked of a projection before it stops.
+    #[schemars(extend("default" = 10000))]
+    parked_events: Option<Whole>,
 }
 
 #[derive(JsonSchema)]

@@ -25,6 +25,9 @@ pub struct Limits {
     pub checkpoint_interval: Duration,
     /// Bytes of documents and states that lanes keep to avoid reading them back.
     pub cache_bytes: u64,
+    /// How many events may be parked of a projection before it stops. More let it go on for longer past a mistake in
+    /// it, and make its redrive longer.
+    pub parked_events: u32,
     /// How long to wait before a source at its end is asked again. Longer costs less at rest, and shows
     /// events later.
     pub poll_interval: Duration,
@@ -42,6 +45,7 @@ impl Default for Limits {
             flush_documents: 1_000,
             checkpoint_interval: Duration::from_secs(1),
             cache_bytes: 64 << 20,
+            parked_events: 10_000,
             poll_interval: Duration::from_millis(100),
         }
     }

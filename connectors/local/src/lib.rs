@@ -20,6 +20,7 @@ mod documents;
 mod null;
 mod checkpoints;
 mod leases;
+mod parking;
 #[cfg(test)]
 mod testing;
 
@@ -30,5 +31,6 @@ pub use leases::LocalLeases;
 pub use lock::{FleetLock, WorkerLock};
 pub use log::{LocalLog, LocalSource, LogDescription, LogOptions, NewRecord, ShardDescription};
 pub use null::NullDocuments;
+pub use parking::LocalParking;
 pub use relay::Relay;
 pub use store::{FILE_NAME, LocalStore, OpenOptions};

@@ -25,12 +25,32 @@ pub struct Epoch(pub u32);
 pub struct Guard {
     pub epoch: Epoch,
     pub fed: Fed,
+    /// None as long as nothing of the document was ever parked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
 }
+
+/// Says that events of the document wait in the lot, and are not to be applied before that mark is closed there. Its
+/// number grows with every mark of the document, so that none is taken for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    Set(MarkNumber),
+    /// Taken off again; the next one is another.
+    Cleared(MarkNumber),
+}
+
+/// Tells the marks of one document apart; the first is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MarkNumber(pub u32);
 
 /// By what a document is fed. Places are boxed: guards are moved about with every write, and most have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fed {
+    /// By nothing yet: a `per_stream` document that was made to carry a mark.
+    Nothing,
     /// By one stream (`per_stream`), up to this sequence.
     Stream { stream: StreamId, sequence: Sequence },
     /// By many streams whatever their mutual order (`commutative`): up to a place in each shard.
@@ -76,5 +96,18 @@ impl Guard {
         serde_json::from_str(text).map_err(|error| {
             Error::internal(format!("a stored guard cannot be read: guard={text:?} ({error})"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_from_before_there_were_marks_is_read_and_written_as_it_was() {
+        let text = r#"{"epoch":1,"fed":{"stream":{"stream":"s","sequence":2}}}"#;
+        let guard = Guard::from_json(text).unwrap();
+        assert_eq!(guard.mark, None);
+        assert_eq!(guard.to_json().unwrap(), text);
     }
 }

@@ -52,6 +52,19 @@ pub enum Ordering {
     Global,
 }
 
+/// What becomes of an event that a document cannot take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The projection stops in that shard, before the event.
+    #[default]
+    Stop,
+    /// It and what follows it on that document are set aside in order, until they are redriven or discarded.
+    Park,
+    /// It is recorded as discarded, and the document goes on without it.
+    Discard,
+}
+
 /// A hash of a definition in normal form: all code and configuration that decide a projection's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, EventType, Fingerprint, Ids, Ordering, ProjectionId, Sequence, SourceName, Timestamp,
+    Clock, EventType, Fingerprint, Ids, OnFailure, Ordering, ProjectionId, Sequence, SourceName, Timestamp,
     ports::{
-        CheckpointStore, Decoder, DocumentStore, EventStore, LeaseStore, Projector, Reducer, Source, Upcaster,
+        CheckpointStore, Decoder, DocumentStore, EventStore, LeaseStore, ParkingLot, Projector, Reducer,
+        Source, Upcaster,
     },
 };
 
@@ -17,6 +18,7 @@ pub struct Services {
     pub checkpoints: Arc<dyn CheckpointStore>,
     /// Where the workers of a fleet claim their work.
     pub leases: Arc<dyn LeaseStore>,
+    pub parking: Arc<dyn ParkingLot>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
 }
@@ -58,6 +60,8 @@ pub struct ProjectionSpec {
     pub ordering: Ordering,
     pub projector: Arc<dyn Projector>,
     pub reducer: Option<NamedReducer>,
+    /// What becomes of an event that a document cannot take.
+    pub on_failure: OnFailure,
     pub documents: Arc<dyn DocumentStore>,
     /// All that decides its bytes, in normal form, and its hash.
     pub definition: String,

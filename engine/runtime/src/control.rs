@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use foldstream_model::{
-    Control, CutId, Epoch, Error, Generation, Journal, Place, Position, ProjectionId, Result, ShardId,
+    Control, CutId, Epoch, Error, Generation, Journal, Lot, Place, Position, ProjectionId, Result, ShardId,
     SourceName, Timestamp,
-    ports::{DocumentStore, From, Source, Table},
+    ports::{DocumentStore, From, ParkingLot, Source, Table},
 };
 
 use crate::{
@@ -215,15 +215,22 @@ impl Controls {
         }
     }
 
-    /// Removes a projection: what is registered of it, its checkpoints, its documents. A worker must not be running it.
+    /// Removes a projection: what is registered of it, its checkpoints, its documents, parked or not. A worker must not
+    /// be running it.
     pub async fn delete(
         &self,
         projection: &ProjectionId,
         documents: &dyn DocumentStore,
+        parking: &dyn ParkingLot,
         actor: &Actor,
     ) -> Result<()> {
-        self.stored(projection).await?;
+        let control = self.get(projection).await?;
         documents.remove(projection).await?;
+        for epoch in 0..=control.epoch.0 {
+            let lot = Lot { projection: projection.clone(), epoch: Epoch(epoch) };
+            parking.clear(&lot).await?;
+            self.rows.clear(Table::Discarded, &lot.row_name()).await?;
+        }
         self.rows.clear(Table::Checkpoints, &projection.row_name()).await?;
         self.rows.clear(Table::Late, &projection.row_name()).await?;
         self.rows.delete(&rows::control_key(projection)).await?;
@@ -234,6 +241,18 @@ impl Controls {
     pub async fn audits(&self) -> Result<Vec<AuditRow>> {
         let rows = self.rows.all::<AuditRow>(Table::Audit, rows::AUDIT).await?;
         Ok(rows.into_iter().map(|(_, row)| row.body).collect())
+    }
+
+    /// Takes another definition over under the same version: who asks for it says that it differs only in what it does
+    /// with events that could not be taken before.
+    pub async fn amend(&self, spec: &ProjectionSpec, actor: &Actor) -> Result<()> {
+        self.change(&spec.id, |control| {
+            control.definition.clone_from(&spec.definition);
+            control.fingerprint.clone_from(&spec.fingerprint);
+            true
+        })
+        .await?;
+        self.audit(actor, "amend", &spec.id, BTreeMap::new()).await
     }
 
     /// Writes down who did what.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use foldstream_model::{
-    Error, Event, Place, RefusedEvent, Result, Stop, Timestamp, Value,
+    Error, Event, OnFailure, Place, RefusedEvent, Result, Stop, Timestamp, Value,
     ports::{StateCarried, Touch},
 };
 
@@ -43,6 +43,8 @@ pub struct Dispatched {
 pub struct Touched {
     /// Index of the event in the batch.
     pub event: usize,
+    /// What is set aside of it when its document cannot take it, if it is set aside.
+    carried: Option<Arc<StateCarried>>,
     pub touch: Touch,
 }
 
@@ -67,21 +69,33 @@ impl Released {
             if poison.is_some_and(|(place, _)| *place <= placed.place) {
                 break;
             }
-            if let Err(error) = self.touch(subscription, index, &mut scratch) {
-                dispatched.poison = Some((placed.place.clone(), error));
-                return dispatched;
+            match self.touch(subscription, index, &mut scratch) {
+                Ok(carried) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {
+                    event: index,
+                    carried: carried.clone(),
+                    touch,
+                })),
+                Err(error) => {
+                    dispatched.poison = Some((placed.place.clone(), error));
+                    return dispatched;
+                }
             }
-            dispatched.touches.extend(scratch.drain(..).map(|touch| Touched { event: index, touch }));
         }
         dispatched.poison = poison.cloned();
         dispatched
     }
 
-    fn touch(&self, subscription: &Subscription, index: usize, touches: &mut Vec<Touch>) -> Result<()> {
+    /// Appends what the event touches; gives it with its states where it may have to be set aside.
+    fn touch(
+        &self,
+        subscription: &Subscription,
+        index: usize,
+        touches: &mut Vec<Touch>,
+    ) -> Result<Option<Arc<StateCarried>>> {
         let event = &self.placed[index].event;
         let spec = &subscription.projection.spec;
         if !spec.projector.event_types().contains(&event.event_type) {
-            return Ok(());
+            return Ok(None);
         }
         let (before, state) = match &spec.reducer {
             None => (Value::Null, Value::Null),
@@ -89,7 +103,9 @@ impl Released {
         };
         let carried = StateCarried { event: event.clone(), before, state };
         pure::guarded("the projector", || spec.projector.touch(&carried, touches))
-            .inspect_err(|_| touches.clear())
+            .inspect_err(|_| touches.clear())?;
+        let is_kept = spec.on_failure != OnFailure::Stop && !touches.is_empty();
+        Ok(is_kept.then(|| Arc::new(carried)))
     }
 
     fn states(&self, reducer: &Arc<str>, index: usize) -> Result<(Value, Value)> {
@@ -128,7 +144,8 @@ impl Released {
             recorded_at: placed.raised_at,
         };
         let bytes = size_of::<Delivery>() + placed.event.payload.raw.len();
-        Delivery { line: subscription.line, batch, origin, touch: touched.touch, bytes }
+        let Touched { touch, carried, .. } = touched;
+        Delivery { line: subscription.line, batch, origin, touch, carried, bytes }
     }
 }
 

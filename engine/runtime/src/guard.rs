@@ -9,8 +9,8 @@ mod places;
 mod tests;
 
 use foldstream_model::{
-    DocumentKey, Epoch, Error, EventType, Fed, Guard, OrderKey, Ordering, Place, Result, Sequence,
-    ShardNumber, ShardPlaces, StreamId, Timestamp,
+    DocumentKey, Epoch, Error, EventType, Fed, Guard, Mark, MarkNumber, OrderKey, Ordering, Place, Result,
+    Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp,
 };
 
 pub use places::{advance, close, covers, is_closed, shrink};
@@ -56,6 +56,7 @@ pub struct Judge<'a> {
     key: &'a DocumentKey,
     epoch: Epoch,
     standing: Standing,
+    mark: Option<Mark>,
     moved: bool,
 }
 
@@ -75,18 +76,18 @@ impl<'a> Judge<'a> {
         epoch: Epoch,
         stored: Option<&Guard>,
     ) -> Result<Self> {
-        let fed = match stored {
+        let stored = match stored {
             Some(guard) if guard.epoch > epoch => {
                 return Err(Error::fenced(format!(
                     "the document was rebuilt meanwhile: document={key} epoch={} stored_epoch={}",
                     epoch.0, guard.epoch.0
                 )));
             }
-            Some(guard) if guard.epoch == epoch => Some(&guard.fed),
+            Some(guard) if guard.epoch == epoch => Some(guard),
             _ => None,
         };
-        let standing = match (ordering, fed) {
-            (Ordering::PerStream, None) => Standing::Stream(None),
+        let standing = match (ordering, stored.map(|guard| &guard.fed)) {
+            (Ordering::PerStream, None | Some(Fed::Nothing)) => Standing::Stream(None),
             (Ordering::PerStream, Some(Fed::Stream { stream, sequence })) => {
                 Standing::Stream(Some((stream.clone(), *sequence)))
             }
@@ -108,7 +109,8 @@ impl<'a> Judge<'a> {
                 )));
             }
         };
-        Ok(Self { key, epoch, standing, moved: false })
+        let mark = stored.and_then(|guard| guard.mark);
+        Ok(Self { key, epoch, standing, mark, moved: false })
     }
 
     /// `Poison`: the document belongs to another stream.
@@ -152,6 +154,32 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The mark that the document carries: its events are in the lot, and nothing is applied but by a redrive.
+    pub fn mark(&self) -> Option<MarkNumber> {
+        match self.mark {
+            Some(Mark::Set(number)) => Some(number),
+            Some(Mark::Cleared(_)) | None => None,
+        }
+    }
+
+    /// Parks the document from here on. No mark is set twice: the number of the last one stays when it is taken off.
+    pub fn set_mark(&mut self) {
+        let last = match self.mark {
+            Some(Mark::Set(number) | Mark::Cleared(number)) => number.0,
+            None => 0,
+        };
+        self.mark = Some(Mark::Set(MarkNumber(last.saturating_add(1))));
+        self.moved = true;
+    }
+
+    /// Takes the mark off, as it is closed.
+    pub fn clear_mark(&mut self) {
+        if let Some(Mark::Set(number)) = self.mark {
+            self.mark = Some(Mark::Cleared(number));
+            self.moved = true;
+        }
+    }
+
     /// Whether the writer of this guard had read further than `read`, in a shard that is not `closed`: then events may
     /// be missing here that the guard would call duplicates, and this reader must read on before it writes.
     pub fn is_ahead_of(&self, read: &ShardPlaces, closed: &ShardPlaces) -> bool {
@@ -166,16 +194,19 @@ impl<'a> Judge<'a> {
     }
 
     /// The guard to be written, with the places of closed shards shrunk and, for `global`, how far the merge has read.
-    /// None when no event was applied.
+    /// None when nothing was changed.
+    ///
+    /// Nothing shrinks while the mark stands: events of a shard that has ended since may wait in the lot, and a shard
+    /// that is covered to its end would cover them.
     pub fn into_guard(self, closed: &ShardPlaces, merge_read: &ShardPlaces) -> Option<Guard> {
         if !self.moved {
             return None;
         }
+        let open = ShardPlaces::default();
+        let closed = if self.mark().is_some() { &open } else { closed };
         let fed = match self.standing {
-            Standing::Stream(standing) => {
-                let (stream, sequence) = standing?;
-                Fed::Stream { stream, sequence }
-            }
+            Standing::Stream(None) => Fed::Nothing,
+            Standing::Stream(Some((stream, sequence))) => Fed::Stream { stream, sequence },
             Standing::Shards { revision, mut places } => {
                 shrink(&mut places, closed);
                 Fed::Shards { revision: revision.saturating_add(1), places: Box::new(places) }
@@ -189,6 +220,6 @@ impl<'a> Judge<'a> {
                 Fed::Ordered { revision: revision.saturating_add(1), key, read }
             }
         };
-        Some(Guard { epoch: self.epoch, fed })
+        Some(Guard { epoch: self.epoch, fed, mark: self.mark })
     }
 }

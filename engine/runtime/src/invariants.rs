@@ -1,7 +1,7 @@
 //! What must hold at every write, as functions of what was stored and what is stored now. None of them knows a store, a
 //! clock or a task; each says what is broken. The running line, the simulation and the models ask the same ones.
 
-use foldstream_model::{Checkpoint, Fed, Guard, Journal, Lease, ShardNumber, ShardPlaces};
+use foldstream_model::{Checkpoint, Fed, Guard, Journal, Lease, Mark, MarkNumber, ShardNumber, ShardPlaces};
 
 /// Or what is broken, in words.
 pub type Held = Result<(), String>;
@@ -14,6 +14,9 @@ fn holds(condition: bool, broken: impl FnOnce() -> String) -> Held {
 pub fn guard_moves_on(before: &Guard, after: &Guard) -> Held {
     let forward = match (&before.fed, &after.fed) {
         _ if after.epoch != before.epoch => after.epoch > before.epoch,
+        _ if !mark_moves_on(before.mark, after.mark) => false,
+        (same, unchanged) if same == unchanged => before.mark != after.mark,
+        (Fed::Nothing, Fed::Stream { .. }) => true,
         (Fed::Stream { stream, sequence }, Fed::Stream { stream: same, sequence: next }) => {
             stream == same && sequence < next
         }
@@ -27,6 +30,34 @@ pub fn guard_moves_on(before: &Guard, after: &Guard) -> Held {
         _ => false,
     };
     holds(forward, || format!("a guard goes back: {before:?} -> {after:?}"))
+}
+
+/// A mark is set under a higher number than the last, and taken off under its own.
+fn mark_moves_on(before: Option<Mark>, after: Option<Mark>) -> bool {
+    let number = |mark: Option<Mark>| match mark {
+        Some(Mark::Set(number) | Mark::Cleared(number)) => number.0,
+        None => 0,
+    };
+    match after {
+        _ if before == after => true,
+        Some(Mark::Set(_)) => number(after) == number(before) + 1,
+        Some(Mark::Cleared(_)) => before == Some(Mark::Set(MarkNumber(number(after)))),
+        None => false,
+    }
+}
+
+/// No shard is taken as covered to its end while events of it may wait.
+pub fn nothing_shrinks_under_a_mark(before: &Guard, after: &Guard) -> Held {
+    let closed = |guard: &Guard| match &guard.fed {
+        Fed::Shards { places, .. } | Fed::Ordered { read: places, .. } => {
+            (places.closed_below, places.except.clone())
+        }
+        Fed::Nothing | Fed::Stream { .. } => Default::default(),
+    };
+    let is_marked = matches!(after.mark, Some(Mark::Set(_))) && before.epoch == after.epoch;
+    holds(!is_marked || closed(before) == closed(after), || {
+        format!("a guard shrinks under a mark: {before:?} -> {after:?}")
+    })
 }
 
 fn places_move_on(before: &ShardPlaces, after: &ShardPlaces) -> bool {
@@ -99,13 +130,13 @@ mod tests {
 
     fn of_stream(sequence: u64) -> Guard {
         let fed = Fed::Stream { stream: StreamId::new("s"), sequence: Sequence(sequence) };
-        Guard { epoch: Epoch(0), fed }
+        Guard { epoch: Epoch(0), fed, mark: None }
     }
 
     fn of_shard(revision: u64, position: u64) -> Guard {
         let mut places = ShardPlaces::default();
         places.places.insert(ShardNumber(0), Place::new(Position::new(position.into()), 0, 0));
-        Guard { epoch: Epoch(0), fed: Fed::Shards { revision, places: Box::new(places) } }
+        Guard { epoch: Epoch(0), fed: Fed::Shards { revision, places: Box::new(places) }, mark: None }
     }
 
     #[test]

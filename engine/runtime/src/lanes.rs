@@ -9,6 +9,7 @@ mod words;
 mod documents;
 mod outbox;
 mod fold;
+mod aside;
 mod buffer;
 
 #[cfg(test)]
@@ -34,7 +35,10 @@ use self::{
 };
 use crate::{guard, progress::BatchId};
 
-pub use words::{Bounds, Delivery, LaneOptions, LanePoison, LateEvent, LineId};
+pub use words::{
+    Bounds, Delivery, Discard, LaneMode, LaneOptions, LanePoison, LateEvent, LineId, ParkAnswer, ParkRequest,
+    SetAside,
+};
 
 /// The lane that a document belongs to.
 pub fn lane_of(key: &DocumentKey, lanes: NonZeroUsize) -> usize {
@@ -61,9 +65,9 @@ pub struct Lane {
 
 impl Lane {
     pub fn new(options: LaneOptions) -> Self {
-        let LaneOptions { ordering, epoch, cache_bytes } = options;
+        let LaneOptions { ordering, epoch, mode, cache_bytes } = options;
         Self {
-            rules: Rules { ordering, epoch, closed: ShardPlaces::default(), bounds: None },
+            rules: Rules { ordering, epoch, mode, closed: ShardPlaces::default(), bounds: None },
             documents: Documents::new(cache_bytes),
             unread: VecDeque::new(),
             ready: VecDeque::new(),
@@ -184,7 +188,7 @@ impl Lane {
                 self.writing -= 1;
                 let at_most = flight.applied / 2;
                 buffer.land(flight);
-                let turn = buffer.fail(key, at_most, error, self.rules.ordering, &mut self.out);
+                let turn = buffer.fail(key, at_most, error, &self.rules, &mut self.out);
                 self.follow(key, turn);
             }
         }
@@ -212,7 +216,7 @@ impl Lane {
     }
 
     /// How many events of each batch have settled since the last call: applied by a write that was acknowledged,
-    /// covered by a guard that was stored, or recorded as late.
+    /// covered by a guard that was stored, parked, or recorded as late.
     pub fn take_settled(&mut self) -> Vec<(LineId, BatchId, usize)> {
         mem::take(&mut self.out.settled)
             .into_iter()
@@ -308,7 +312,9 @@ impl Lane {
                 return Some(write);
             }
             Turn::Read => enqueue(buffer, Phase::Unread, &mut self.unread, key),
+            Turn::Ready => enqueue(buffer, Phase::Ready, &mut self.ready, key),
             Turn::Record => buffer.phase = Phase::Recording,
+            Turn::Park => buffer.phase = Phase::Parking,
             Turn::Wait(due) => {
                 buffer.phase = Phase::Early;
                 self.early.insert((due, key.clone()));

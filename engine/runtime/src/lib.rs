@@ -25,6 +25,8 @@ pub mod retention;
 pub mod line;
 pub mod leasing;
 pub mod merging;
+pub mod parking;
+pub mod redriving;
 pub mod subscription;
 pub mod shard;
 pub mod source;

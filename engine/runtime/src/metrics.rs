@@ -23,6 +23,9 @@ const CUT_ROWS_REMOVED: &str = "foldstream_cut_rows_removed_total";
 const ENTRIES_REMOVED: &str = "foldstream_journal_entries_removed_total";
 const LEASES_HELD: &str = "foldstream_leases_held";
 const LEASES_UNCLAIMED: &str = "foldstream_leases_unclaimed";
+const PARKED: &str = "foldstream_events_parked_total";
+const PARKED_NOW: &str = "foldstream_events_parked";
+const DISCARDED: &str = "foldstream_events_discarded_total";
 const LATE: &str = "foldstream_events_late_total";
 const VIOLATIONS: &str = "foldstream_invariant_violations_total";
 
@@ -52,6 +55,17 @@ pub fn describe() {
     describe_counter!(TOUCHES, count, "Effects of one event on one document");
     describe_counter!(DOCUMENTS_WRITTEN, count, "Documents written to the document store");
     describe_counter!(DOCUMENT_CONFLICTS, count, "Writes that found the document changed and were done anew");
+    describe_counter!(
+        PARKED,
+        count,
+        "Effects of one event on one document that were parked; those that a crash repeats count again"
+    );
+    describe_gauge!(PARKED_NOW, count, "Effects of one event on one document that are parked now");
+    describe_counter!(
+        DISCARDED,
+        count,
+        "Effects of one event on one document that were discarded by `on_failure: discard`"
+    );
     describe_counter!(LATE, count, "Events that came too late for their place in a `global` projection");
     describe_counter!(
         CUT_ROWS_REMOVED,
@@ -155,4 +169,17 @@ pub fn watch(invariant: &'static str, held: Held) {
 pub fn removed(source: &str, cut_rows: usize, entries: usize) {
     counter!(CUT_ROWS_REMOVED, SOURCE => source.to_owned()).increment(cut_rows as u64);
     counter!(ENTRIES_REMOVED, SOURCE => source.to_owned()).increment(entries as u64);
+}
+
+pub fn parked(projection: &str, events: usize) {
+    counter!(PARKED, PROJECTION => projection.to_owned()).increment(events as u64);
+}
+
+/// Whoever serves metrics sets this, as others redrive.
+pub fn parked_now(projection: &str, events: u64) {
+    gauge!(PARKED_NOW, PROJECTION => projection.to_owned()).set(events as f64);
+}
+
+pub fn discarded(projection: &str, events: usize) {
+    counter!(DISCARDED, PROJECTION => projection.to_owned()).increment(events as u64);
 }

@@ -1,15 +1,16 @@
 //! Stores and sources whose reads are tried again until they succeed or fail for good, so that nothing behind them has
-//! to. Conditional writes are handed through: what became of one is for its caller to find out.
+//! to. Conditional writes are handed through: what became of one is for its caller to find out; but for those of
+//! a parking lot, which may be asked for any number of times.
 
 use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_model::{
-    Event, Result, Sequence, Shard, ShardId, StreamId,
+    DocumentKey, Event, Lot, MarkNumber, ParkedOrder, Result, Sequence, Shard, ShardId, StreamId,
     ports::{
-        Append, Appended, CheckpointStore, EventStore, From, Offset, Put, Revision, Row, RowKey, ShardReader,
-        Source, SourceDescription, Table,
+        Append, Appended, CheckpointStore, EventStore, From, Offset, Parked, ParkedPage, Parking, ParkingLot,
+        Put, Revision, Row, RowKey, ShardReader, Source, SourceDescription, Table,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -87,5 +88,34 @@ impl Source for Patient<dyn Source> {
 
     fn hash_key(&self, partition_key: &str) -> u128 {
         self.0.hash_key(partition_key)
+    }
+}
+
+#[async_trait]
+impl ParkingLot for Patient<dyn ParkingLot> {
+    async fn append(&self, lot: &Lot, parkings: Vec<Parking>) -> Result<Vec<Parked>> {
+        again("parking events", || self.0.append(lot, parkings.clone())).await
+    }
+
+    async fn list(
+        &self,
+        lot: &Lot,
+        document: Option<&DocumentKey>,
+        after: Option<(&DocumentKey, &ParkedOrder)>,
+        limit: usize,
+    ) -> Result<ParkedPage> {
+        again("listing parked events", || self.0.list(lot, document, after, limit)).await
+    }
+
+    async fn remove(&self, lot: &Lot, document: &DocumentKey, orders: &[ParkedOrder]) -> Result<()> {
+        again("removing parked events", || self.0.remove(lot, document, orders)).await
+    }
+
+    async fn close(&self, lot: &Lot, document: &DocumentKey, mark: MarkNumber) -> Result<bool> {
+        again("closing a mark", || self.0.close(lot, document, mark)).await
+    }
+
+    async fn clear(&self, lot: &Lot) -> Result<()> {
+        again("clearing a lot", || self.0.clear(lot)).await
     }
 }

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use foldstream_model::{Clock, Control, Error, LeaseKey, Ordering, ProjectionId, Result};
+use foldstream_model::{
+    Clock, Control, Error, LeaseKey, Lot, Ordering, ProjectionId, Result, ports::ParkingLot,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assembly::ProjectionSpec,
     board::{Board, Reader},
-    lanes::{Lane, LaneOptions},
+    lanes::{Lane, LaneMode, LaneOptions},
     leases::Holding,
     leasing::{Claims, Told},
     merge::Merge,
@@ -25,7 +27,7 @@ use crate::{
     source::{Message, Registered},
     subscription::Active,
     tasks::Tasks,
-    write::{self, LaneTask, Lanes, Outlet},
+    write::{self, Aside, LaneTask, Lanes, Outlet},
 };
 
 /// What is registered of the projections that a worker runs.
@@ -44,6 +46,7 @@ pub struct SourceDoor {
 pub struct Surroundings {
     pub settings: Arc<Settings>,
     pub rows: Rows,
+    pub parking: Arc<dyn ParkingLot>,
     pub clock: Arc<dyn Clock>,
     pub registry: Arc<Registry>,
     /// As it was last looked up.
@@ -175,13 +178,22 @@ impl ProjectionTask {
             }
         };
         let cache_bytes = self.around.settings.cache_bytes / number;
-        let options = LaneOptions { ordering: self.spec.ordering, epoch: control.epoch, cache_bytes };
+        let (ordering, epoch) = (self.spec.ordering, control.epoch);
+        let options =
+            LaneOptions { ordering, epoch, mode: LaneMode::Live(self.spec.on_failure), cache_bytes };
+        let aside = Aside {
+            parking: self.around.parking.clone(),
+            lot: Lot { projection: self.spec.id.clone(), epoch },
+            ordering,
+            limit: self.around.settings.parked_events,
+        };
         for (index, inputs) in receivers.into_iter().enumerate() {
             let task = LaneTask {
                 lane: Lane::new(options),
                 projection: self.spec.clone(),
                 inputs,
                 settings: self.around.settings.clone(),
+                aside: aside.clone(),
                 rows: self.around.rows.clone(),
                 clock: self.around.clock.clone(),
             };

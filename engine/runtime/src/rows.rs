@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Control, Cut, CutId, Epoch, Error, Place, Position, ProjectionId, Result, Sequence, ShardId,
-    SourceName, SpilledEvent, StreamId, Timestamp,
+    Checkpoint, Control, Cut, CutId, DocumentKey, Epoch, Error, Lot, ParkedEvent, ParkedOrder, Place,
+    Position, ProjectionId, Result, Sequence, ShardId, SourceName, SpilledEvent, StreamId, Timestamp,
     ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -45,6 +45,16 @@ pub struct AuditRow {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
+}
+
+/// An event that has no effect on its document, as it was discarded; by which every redrive passes over it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiscardRow {
+    pub event: ParkedEvent,
+    pub who: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub at: Timestamp,
 }
 
 /// Reads and writes rows by what they mean.
@@ -278,6 +288,22 @@ impl Rows {
         Ok(keys.iter().filter(|key| key.starts_with(&epoch)).count())
     }
 
+    /// The keys of the events of a document that were discarded.
+    pub async fn discarded(&self, lot: &Lot, document: &DocumentKey) -> Result<BTreeSet<RowKey>> {
+        let (lot, begins) = (lot.row_name(), format!("{document}\u{1f}"));
+        let (mut found, mut after) = (BTreeSet::new(), begins.clone());
+        loop {
+            let mut page = self.store.list(Table::Discarded, &lot, Some(&after), PAGE).await?;
+            page.retain(|row| row.key.sort.starts_with(&begins));
+            let full = page.len() == PAGE;
+            after = page.last().map_or(after, |last| last.key.sort.clone());
+            found.extend(page.into_iter().map(|row| row.key));
+            if !full {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Removes every row of a table's partition.
     pub async fn clear(&self, table: Table, partition: &str) -> Result<()> {
         loop {
@@ -336,6 +362,11 @@ pub fn late_key(projection: &ProjectionId, late: &LateEvent) -> RowKey {
 
 fn late_epoch(epoch: Epoch) -> String {
     format!("{:010}\u{1f}", epoch.0)
+}
+
+pub fn discard_key(lot: &Lot, document: &DocumentKey, order: &ParkedOrder) -> RowKey {
+    let order: String = order.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    RowKey::new(Table::Discarded, lot.row_name(), format!("{document}\u{1f}{order}"))
 }
 
 /// Sorts by time; the number tells those of one instant apart.

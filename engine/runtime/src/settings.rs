@@ -47,6 +47,9 @@ pub struct Settings {
     /// How long one projection may hold up the others of a shard before it goes on by itself, and how long a stop takes
     /// at most while something hangs. Longer reads less again, shorter lets a hang be felt less.
     pub patience: Duration,
+    /// How many events may be parked of a projection before it stops. More let it go on for longer past a mistake in it,
+    /// and make its redrive longer.
+    pub parked_events: usize,
     /// How long a gap lasts before the event store is asked for what is missing.
     pub gap_patience: Duration,
 }
@@ -71,6 +74,7 @@ impl Default for Settings {
             trim_interval: Duration::from_secs(60),
             lease_duration: Duration::from_secs(4),
             patience: Duration::from_secs(5),
+            parked_events: 10_000,
             gap_patience: Duration::from_millis(500),
         }
     }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Error, ProjectionId, Result, ShardId, Timestamp, WorkerId,
+    Clock, Error, Lot, ProjectionId, Result, ShardId, Timestamp, WorkerId,
     ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
@@ -63,6 +63,8 @@ pub struct Outcome {
     /// Gaps that wait for a missing event, by shard.
     pub gaps: BTreeMap<ShardId, usize>,
     pub paused: Vec<ProjectionId>,
+    /// How many events are parked, of those projections that have any; known of a run that is caught up.
+    pub parked: BTreeMap<ProjectionId, u64>,
 }
 
 pub struct Worker {
@@ -127,10 +129,23 @@ impl Worker {
         let projections = running.projections.finish().await;
         let caught_up = ended?;
         projections?;
-        let controls = running.controls.look();
+        let controls = running.controls.look().clone();
+        let parked = if caught_up { self.parked(&controls).await? } else { BTreeMap::new() };
         let paused =
             controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
-        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused })
+        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused, parked })
+    }
+
+    async fn parked(&self, controls: &KnownControls) -> Result<BTreeMap<ProjectionId, u64>> {
+        let mut parked = BTreeMap::new();
+        for (id, control) in controls {
+            let lot = Lot { projection: id.clone(), epoch: control.epoch };
+            let total = self.assembly.services.parking.list(&lot, None, None, 0).await?.total;
+            if total > 0 {
+                parked.insert(id.clone(), total);
+            }
+        }
+        Ok(parked)
     }
 
     async fn begin(&self) -> Result<()> {
@@ -188,6 +203,7 @@ impl Worker {
         let around = Surroundings {
             settings: settings.clone(),
             rows: self.rows.clone(),
+            parking: self.assembly.services.parking.clone(),
             clock: self.assembly.services.clock.clone(),
             registry: running.registry.clone(),
             controls: running.controls.reader(),
@@ -305,6 +321,7 @@ impl Worker {
 /// The same assembly, with reads that are tried again.
 fn patient(mut assembly: Assembly) -> Assembly {
     assembly.services.checkpoints = Arc::new(Patient(assembly.services.checkpoints));
+    assembly.services.parking = Arc::new(Patient(assembly.services.parking));
     for source in &mut assembly.sources {
         source.source = Arc::new(Patient(source.source.clone()));
         source.events = source.events.take().map(|events| Arc::new(Patient(events)) as Arc<dyn EventStore>);

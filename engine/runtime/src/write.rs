@@ -1,5 +1,6 @@
 //! write: a lane's task moves its documents between the lane and the document store.
 
+mod aside;
 mod outlet;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assembly::ProjectionSpec,
     invariants,
-    lanes::{Lane, LanePoison, LateEvent, LineId},
+    lanes::{Discard, Lane, LanePoison, LateEvent, LineId, ParkAnswer, ParkRequest},
     metrics,
     retry::{self, Verdict},
     rows::{self, Rows},
@@ -25,6 +26,7 @@ use crate::{
     subscription::Subscription,
 };
 
+pub use aside::Aside;
 pub use outlet::{LaneInput, Lanes, Outlet};
 
 /// Messages that wait for a lane; each holds one batch's touches, whose bytes are in the budget.
@@ -40,6 +42,7 @@ pub struct LaneTask {
     pub projection: ProjectionSpec,
     pub inputs: mpsc::Receiver<LaneInput>,
     pub settings: Arc<Settings>,
+    pub aside: Aside,
     pub rows: Rows,
     pub clock: Arc<dyn Clock>,
 }
@@ -50,12 +53,16 @@ enum Answer {
     Read(Vec<DocumentKey>, Result<Vec<Option<StoredDocument>>>),
     Wrote(Vec<DocumentKey>, Result<Vec<Written>>, Duration),
     RecordedLate(Vec<DocumentKey>, Result<()>),
+    Parked(Vec<DocumentKey>, Result<Vec<ParkAnswer>>),
+    Discarded(Vec<DocumentKey>, Result<()>),
 }
 
 struct Running {
     task: LaneTask,
     subscriptions: BTreeMap<LineId, Arc<Subscription>>,
     late: Vec<LateEvent>,
+    parking: Vec<ParkRequest>,
+    discards: Vec<Discard>,
     operation: Option<Operation>,
     flush_at: Option<Instant>,
     pause: Duration,
@@ -69,6 +76,8 @@ impl LaneTask {
             task: self,
             subscriptions: BTreeMap::new(),
             late: Vec::new(),
+            parking: Vec::new(),
+            discards: Vec::new(),
             operation: None,
             flush_at: None,
             pause: FIRST_PAUSE,
@@ -184,6 +193,8 @@ impl Running {
             self.poisoned(poison)?;
         }
         self.late.extend(self.task.lane.take_late());
+        self.parking.extend(self.task.lane.take_parking());
+        self.discards.extend(self.task.lane.take_discards());
         Ok(())
     }
 
@@ -217,11 +228,12 @@ impl Running {
         if self.operation.is_some() {
             return;
         }
-        if self.flush_at.is_none() && (self.task.lane.has_work() || !self.late.is_empty()) {
+        let has_more = !self.late.is_empty() || self.has_aside();
+        if self.flush_at.is_none() && (self.task.lane.has_work() || has_more) {
             self.flush_at = Some(Instant::now() + self.task.settings.flush_interval);
         }
         let paused = self.pause > FIRST_PAUSE;
-        if paused || self.start_late() || self.start_read() {
+        if paused || self.start_late() || self.start_aside() || self.start_read() {
             return;
         }
         let full = self.task.lane.ready() >= self.task.settings.flush_documents;
@@ -234,7 +246,7 @@ impl Running {
     /// The flush is due, or the pause after a failure is over.
     fn flush(&mut self) {
         self.flush_at = None;
-        if !self.start_late() && !self.start_read() {
+        if !self.start_late() && !self.start_aside() && !self.start_read() {
             self.start_write();
         }
     }
@@ -318,7 +330,18 @@ impl Running {
                 keys.iter().for_each(|key| self.task.lane.late_recorded(key));
                 self.succeeded();
             }
-            Answer::Read(_, Err(error)) | Answer::RecordedLate(_, Err(error)) => return Err(error),
+            Answer::Parked(keys, Ok(answers)) => {
+                self.parked(&keys, answers);
+                self.succeeded();
+            }
+            Answer::Discarded(keys, Ok(())) => {
+                keys.iter().for_each(|key| self.task.lane.discarded(key));
+                self.succeeded();
+            }
+            Answer::Read(_, Err(error))
+            | Answer::RecordedLate(_, Err(error))
+            | Answer::Parked(_, Err(error))
+            | Answer::Discarded(_, Err(error)) => return Err(error),
             Answer::Wrote(keys, Err(error), _) => {
                 self.task.lane.unknown(&keys);
                 return self.failed(&error);
@@ -381,7 +404,7 @@ pub struct LateRow {
     pub behind: foldstream_model::OrderKey,
 }
 
-async fn record_late(
+pub(crate) async fn record_late(
     rows: &Rows,
     projection: &foldstream_model::ProjectionId,
     late: &[LateEvent],

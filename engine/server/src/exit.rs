@@ -15,7 +15,7 @@ pub enum Exit {
     Invalid = 2,
     /// A store cannot be used: not there, not writable, full, or in use by another `run`.
     Unusable = 3,
-    /// It is level with the end of its sources but for what was stopped by poison, or waits for missing events.
+    /// It is level with the end of its sources but for what was stopped by poison, is parked, or waits for missing events.
     Stopped = 4,
 }
 
@@ -27,7 +27,8 @@ Exit codes:
        no such document, a stream is not where it was expected
   2    wrong usage, a configuration with mistakes, not available in this version
   3    a store cannot be used: missing, read-only, full, or in use by another run
-  4    caught up, except for what is stopped by poison or waits for missing events
+  4    caught up, except for what is stopped by poison, is parked, or waits for
+       missing events
   130  interrupted twice (Ctrl-C), 143 terminated twice: stopped without draining";
 
 /// Why a command ended early.

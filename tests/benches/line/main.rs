@@ -17,8 +17,8 @@ use bytes::Bytes;
 use foldstream_config::Config;
 use foldstream_local::{LocalStore, LogOptions, NewRecord, NullDocuments, OpenOptions};
 use foldstream_model::{
-    Clock, Event, EventId, EventType, Fingerprint, Ids, Ordering, Payload, Position, ProjectionId, Record,
-    Result, SchemaVersion, Sequence, SourceName, StreamId, Timestamp,
+    Clock, Event, EventId, EventType, Fingerprint, Ids, OnFailure, Ordering, Payload, Position, ProjectionId,
+    Record, Result, SchemaVersion, Sequence, SourceName, StreamId, Timestamp,
     ports::{CheckpointStore, DocumentStore, Projector, Source},
 };
 use foldstream_runtime::{
@@ -30,7 +30,7 @@ use foldstream_runtime::{
 use foldstream_tests::{
     around::{Around, Aspect, Call},
     bed::{Envelopes, alone},
-    memory::{MemoryCheckpoints, MemoryHandle, MemorySource},
+    memory::{MemoryCheckpoints, MemoryHandle, MemorySource, parking::MemoryParking},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -163,6 +163,7 @@ fn assembly(
         ordering: Ordering::PerStream,
         projector: projector(),
         reducer: None,
+        on_failure: OnFailure::Stop,
         documents,
         definition: String::new(),
         fingerprint: Fingerprint(String::new()),
@@ -171,6 +172,7 @@ fn assembly(
     let services = Services {
         checkpoints,
         leases: alone(),
+        parking: Arc::<MemoryParking>::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::<CountedIds>::default(),
     };

@@ -6,6 +6,7 @@
 pub mod checking;
 pub mod writing;
 pub mod handing;
+pub mod parking;
 pub mod shards;
 pub mod releasing;
 pub mod sharing;

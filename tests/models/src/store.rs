@@ -1,8 +1,8 @@
 //! A document in a store, small enough that millions of them are compared, and what the engine's code takes it for.
 
 use foldstream_model::{
-    DocumentKey, Epoch, EventType, Fed, Guard, Ordering, Place, Position, Sequence, ShardNumber, ShardPlaces,
-    StreamId, Timestamp,
+    DocumentKey, Epoch, EventType, Fed, Guard, Mark, MarkNumber, Ordering, Place, Position, Sequence,
+    ShardNumber, ShardPlaces, StreamId, Timestamp,
 };
 use foldstream_runtime::guard::{self, Judge, Judgement, Origin};
 
@@ -26,12 +26,19 @@ pub struct SmallGuard {
     pub revision: u8,
     pub places: [u8; SHARDS],
     pub closed: [bool; SHARDS],
+    /// Its number, and whether it is set or cleared.
+    pub mark: Option<(u8, bool)>,
 }
 
 impl Stored {
     /// Whether each shard's events are in it from the first on, in order, each once.
     pub fn is_fold(&self) -> bool {
         self.applied.iter().all(|applied| applied.iter().copied().eq(1..=applied.len() as u8))
+    }
+
+    /// The mark that it carries.
+    pub fn mark(&self) -> Option<u8> {
+        self.guard.mark.and_then(|(number, is_set)| is_set.then_some(number))
     }
 }
 
@@ -69,6 +76,30 @@ pub fn fold(ordering: Ordering, base: Option<&Stored>, pending: &[Event], closed
     Folded { put: Some(put), covered }
 }
 
+/// Whether a `commutative` document has this event.
+pub fn covered(stored: Option<&Stored>, event: Event) -> bool {
+    let key = DocumentKey::new("d");
+    let stored = stored.map(|stored| guard_of(Ordering::Commutative, &stored.guard));
+    let judge = Judge::new(&key, Ordering::Commutative, Epoch(0), stored.as_ref());
+    let judge = judge.expect("no other epoch or ordering");
+    judge.judge(&origin(event)).expect("no stream is refused") == Judgement::Duplicate
+}
+
+/// A `commutative` document under a guard that was changed by the engine's own code.
+pub fn reguarded(
+    base: Option<&Stored>,
+    closed: [bool; SHARDS],
+    change: impl FnOnce(&mut Judge<'_>, fn(Event) -> Origin),
+) -> Stored {
+    let key = DocumentKey::new("d");
+    let stored = base.map(|base| guard_of(Ordering::Commutative, &base.guard));
+    let judge = Judge::new(&key, Ordering::Commutative, Epoch(0), stored.as_ref());
+    let mut judge = judge.expect("no other epoch or ordering");
+    change(&mut judge, origin);
+    let guard = judge.into_guard(&places_of(&[0; SHARDS], &closed), &ShardPlaces::default());
+    Stored { guard: in_small(&guard.expect("something was changed")), ..base.cloned().unwrap_or_default() }
+}
+
 fn origin((shard, number): Event) -> Origin {
     Origin {
         shard: shard_number(shard),
@@ -98,11 +129,19 @@ fn guard_of(ordering: Ordering, small: &SmallGuard) -> Guard {
             places: Box::new(places_of(&small.places, &small.closed)),
         },
     };
-    Guard { epoch: Epoch(0), fed }
+    let mark = small.mark.map(|(number, is_set)| match is_set {
+        true => Mark::Set(MarkNumber(number.into())),
+        false => Mark::Cleared(MarkNumber(number.into())),
+    });
+    Guard { epoch: Epoch(0), fed, mark }
 }
 
 fn in_small(guard: &Guard) -> SmallGuard {
-    match &guard.fed {
+    let mark = guard.mark.map(|mark| match mark {
+        Mark::Set(number) => (number.0 as u8, true),
+        Mark::Cleared(number) => (number.0 as u8, false),
+    });
+    let small = match &guard.fed {
         Fed::Stream { sequence, .. } => SmallGuard { sequence: sequence.0 as u8, ..SmallGuard::default() },
         Fed::Shards { revision, places } => {
             let mut small = SmallGuard { revision: *revision as u8, ..SmallGuard::default() };
@@ -113,8 +152,11 @@ fn in_small(guard: &Guard) -> SmallGuard {
             }
             small
         }
-        Fed::Ordered { .. } => unreachable!("no model is of the global ordering"),
-    }
+        Fed::Nothing | Fed::Ordered { .. } => {
+            unreachable!("no model here parks, or is of the global ordering")
+        }
+    };
+    SmallGuard { mark, ..small }
 }
 
 fn places_of(places: &[u8; SHARDS], closed: &[bool; SHARDS]) -> ShardPlaces {

@@ -13,7 +13,7 @@ use foldstream_model::{
 
 use super::{
     MemoryCheckpoints, Ordering, documents::MemoryDocuments, events::MemoryEvents, leases::MemoryLeases,
-    log::MemoryLog,
+    log::MemoryLog, parking::MemoryParking,
 };
 
 #[tokio::test]
@@ -35,6 +35,13 @@ async fn documents_pass_the_suite() {
     let store = MemoryDocuments::default();
     conformance::document_store::run(&store).await;
     conformance::document_store::run(&store).await;
+}
+
+#[tokio::test]
+async fn parking_passes_the_suite() {
+    let parking = MemoryParking::default();
+    conformance::parking_lot::run(&parking).await;
+    conformance::parking_lot::run(&parking).await;
 }
 
 #[tokio::test]

@@ -8,10 +8,20 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use crate::errors::Failure;
 
 const SCHEMA: &str = include_str!("schema.sql");
+/// What version 2 has and version 1 has not.
+const SECOND: &str = "
+    CREATE TABLE parked (
+        lot TEXT NOT NULL, document TEXT NOT NULL, place BLOB NOT NULL, event TEXT NOT NULL,
+        UNIQUE (lot, document, place)
+    );
+    CREATE TABLE closed_marks (
+        lot TEXT NOT NULL, document TEXT NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (lot, document)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 2;";
 /// "FOLD", by which SQLite files can be told apart.
 const APPLICATION_ID: i32 = 0x464f_4c44;
 /// Raised whenever the schema changes; a lower one is then migrated, a higher one refused.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// How long to wait for another process that writes: its transactions take milliseconds.
 const BUSY: Duration = Duration::from_secs(5);
@@ -76,6 +86,9 @@ fn check(connection: &mut Connection, file: &Path, access: Access, new: &NewFile
     if access == Access::Create && is_empty(connection)? {
         make(connection, new)?;
     }
+    if access != Access::Read {
+        migrate(connection)?;
+    }
     let (application, version) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
     if application != APPLICATION_ID {
         return Err(Failure::Refused(Error::invalid(format!(
@@ -85,14 +98,35 @@ fn check(connection: &mut Connection, file: &Path, access: Access, new: &NewFile
     }
     if version != SCHEMA_VERSION {
         return Err(Failure::Refused(Error::invalid(format!(
-            "the database was written by another version of Foldstream; use that one, or a newer one: file={} \
-             schema={version} known={SCHEMA_VERSION}",
+            "the database was written by another version of Foldstream; {}: file={} schema={version} \
+             known={SCHEMA_VERSION}",
+            match version < SCHEMA_VERSION {
+                true => "the next `foldstream run` brings it up to this one",
+                false => "use that one, or a newer one",
+            },
             file.display()
         ))));
     }
     if access != Access::Read {
         keep_durable(connection)?;
     }
+    Ok(())
+}
+
+/// Another process may be doing it at the same time: whoever is second finds it done.
+fn migrate(connection: &mut Connection) -> Result<(), Failure> {
+    let is_first = |connection: &Connection| -> Result<bool, Failure> {
+        let is_ours = pragma(connection, "application_id")? == APPLICATION_ID;
+        Ok(is_ours && pragma(connection, "user_version")? == 1)
+    };
+    if !is_first(connection)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if is_first(&transaction)? {
+        transaction.execute_batch(SECOND)?;
+    }
+    transaction.commit()?;
     Ok(())
 }
 

@@ -91,6 +91,23 @@ CREATE TABLE rows (
     PRIMARY KEY (kind, partition, sort)
 ) WITHOUT ROWID;
 
+-- Events that wait for their documents; `event` holds all of it as JSON.
+CREATE TABLE parked (
+    lot      TEXT NOT NULL,
+    document TEXT NOT NULL,
+    place    BLOB NOT NULL,
+    event    TEXT NOT NULL,
+    UNIQUE (lot, document, place)
+);
+
+-- Of each document that was parked, the highest mark that is closed.
+CREATE TABLE closed_marks (
+    lot      TEXT NOT NULL,
+    document TEXT NOT NULL,
+    mark     INTEGER NOT NULL,
+    PRIMARY KEY (lot, document)
+) WITHOUT ROWID;
+
 CREATE VIEW events AS
 SELECT e.offset, s.id AS stream_id, e.sequence, e.id, e.type, e.schema_version,
        strftime('%Y-%m-%dT%H:%M:%fZ', e.recorded_at / 1e6, 'unixepoch') AS recorded_at,

@@ -14,6 +14,7 @@ use crate::{
     events::LocalEventStore,
     leases::LocalLeases,
     log::{LocalLog, LogOptions},
+    parking::LocalParking,
     relay::Relay,
 };
 
@@ -76,6 +77,10 @@ impl LocalStore {
 
     pub fn leases(&self) -> Arc<LocalLeases> {
         Arc::new(LocalLeases::new(Arc::clone(&self.database)))
+    }
+
+    pub fn parking(&self) -> Arc<LocalParking> {
+        Arc::new(LocalParking::new(Arc::clone(&self.database)))
     }
 
     /// Opens the log of this name, or makes it. Of a log that is there the retention is changed to what is asked, and

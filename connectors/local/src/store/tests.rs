@@ -95,7 +95,7 @@ fn a_database_of_a_newer_version_is_refused() {
     let fixture = Fixture::new();
     fixture.tool().execute_batch("PRAGMA user_version = 99").unwrap();
     let message = refusal(fixture.folder.path(), OpenOptions::default());
-    assert!(message.contains("another version") && message.contains("schema=99 known=1"), "{message}");
+    assert!(message.contains("another version") && message.contains("schema=99 known=2"), "{message}");
 }
 
 #[test]

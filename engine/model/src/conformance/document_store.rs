@@ -6,8 +6,8 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::{HOSTILE, cases, together};
 use crate::{
-    Document, DocumentKey, Epoch, ErrorKind, Fed, Guard, Map, OrderKey, Place, Position, ReadModel, Sequence,
-    ShardNumber, ShardPlaces, StreamId, Timestamp, Value,
+    Document, DocumentKey, Epoch, ErrorKind, Fed, Guard, Map, Mark, MarkNumber, OrderKey, Place, Position,
+    ReadModel, Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp, Value,
     ports::{Condition, DocumentStore, DocumentWrite, StoredDocument, Written},
 };
 
@@ -37,7 +37,8 @@ async fn fresh(store: &dyn DocumentStore, name: &str) -> ReadModel {
 }
 
 fn guard(sequence: u64) -> Guard {
-    Guard { epoch: Epoch(1), fed: Fed::Stream { stream: StreamId::new("s"), sequence: Sequence(sequence) } }
+    let fed = Fed::Stream { stream: StreamId::new("s"), sequence: Sequence(sequence) };
+    Guard { epoch: Epoch(1), fed, mark: None }
 }
 
 fn document(number: u64) -> Document {
@@ -133,12 +134,15 @@ async fn every_kind_of_guard_is_kept(store: &dyn DocumentStore) {
     let stream = StreamId::new("s/\"1\"");
     let key = OrderKey { recorded_at: Timestamp::from_micros(-1), stream, sequence: Sequence(9) };
     let guards = [
+        Fed::Nothing,
         Fed::Shards { revision: 1, places: Box::new(places.clone()) },
         Fed::Ordered { revision: u64::MAX, key: Some(Box::new(key)), read: Box::new(places) },
         Fed::Ordered { revision: 0, key: None, read: Box::default() },
     ];
     for (index, fed) in guards.into_iter().enumerate() {
-        let stored = StoredDocument { guard: Guard { epoch: Epoch(2), fed }, document: Some(document(1)) };
+        let mark = [None, Some(Mark::Set(MarkNumber(1))), Some(Mark::Cleared(MarkNumber(2)))][index % 3];
+        let stored =
+            StoredDocument { guard: Guard { epoch: Epoch(2), fed, mark }, document: Some(document(1)) };
         let key = format!("guard-{index}");
         write_done(store, &model, &key, stored.clone()).await;
         assert_eq!(read(store, &model, &key).await, Some(stored.clone()));
@@ -163,7 +167,8 @@ async fn a_guard_must_be_equal(store: &dyn DocumentStore) {
     let model = fresh(store, "equal").await;
     write_done(store, &model, "a", live(2)).await;
     let other_epoch = Guard { epoch: Epoch(2), ..guard(2) };
-    for wrong in [guard(1), guard(3), other_epoch] {
+    let marked = Guard { mark: Some(Mark::Set(MarkNumber(1))), ..guard(2) };
+    for wrong in [guard(1), guard(3), other_epoch, marked] {
         let outcome = write(store, &model, put("a", Condition::GuardIs(wrong), live(9))).await;
         assert_conflict(&outcome, Some(&live(2)));
     }

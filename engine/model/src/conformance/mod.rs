@@ -9,6 +9,7 @@ pub mod projector;
 pub mod document_store;
 pub mod checkpoint_store;
 pub mod lease_store;
+pub mod parking_lot;
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 

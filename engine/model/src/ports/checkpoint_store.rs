@@ -55,6 +55,8 @@ pub enum Table {
     Controls,
     /// Events that came too late for a `global` projection. Partition: projection; sort: document, then order key.
     Late,
+    /// Events that were discarded. Partition: lot; sort: document, then order.
+    Discarded,
     /// Who did what, when, why. Partition: `audit`; sort: time.
     Audit,
     /// What a running worker last said of itself. Partition: `workers`; sort: worker.
@@ -62,13 +64,14 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Sources,
         Self::Journals,
         Self::Cuts,
         Self::Checkpoints,
         Self::Controls,
         Self::Late,
+        Self::Discarded,
         Self::Audit,
         Self::Reports,
     ];
@@ -81,6 +84,7 @@ impl Table {
             Self::Checkpoints => "checkpoints",
             Self::Controls => "controls",
             Self::Late => "late",
+            Self::Discarded => "discarded",
             Self::Audit => "audit",
             Self::Reports => "reports",
         }

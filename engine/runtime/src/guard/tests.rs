@@ -251,3 +251,39 @@ proptest! {
         prop_assert!(taken.is_sorted_by(|a, b| a < b));
     }
 }
+
+#[test]
+fn while_a_mark_stands_nothing_shrinks() {
+    let stored = after(Ordering::Commutative, 0, None, &[origin(0, 3, "a", 1, 0)], &read(NOTHING));
+    let mut closed = ShardPlaces::default();
+    close(&mut closed, ShardNumber(0));
+    let key = key();
+    let mut judge = Judge::new(&key, Ordering::Commutative, Epoch(0), Some(&stored)).unwrap();
+    judge.set_mark();
+    let marked = judge.into_guard(&closed, &ShardPlaces::default()).unwrap();
+    let waits = origin(0, 4, "a", 2, 0);
+    assert_eq!(judged(Ordering::Commutative, 0, Some(&marked), &waits).unwrap(), Judgement::Apply);
+    let mut judge = Judge::new(&key, Ordering::Commutative, Epoch(0), Some(&marked)).unwrap();
+    judge.clear_mark();
+    let cleared = judge.into_guard(&closed, &ShardPlaces::default()).unwrap();
+    assert_eq!(judged(Ordering::Commutative, 0, Some(&cleared), &waits).unwrap(), Judgement::Duplicate);
+}
+
+#[test]
+fn every_mark_of_a_document_has_another_number_and_an_older_epochs_counts_as_none() {
+    let key = key();
+    let mut guard = None;
+    for number in 1..4 {
+        let mut judge = Judge::new(&key, Ordering::PerStream, Epoch(0), guard.as_ref()).unwrap();
+        assert_eq!(judge.mark(), None);
+        judge.set_mark();
+        assert_eq!(judge.mark(), Some(MarkNumber(number)));
+        let marked = judge.into_guard(&ShardPlaces::default(), &ShardPlaces::default()).unwrap();
+        assert_eq!(Judge::new(&key, Ordering::PerStream, Epoch(1), Some(&marked)).unwrap().mark(), None);
+        let mut judge = Judge::new(&key, Ordering::PerStream, Epoch(0), Some(&marked)).unwrap();
+        judge.clear_mark();
+        guard = judge.into_guard(&ShardPlaces::default(), &ShardPlaces::default());
+    }
+    let first = origin(0, 1, "a", 1, 0);
+    assert_eq!(judged(Ordering::PerStream, 0, guard.as_ref(), &first).unwrap(), Judgement::Apply);
+}

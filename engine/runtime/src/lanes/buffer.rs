@@ -8,9 +8,10 @@ use foldstream_model::{
 };
 
 use super::{
+    aside::Aside,
     fold::{Folded, Rules},
     outbox::Outbox,
-    words::{Delivery, LineId},
+    words::{Delivery, LaneMode, LineId},
 };
 use crate::guard::Origin;
 
@@ -28,8 +29,10 @@ pub(super) enum Phase {
     Ready,
     /// `global`: nothing of it is due before the merge has come further.
     Early,
-    /// `global`: its late events are being recorded.
+    /// Late events of it, or one that is discarded, are being recorded.
     Recording,
+    /// Events of it are on their way into the lot.
+    Parking,
     /// A write of it is under way.
     Writing,
     /// Nothing is left but what an event that could not be taken holds up.
@@ -40,7 +43,9 @@ pub(super) enum Phase {
 pub(super) enum Turn {
     Write(DocumentWrite),
     Read,
+    Ready,
     Record,
+    Park,
     Wait(Timestamp),
     Rest,
 }
@@ -60,13 +65,16 @@ pub(super) struct Buffer {
     pub flight: Option<Flight>,
     /// How many events the next write may apply; lowered to find the one that cannot be taken.
     pub at_most: usize,
+    /// What is being set aside of it.
+    pub aside: Option<Box<Aside>>,
     /// Events that could not be taken.
     pub stops: Vec<Stop>,
     /// What waits behind them, unsettled.
     pub held: Vec<Delivery>,
 }
 
-/// The events that settle with a write. The first one is applied by it.
+/// The events that settle with a write. The first one is applied by it; none is by one that only sets a mark or takes
+/// it off.
 pub(super) struct Flight {
     pub deliveries: Vec<Delivery>,
     pub applied: usize,
@@ -100,6 +108,7 @@ impl Default for Buffer {
             late: Vec::new(),
             flight: None,
             at_most: usize::MAX,
+            aside: None,
             stops: Vec::new(),
             held: Vec::new(),
         }
@@ -130,7 +139,7 @@ impl Buffer {
     pub fn turn(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
         let sorted = match rules.sort_out(key, self.base.as_ref(), &mut self.pending) {
             Ok(sorted) => sorted,
-            Err(error) => return self.fail(key, 0, error, rules.ordering, out),
+            Err(error) => return self.fail(key, 0, error, rules, out),
         };
         out.settle(&sorted.duplicates);
         if !sorted.late.is_empty() {
@@ -148,15 +157,18 @@ impl Buffer {
         if due == 0 {
             return Turn::Wait(Rules::first_due(&self.pending));
         }
+        if let Some(turn) = self.set_aside(key, rules, sorted.mark, due, out) {
+            return turn;
+        }
         let due = self.pending.get(..due).unwrap_or(&self.pending);
         match rules.fold(key, self.base.take(), due, self.at_most) {
             Ok(folded) => Turn::Write(self.take_off(key, folded)),
-            Err(failed) => self.fail(key, failed.applied, failed.error, rules.ordering, out),
+            Err(failed) => self.fail(key, failed.applied, failed.error, rules, out),
         }
     }
 
     /// Makes a fold the write under way.
-    fn take_off(&mut self, key: &DocumentKey, folded: Folded) -> DocumentWrite {
+    pub fn take_off(&mut self, key: &DocumentKey, folded: Folded) -> DocumentWrite {
         let Folded { base_guard, put, taken, applied } = folded;
         let rest = self.pending.split_off(taken);
         let deliveries = mem::replace(&mut self.pending, rest);
@@ -173,28 +185,50 @@ impl Buffer {
     }
 
     /// A write of more than `at_most` events cannot be. If it cannot be of any, on a base that is not an old one, then
-    /// the first event is poison.
+    /// the first event is poison: it is set aside, or the projection stops at it.
     pub fn fail(
         &mut self,
         key: &DocumentKey,
         at_most: usize,
         error: Error,
-        ordering: Ordering,
+        rules: &Rules,
         out: &mut Outbox,
     ) -> Turn {
         self.at_most = at_most.max(1);
         self.base = None;
-        if at_most == 0 && self.fresh && !self.pending.is_empty() {
+        if at_most > 0 || !self.fresh || self.pending.is_empty() {
+            return if self.pending.is_empty() { Turn::Rest } else { Turn::Read };
+        }
+        self.at_most = usize::MAX;
+        if self.sets_first_aside(&error, rules) {
+            return Turn::Read;
+        }
+        self.stop_at_first(key, error, rules, out)
+    }
+
+    /// The projection stops at the first event in its shard.
+    pub fn stop_at_first(
+        &mut self,
+        key: &DocumentKey,
+        error: Error,
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> Turn {
+        self.base = None;
+        if !self.pending.is_empty() {
             let first = self.pending.remove(0);
-            self.at_most = usize::MAX;
             self.stops.push(Stop { line: first.line, origin: first.origin.clone() });
             out.refuse(key, first, error);
-            self.hold(ordering, out);
+            match rules.mode {
+                LaneMode::Live(_) => self.hold(rules.ordering, out),
+                // Nothing of a parked document passes what it stands behind.
+                LaneMode::Redrive => self.pending.drain(..).for_each(|delivery| out.forget(&delivery)),
+            }
         }
         if self.pending.is_empty() { Turn::Rest } else { Turn::Read }
     }
 
-    /// Sets aside what has to wait behind events that could not be taken.
+    /// Keeps back what has to wait behind events that could not be taken.
     fn hold(&mut self, ordering: Ordering, out: &mut Outbox) {
         let (held, pending): (Vec<_>, _) = mem::take(&mut self.pending)
             .into_iter()
@@ -209,7 +243,8 @@ impl Buffer {
         // What was written is then more than what is left of it: no event may be blamed for the outcome.
         self.fresh &= self.flight.is_none();
         let flying = self.flight.iter_mut().map(|flight| &mut flight.deliveries);
-        for deliveries in [&mut self.pending, &mut self.late].into_iter().chain(flying) {
+        let parking = self.aside.iter_mut().map(|aside| &mut aside.parking);
+        for deliveries in [&mut self.pending, &mut self.late].into_iter().chain(flying).chain(parking) {
             deliveries
                 .extract_if(.., |delivery| delivery.line == line)
                 .for_each(|delivery| out.forget(&delivery));

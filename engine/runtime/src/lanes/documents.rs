@@ -48,6 +48,7 @@ impl Documents {
     /// Nothing of the document is left to be done but what poison holds up; what is stored of it is kept if it is known.
     pub fn rest(&mut self, key: &DocumentKey) {
         let Some(buffer) = self.all.get_mut(key) else { return };
+        buffer.aside = None;
         if !buffer.stops.is_empty() {
             buffer.phase = Phase::Held;
             buffer.base = None;

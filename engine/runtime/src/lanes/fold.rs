@@ -3,16 +3,18 @@
 use std::mem;
 
 use foldstream_model::{
-    DocumentKey, Epoch, Error, Guard, Ordering, Result, ShardPlaces, Timestamp, ports::StoredDocument,
+    DocumentKey, Epoch, Error, Guard, MarkNumber, Ordering, Result, ShardPlaces, Timestamp,
+    ports::StoredDocument,
 };
 
-use super::words::{Bounds, Delivery, LateEvent};
-use crate::guard::{Judge, Judgement};
+use super::words::{Bounds, Delivery, LaneMode, LateEvent};
+use crate::guard::{self, Judge, Judgement};
 
 /// By what a lane folds.
 pub(super) struct Rules {
     pub ordering: Ordering,
     pub epoch: Epoch,
+    pub mode: LaneMode,
     /// Shards of which the projection has settled everything.
     pub closed: ShardPlaces,
     /// `global`: how far the merge has come, where that is known.
@@ -27,6 +29,8 @@ pub(super) struct Sorted {
     pub late_events: Vec<LateEvent>,
     /// `global`: whoever wrote the stored guard had read further than this merge.
     pub is_behind: bool,
+    /// The mark that the document carries.
+    pub mark: Option<MarkNumber>,
 }
 
 /// What to write, and how many of the pending events settle with it.
@@ -57,7 +61,7 @@ impl Rules {
         let judge = Judge::new(key, self.ordering, self.epoch, stored.map(|stored| &stored.guard))?;
         // A document of another stream is the fold's to refuse.
         let judgement = |delivery: &Delivery| judge.judge(&delivery.origin).unwrap_or(Judgement::Apply);
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted { mark: judge.mark(), ..Sorted::default() };
         if let Some(bounds) = &self.bounds {
             sorted.is_behind = judge.is_ahead_of(&bounds.read, &self.closed);
         }
@@ -86,6 +90,7 @@ impl Rules {
     /// How many of the pending events may be written by now.
     pub fn due(&self, pending: &[Delivery]) -> usize {
         match (self.ordering, &self.bounds) {
+            _ if self.mode == LaneMode::Redrive => pending.len(),
             (Ordering::PerStream | Ordering::Commutative, _) => pending.len(),
             (Ordering::Global, None) => 0,
             (Ordering::Global, Some(bounds)) => {
@@ -113,6 +118,7 @@ impl Rules {
             document = None;
         }
         let (mut taken, mut applied) = (0, 0);
+        let mut redriven = ShardPlaces::default();
         let failed = |applied| move |error| Failed { applied, error };
         let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref()).map_err(failed(0))?;
         for delivery in due {
@@ -126,15 +132,40 @@ impl Rules {
                 judge.advance(&delivery.origin);
                 applied += 1;
             }
+            if self.mode == LaneMode::Redrive {
+                guard::advance(&mut redriven, delivery.origin.shard, &delivery.origin.place);
+            }
             taken += 1;
         }
-        let nothing = ShardPlaces::default();
-        let read = self.bounds.as_ref().map_or(&nothing, |bounds| &*bounds.read);
+        // What was parked was read by a merge with all that is ordered before it.
+        let read = self.bounds.as_ref().map_or(&redriven, |bounds| &*bounds.read);
         match judge.into_guard(&self.closed, read) {
             Some(guard) => Ok(Folded { base_guard, put: StoredDocument { guard, document }, taken, applied }),
             None => {
                 Err(Failed { applied, error: Error::internal(format!("a fold of no event: document={key}")) })
             }
+        }
+    }
+
+    /// The document as it is, under a guard that was changed: with a mark, or without it.
+    pub fn reguard(
+        &self,
+        key: &DocumentKey,
+        stored: Option<StoredDocument>,
+        change: impl FnOnce(&mut Judge<'_>),
+    ) -> Result<Folded> {
+        let (base_guard, document) =
+            stored.map_or((None, None), |stored| (Some(stored.guard), stored.document));
+        let document =
+            document.filter(|_| base_guard.as_ref().is_some_and(|guard| guard.epoch == self.epoch));
+        let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref())?;
+        change(&mut judge);
+        match judge.into_guard(&self.closed, &ShardPlaces::default()) {
+            Some(guard) => {
+                let put = StoredDocument { guard, document };
+                Ok(Folded { base_guard, put, taken: 0, applied: 0 })
+            }
+            None => Err(Error::internal(format!("a mark that is not there was taken off: document={key}"))),
         }
     }
 }

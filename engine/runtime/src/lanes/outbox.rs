@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use foldstream_model::{DocumentKey, Error};
 
-use super::words::{Delivery, LanePoison, LateEvent, LineId};
+use super::words::{Delivery, Discard, LanePoison, LateEvent, LineId, ParkRequest};
 use crate::progress::BatchId;
 
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub(super) struct Outbox {
     pub held_up: BTreeMap<(LineId, BatchId), isize>,
     pub poison: Vec<LanePoison>,
     pub late: Vec<LateEvent>,
+    pub parking: Vec<ParkRequest>,
+    pub discards: Vec<Discard>,
     /// Events that may yet settle.
     pub undone: usize,
     /// The weight of all events in the lane.

@@ -1,4 +1,6 @@
+mod aside;
 mod faults;
+mod parking;
 mod poison;
 mod schedules;
 pub(crate) mod toy;

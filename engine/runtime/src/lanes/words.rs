@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use foldstream_model::{DocumentKey, Epoch, Error, OrderKey, Ordering, ShardPlaces, Timestamp, ports::Touch};
+use foldstream_model::{
+    DocumentKey, Epoch, Error, MarkNumber, OnFailure, OrderKey, Ordering, ShardPlaces, Timestamp,
+    ports::{StateCarried, Touch},
+};
 
 use crate::{guard::Origin, progress::BatchId};
 
@@ -16,8 +19,18 @@ pub struct LaneOptions {
     pub ordering: Ordering,
     /// Of the projection's guards.
     pub epoch: Epoch,
+    pub mode: LaneMode,
     /// How much memory documents at rest may take; a document that is not kept is read again before its next write.
     pub cache_bytes: usize,
+}
+
+/// What a lane is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneMode {
+    /// It applies what is released, and does this about what a document cannot take.
+    Live(OnFailure),
+    /// It applies what waits in the lot, to documents that carry a mark and to no others.
+    Redrive,
 }
 
 /// One event's effect on one document, on its way.
@@ -26,6 +39,8 @@ pub struct Delivery {
     pub batch: BatchId,
     pub origin: Origin,
     pub touch: Touch,
+    /// The event itself, where it may have to be set aside: unless the projection stops at what it cannot take.
+    pub carried: Option<Arc<StateCarried>>,
     /// What it weighs in the bounds on memory.
     pub bytes: usize,
 }
@@ -53,6 +68,41 @@ pub struct LanePoison {
     pub origin: Origin,
     /// `Poison`, or `Fenced` and `Internal` where the document itself says that this writer must stop.
     pub error: Error,
+}
+
+/// An event that is to be set aside, and why, if it is the one that could not be taken.
+#[derive(Debug, Clone)]
+pub struct SetAside {
+    pub origin: Origin,
+    pub carried: Arc<StateCarried>,
+    pub error: Option<Error>,
+}
+
+/// Events of a document that are to be parked under its mark. The document rests until
+/// [`super::Lane::parked`] names it.
+#[derive(Debug, Clone)]
+pub struct ParkRequest {
+    pub key: DocumentKey,
+    pub mark: MarkNumber,
+    pub events: Vec<SetAside>,
+}
+
+/// How a [`ParkRequest`] ended.
+#[derive(Debug, Clone)]
+pub enum ParkAnswer {
+    /// The events are in the lot.
+    Done,
+    /// The mark is closed: it is to be taken off the document, and the events are to be applied.
+    Closed,
+    /// The lot takes no more: the projection stops at the first of the events.
+    Full(Error),
+}
+
+/// An event that is to be recorded as discarded. The document rests until [`super::Lane::discarded`] names it.
+#[derive(Debug, Clone)]
+pub struct Discard {
+    pub key: DocumentKey,
+    pub event: SetAside,
 }
 
 /// An event of a `global` projection that came too late: its document is beyond it.

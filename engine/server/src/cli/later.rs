@@ -6,12 +6,11 @@ use clap::{
 };
 
 /// Commands, by the words that lead to them.
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 9] = [
     &["relay"],
     &["top"],
     &["tap"],
     &["healthcheck"],
-    &["parked"],
     &["documents", "history"],
     &["projections", "replay"],
     &["projections", "diff"],
@@ -95,7 +94,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_recognised_whatever_follows_it() {
         for line in
-            ["relay", "parked list orders --reason x", "projections replay orders --dry-run", "top -h"]
+            ["relay", "projections diff x --reason x", "projections replay orders --dry-run", "top -h"]
         {
             assert!(asked(line).is_some(), "{line}");
         }

@@ -6,6 +6,7 @@ mod events;
 mod documents;
 mod projections;
 mod leases;
+mod parked;
 mod later;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -15,8 +16,10 @@ pub use events::{AppendEvents, EventsCommand, ImportEvents, MapPart, MappedPart,
 pub use global::{Audited, ByProjection, Global, Permission};
 pub use leases::{LeasesCommand, ReleaseLease};
 pub use line::{Audit, Demo, Init, Run, Status, Test, Validate};
+pub use parked::{DiscardParked, ListParked, ParkedCommand, ParkedFilter, RedriveParked};
 pub use projections::{
-    DeleteProjection, PauseProjection, ProjectionsCommand, ResumeProjection, RewindProjection,
+    AmendProjection, DeleteProjection, PauseProjection, ProjectionsCommand, ResumeProjection,
+    RewindProjection,
 };
 
 use crate::exit::{EXIT_CODES, Failure, Outcome};
@@ -52,6 +55,9 @@ pub enum Command {
     /// Which worker works on what, and take work away from one
     #[command(subcommand)]
     Leases(LeasesCommand),
+    /// Look at events that documents could not take, redrive, discard them
+    #[command(subcommand)]
+    Parked(ParkedCommand),
     /// Read documents of the read models
     #[command(subcommand)]
     Documents(DocumentsCommand),

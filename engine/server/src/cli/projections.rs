@@ -20,8 +20,20 @@ pub enum ProjectionsCommand {
     Resume(ResumeProjection),
     /// Deliver events again; with --rebuild, make its documents anew
     Rewind(RewindProjection),
+    /// Take over a change of its definition under the same version
+    Amend(AmendProjection),
     /// Remove one with its documents and checkpoints
     Delete(DeleteProjection),
+}
+
+/// Only for changes about events that could not be taken before: then its documents are what a replay would make of
+/// them. Any other change needs a new version.
+#[derive(Debug, Args)]
+pub struct AmendProjection {
+    /// The projection, `orders` or `orders@3`; without a version the configured one
+    pub projection: ByProjection,
+    #[command(flatten)]
+    pub permission: Permission,
 }
 
 #[derive(Debug, Args)]

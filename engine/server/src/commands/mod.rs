@@ -8,6 +8,7 @@ mod documents;
 mod events;
 mod init;
 mod leases;
+mod parked;
 mod projections;
 mod run;
 mod schema;
@@ -34,6 +35,7 @@ pub async fn execute(command: Command, context: &mut Context) -> Outcome {
         Command::Status(_) => status::execute(context).await,
         Command::Projections(command) => projections::execute(command, context).await,
         Command::Leases(command) => leases::execute(command, context).await,
+        Command::Parked(command) => parked::execute(command, context).await,
         Command::Audit(arguments) => audit::execute(&arguments, context).await,
         Command::Validate(_) => validate::execute(context),
         Command::Config(ConfigCommand::Schema) => schema::execute(context),

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use foldstream_local::{FleetLock, LocalStore};
 use foldstream_model::ports::Table;
 use foldstream_runtime::{
@@ -87,7 +89,8 @@ async fn settle_definitions(line: &Line, dev: bool, is_alone: bool, context: &Co
         let Some(spec) = specs.iter().find(|spec| spec.id == changed.projection) else { continue };
         let reason = Some(format!("run --dev: {}", changed.differences.join("; ")));
         let actor = Actor { who: who(), reason, at: context.clock.now() };
-        controls.delete(&changed.projection, &*spec.documents, &actor).await?;
+        let parking = &*line.assembly.services.parking;
+        controls.delete(&changed.projection, &*spec.documents, parking, &actor).await?;
         tracing::warn!(projection = %changed.projection, "its definition was changed: its documents are made anew");
     }
     Ok(())
@@ -112,7 +115,7 @@ fn refused(changed: &[Changed]) -> Failure {
 
 /// How `--until-caught-up` ended.
 fn report(ended: &Ended, context: &mut Context) -> Outcome {
-    let clean = ended.stops.is_empty() && ended.gaps.is_empty();
+    let clean = ended.stops.is_empty() && ended.gaps.is_empty() && ended.parked.is_empty();
     let output = &mut context.output;
     if output.is_json() {
         let stops: Vec<_> = ended
@@ -133,6 +136,7 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
             "caught_up": ended.caught_up,
             "stopped": stops,
             "gaps": ended.gaps,
+            "parked": ended.parked.iter().map(|(id, events)| (id.row_name(), events)).collect::<BTreeMap<_, _>>(),
             "paused": ended.paused.iter().map(|paused| paused.row_name()).collect::<Vec<_>>(),
         }))?;
     } else {
@@ -153,6 +157,10 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
         for (shard, gaps) in &ended.gaps {
             let streams = plural(*gaps as u64, "stream");
             output.line(format!("  {streams} in {shard} that wait for a missing event"))?;
+        }
+        for (projection, events) in &ended.parked {
+            let events = plural(*events, "event");
+            output.line(format!("  {events} of {projection} parked; `foldstream parked list` shows them"))?;
         }
         for paused in &ended.paused {
             output

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use foldstream_local::LocalStore;
+use foldstream_model::ports::{self, ParkingLot};
 use foldstream_runtime::rows::Rows;
 use serde_json::json;
 
@@ -27,31 +29,45 @@ pub async fn execute(context: &mut Context) -> Outcome {
     let rates = earlier.zip(facts.worker()).and_then(|(earlier, later)| Rates::between(&earlier, later));
     let rates = rates.unwrap_or_default();
     let standings = ProjectionStanding::current(&facts);
-    let late = late(&Rows::new(store.checkpoints()), &facts, &standings).await?;
+    let set_aside = set_aside(&store, &facts, &standings).await?;
     match context.output.is_json() {
-        true => for_programs(&facts, &standings, &rates, &late, context)?,
-        false => for_people(&facts, &standings, &rates, &late, context)?,
+        true => for_programs(&facts, &standings, &rates, &set_aside, context)?,
+        false => for_people(&facts, &standings, &rates, &set_aside, context)?,
     }
     Ok(Exit::Done)
 }
 
-/// How many events came too late for each `global` projection.
-async fn late(rows: &Rows, facts: &Facts, standings: &[ProjectionStanding]) -> Outcome<Vec<u64>> {
-    let mut late = Vec::with_capacity(standings.len());
-    for standing in standings {
-        let id = &standing.projection;
-        let control = facts.controls.iter().find(|(known, _)| known == id).map(|(_, control)| control);
-        let epoch = control.map(|control| control.epoch).unwrap_or_default();
-        late.push(rows.late(id, epoch).await? as u64);
+/// How many events of a projection are not in its documents, or not where a replay would put them.
+struct SetAside {
+    parked: u64,
+    discarded: u64,
+    /// Came too late for a `global` projection.
+    late: u64,
+}
+
+async fn set_aside(
+    store: &LocalStore,
+    facts: &Facts,
+    standings: &[ProjectionStanding],
+) -> Outcome<Vec<SetAside>> {
+    let (rows, parking) = (Rows::new(store.checkpoints()), store.parking());
+    let mut all = Vec::with_capacity(standings.len());
+    for ProjectionStanding { projection, .. } in standings {
+        let lot = facts.lot(projection);
+        all.push(SetAside {
+            parked: parking.list(&lot, None, None, 0).await?.total,
+            discarded: rows.keys(ports::Table::Discarded, &lot.row_name()).await?.len() as u64,
+            late: rows.late(projection, lot.epoch).await? as u64,
+        });
     }
-    Ok(late)
+    Ok(all)
 }
 
 fn for_people(
     facts: &Facts,
     standings: &[ProjectionStanding],
     rates: &Rates,
-    late: &[u64],
+    set_aside: &[SetAside],
     context: &mut Context,
 ) -> Outcome<()> {
     let output = &mut context.output;
@@ -76,7 +92,7 @@ fn for_people(
         output.line("")?;
         output.table(&shards)?;
     }
-    for problem in problems(facts, standings, late) {
+    for problem in problems(facts, standings, set_aside) {
         output.line(format!("\n{problem}"))?;
     }
     Ok(())
@@ -151,9 +167,9 @@ fn shards(facts: &Facts, rates: &Rates) -> Table {
     table
 }
 
-fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Vec<String> {
+fn problems(facts: &Facts, standings: &[ProjectionStanding], set_aside: &[SetAside]) -> Vec<String> {
     let (mut problems, mut has_stopped) = (Vec::new(), false);
-    for (standing, late) in standings.iter().zip(late) {
+    for (standing, aside) in standings.iter().zip(set_aside) {
         let name = standing.projection.row_name();
         for shard in &standing.shards {
             if let Some(stop) = &shard.stop {
@@ -161,8 +177,16 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], late: &[u64]) -> Ve
             }
         }
         has_stopped |= standing.is_stopped_at_event();
-        if *late > 0 {
-            let events = plural(*late, "event");
+        if aside.parked > 0 {
+            let events = plural(aside.parked, "event");
+            problems.push(format!("{name}: {events} parked; `foldstream parked list {name}` says why"));
+        }
+        if aside.discarded > 0 {
+            let events = plural(aside.discarded, "event");
+            problems.push(format!("{name}: {events} discarded, in none of its documents"));
+        }
+        if aside.late > 0 {
+            let events = plural(aside.late, "event");
             problems.push(format!("{name}: {events} came too late; a rebuild would put them in their order"));
         }
     }
@@ -190,13 +214,19 @@ fn for_programs(
     facts: &Facts,
     standings: &[ProjectionStanding],
     rates: &Rates,
-    late: &[u64],
+    set_aside: &[SetAside],
     context: &mut Context,
 ) -> Outcome<()> {
     let worker =
         facts.worker().map(|worker| json!({"process": worker.process, "started_at": worker.started_at}));
-    let projections = standings.iter().zip(late).map(|(standing, late)| {
-        json!({"standing": standing, "events_per_second": rates.of(standing), "late_events": late})
+    let projections = standings.iter().zip(set_aside).map(|(standing, aside)| {
+        json!({
+            "standing": standing,
+            "events_per_second": rates.of(standing),
+            "parked_events": aside.parked,
+            "discarded_events": aside.discarded,
+            "late_events": aside.late,
+        })
     });
     let shards = facts.report.iter().flat_map(|report| &report.shards).flat_map(|shard| {
         shard.lines.iter().map(|line| {

@@ -7,7 +7,8 @@ use foldstream_config::{
 use foldstream_declarative::{Compiled, Definition};
 use foldstream_local::{LocalLog, LocalStore, LogDescription, LogOptions};
 use foldstream_model::{
-    Clock, Error, Event, EventType, Ids, Ordering, ProjectionId, Record, Result, Sequence, SourceName,
+    Clock, Error, Event, EventType, Ids, OnFailure, Ordering, ProjectionId, Record, Result, Sequence,
+    SourceName,
     ports::{Decoder, Projector, Reducer, Upcaster},
 };
 use foldstream_runtime::{
@@ -48,7 +49,13 @@ pub async fn assemble(
     let projections =
         projections.map(|(name, projection)| projection_spec(config, compiled, store, name, projection));
     let assembly = Assembly {
-        services: Services { checkpoints: store.checkpoints(), leases: store.leases(), clock, ids },
+        services: Services {
+            checkpoints: store.checkpoints(),
+            parking: store.parking(),
+            leases: store.leases(),
+            clock,
+            ids,
+        },
         sources,
         projections: projections.collect::<Result<_>>()?,
         settings: settings(&config.limits),
@@ -133,6 +140,11 @@ fn projection_spec(
             name: name.as_str().into(),
             reducer: Arc::clone(reducer) as Arc<dyn Reducer>,
         }),
+        on_failure: match projection.on_failure.value {
+            settings::OnFailure::Stop => OnFailure::Stop,
+            settings::OnFailure::Park => OnFailure::Park,
+            settings::OnFailure::Discard => OnFailure::Discard,
+        },
         documents: store.documents(),
         fingerprint: definition.fingerprint(),
         definition: definition.to_text(),
@@ -174,6 +186,7 @@ fn settings(limits: &Limits) -> Settings {
         cache_bytes: bytes(limits.cache_bytes),
         checkpoint_interval: limits.checkpoint_interval,
         poll_interval: limits.poll_interval,
+        parked_events: limits.parked_events as usize,
         ..Settings::default()
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_config::{Config, settings::SourceKind};
 use foldstream_local::{LocalLog, LocalStore, LogDescription};
 use foldstream_model::{
-    Checkpoint, Control, Event, Position, ProjectionId, Result, ShardId, SourceName, Timestamp,
+    Checkpoint, Control, Epoch, Event, Lot, Position, ProjectionId, Result, ShardId, SourceName, Timestamp,
     ports::{EventStore, Table},
 };
 use foldstream_runtime::{
@@ -68,6 +68,13 @@ impl Facts {
             facts.look_into(&log, SourceName::new(name.as_str()), store).await?;
         }
         Ok(facts)
+    }
+
+    /// The lot that a projection parks in.
+    pub fn lot(&self, projection: &ProjectionId) -> Lot {
+        let control = self.controls.iter().find(|(id, _)| id == projection);
+        let epoch = control.map_or(Epoch::default(), |(_, control)| control.epoch);
+        Lot { projection: projection.clone(), epoch }
     }
 
     /// What a source's stream holds, and what of it is not read yet.

@@ -7,6 +7,7 @@ mod command_line;
 mod configuration;
 mod events;
 mod import;
+mod parked;
 mod projections;
 mod run;
 mod validate;

@@ -1,9 +1,9 @@
 //! The line in memory: upcast, order, fold, project, apply, one event after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use foldstream_config::settings::{Config, Name, Ordering, Projection, Projector as Declared};
+use foldstream_config::settings::{Config, Name, OnFailure, Ordering, Projection, Projector as Declared};
 use foldstream_model::ports::{Projector, Reads, Reducer, StateCarried, Upcaster};
 use foldstream_model::{
     Document, Error, Event, FieldMask, Result, SchemaVersion, StreamId, Timestamp, Value,
@@ -22,6 +22,8 @@ pub(super) struct Rehearsal<'c> {
     pub documents: BTreeMap<String, Option<Document>>,
     /// documents, and streams of which no document is known, by `projection/key`
     pub parked: BTreeMap<String, Poison>,
+    /// the streams among them
+    streams: BTreeSet<String>,
 }
 
 /// An event that could not be projected.
@@ -32,7 +34,14 @@ pub(super) struct Poison {
 
 impl<'c> Rehearsal<'c> {
     pub(super) fn new(config: &'c Config, compiled: &'c Compiled, natives: Natives<'c>) -> Rehearsal<'c> {
-        Rehearsal { config, compiled, natives, documents: BTreeMap::new(), parked: BTreeMap::new() }
+        Rehearsal {
+            config,
+            compiled,
+            natives,
+            documents: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            streams: BTreeSet::new(),
+        }
     }
 
     /// Takes all events of a source, as they were recorded.
@@ -65,21 +74,28 @@ impl<'c> Rehearsal<'c> {
         let mut states: BTreeMap<StreamId, Value> = BTreeMap::new();
         for event in ordered(projection.ordering.value, events) {
             let stream = format!("{name}/{}", event.stream_id);
-            if self.parked.contains_key(&stream) {
+            if self.streams.contains(&stream) {
                 continue;
             }
             let before = states.get(&event.stream_id).cloned().unwrap_or_default();
             let done = fold.carry_state(event, before).and_then(|carried| {
                 states.insert(event.stream_id.clone(), carried.state.clone());
-                self.touch(name, projector, &carried)
+                self.touch(name, projection, projector, &carried)
             });
             if let Err(error) = done {
+                self.streams.insert(stream.clone());
                 self.park(stream, event, &error);
             }
         }
     }
 
-    fn touch(&mut self, name: &Name, projector: &dyn Projector, event: &StateCarried) -> Result<()> {
+    fn touch(
+        &mut self,
+        name: &Name,
+        projection: &Projection,
+        projector: &dyn Projector,
+        event: &StateCarried,
+    ) -> Result<()> {
         if !projector.event_types().contains(&event.event.event_type) {
             return Ok(());
         }
@@ -87,7 +103,8 @@ impl<'c> Rehearsal<'c> {
         projector.touch(event, &mut touches)?;
         for touch in touches {
             let document = format!("{name}/{}", touch.key);
-            if self.parked.contains_key(&document) {
+            let goes_on = projection.on_failure.value == OnFailure::Discard;
+            if self.parked.contains_key(&document) && !goes_on {
                 continue;
             }
             let mut changed = self.documents.get(&document).cloned().flatten();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use foldstream_model::{
-    DocumentKey, Epoch, Ordering, ShardNumber,
+    DocumentKey, Epoch, OnFailure, Ordering, ShardNumber,
     ports::{DocumentWrite, StoredDocument, Written},
 };
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::toy::{Chance, Deed, Store, delivery, name_of, names_in, origin, place};
 use crate::{
     guard::Origin,
-    lanes::{Lane, LaneOptions, LineId},
+    lanes::{Lane, LaneMode, LaneOptions, LineId},
     progress::BatchId,
 };
 
@@ -97,7 +97,12 @@ impl World {
 
     fn worker(&mut self, chance: &mut Chance) -> Worker {
         let cache_bytes = [0, 900, 1_000_000, 1_000_000][chance.below(4)];
-        let mut lane = Lane::new(LaneOptions { ordering: self.ordering, epoch: Epoch(1), cache_bytes });
+        let mut lane = Lane::new(LaneOptions {
+            ordering: self.ordering,
+            epoch: Epoch(1),
+            mode: LaneMode::Live(OnFailure::Stop),
+            cache_bytes,
+        });
         (0..SHARDS)
             .filter(|shard| self.ended(*shard))
             .for_each(|shard| lane.closed(ShardNumber(shard as u32)));

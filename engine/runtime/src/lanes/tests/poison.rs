@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use foldstream_model::{Epoch, ErrorKind, Ordering, ShardNumber};
+use foldstream_model::{Epoch, ErrorKind, OnFailure, Ordering, ShardNumber};
 use proptest::prelude::*;
 
 use super::toy::{Chance, Deed, Store, delivery, lane, name_of, names, origin, place, run};
 use crate::{
     guard::Origin,
-    lanes::{Lane, LaneOptions, LineId},
+    lanes::{Lane, LaneMode, LaneOptions, LineId},
 };
 
 fn at(shard: u32, number: u64, stream: &str, sequence: u64) -> Origin {
@@ -92,8 +92,12 @@ fn a_document_of_another_stream_names_both_and_lets_its_own_stream_go_on() {
 #[test]
 fn a_writer_of_an_older_build_is_told_that_it_is_fenced() {
     let mut store = Store::default();
-    let mut rebuilt =
-        Lane::new(LaneOptions { ordering: Ordering::PerStream, epoch: Epoch(2), cache_bytes: 0 });
+    let mut rebuilt = Lane::new(LaneOptions {
+        ordering: Ordering::PerStream,
+        epoch: Epoch(2),
+        mode: LaneMode::Live(OnFailure::Stop),
+        cache_bytes: 0,
+    });
     rebuilt.deliver(delivery(1, at(0, 1, "a", 1), "k", Deed::Name));
     run(&mut rebuilt, &mut store);
     let mut old = lane(Ordering::PerStream);

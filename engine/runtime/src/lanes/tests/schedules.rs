@@ -1,14 +1,14 @@
 //! Schedules that broke other designs, and what each rule is for.
 
 use foldstream_model::{
-    DocumentKey, Epoch, Fed, Ordering, Place, Position, ShardNumber, ShardPlaces,
+    DocumentKey, Epoch, Fed, OnFailure, Ordering, Place, Position, ShardNumber, ShardPlaces,
     ports::{Condition, Written},
 };
 
 use super::toy::{Deed, Store, delivery, guard_of, lane, names, one_write, origin, place, run};
 use crate::{
     guard::Origin,
-    lanes::{Lane, LaneOptions, LineId, lane_of},
+    lanes::{Lane, LaneMode, LaneOptions, LineId, lane_of},
     progress::BatchId,
 };
 
@@ -239,8 +239,12 @@ fn a_rebuild_takes_the_older_document_as_absent_and_replaces_it() {
     (1..=2).for_each(|number| old.deliver(delivery(1, at(number, "a", number), "k", Deed::Name)));
     run(&mut old, &mut store);
     let before = guard_of(&store, "k");
-    let mut rebuilt =
-        Lane::new(LaneOptions { ordering: Ordering::PerStream, epoch: Epoch(2), cache_bytes: 0 });
+    let mut rebuilt = Lane::new(LaneOptions {
+        ordering: Ordering::PerStream,
+        epoch: Epoch(2),
+        mode: LaneMode::Live(OnFailure::Stop),
+        cache_bytes: 0,
+    });
     rebuilt.deliver(delivery(2, at(1, "a", 1), "k", Deed::Name));
     let write = one_write(&mut rebuilt, &store);
     assert_eq!(write.condition, Condition::GuardIs(before));
@@ -273,7 +277,12 @@ fn a_closed_shard_shrinks_in_the_next_write_and_its_sleeper_finds_it_covered() {
 #[test]
 fn a_small_cache_forgets_the_longest_untouched() {
     let mut store = Store::default();
-    let options = LaneOptions { ordering: Ordering::PerStream, epoch: Epoch(1), cache_bytes: 2_000 };
+    let options = LaneOptions {
+        ordering: Ordering::PerStream,
+        epoch: Epoch(1),
+        mode: LaneMode::Live(OnFailure::Stop),
+        cache_bytes: 2_000,
+    };
     let mut lane = Lane::new(options);
     for number in 1..=20 {
         let stream = format!("s{number}");

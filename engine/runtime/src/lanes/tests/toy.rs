@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, EventType, Fed, Guard, Map, Ordering, Place, Position, Sequence,
-    ShardNumber, StreamId, Timestamp, Value,
-    ports::{Condition, DocumentWrite, StoredDocument, Touch, Written},
+    Document, DocumentKey, Epoch, Error, Event, EventId, EventType, Fed, Guard, Map, OnFailure, Ordering,
+    Payload, Place, Position, SchemaVersion, Sequence, ShardNumber, StreamId, Timestamp, Value,
+    ports::{Condition, DocumentWrite, StateCarried, StoredDocument, Touch, Written},
 };
 
 use crate::{
     guard::Origin,
-    lanes::{Delivery, Lane, LaneOptions, LineId},
+    lanes::{Delivery, Lane, LaneMode, LaneOptions, LineId},
     progress::BatchId,
 };
 
@@ -144,11 +144,34 @@ pub fn name_of(origin: &Origin) -> String {
 pub fn delivery(line: u64, origin: Origin, key: &str, deed: Deed) -> Delivery {
     let batch = BatchId(origin.place.position.as_u64().unwrap());
     let touch = touch(key, name_of(&origin), deed);
-    Delivery { line: LineId(line), batch, origin, touch, bytes: 100 }
+    Delivery { line: LineId(line), batch, origin, touch, carried: None, bytes: 100 }
+}
+
+/// The same with what is needed to set it aside.
+pub fn carrying(delivery: Delivery) -> Delivery {
+    let origin = &delivery.origin;
+    let event = Event {
+        stream_id: origin.stream.clone(),
+        sequence: origin.sequence,
+        id: EventId::new(name_of(origin)),
+        event_type: origin.event_type.clone(),
+        schema_version: SchemaVersion(1),
+        recorded_at: origin.recorded_at,
+        effective_at: origin.recorded_at,
+        payload: Payload::default(),
+        metadata: Payload::default(),
+    };
+    let carried = StateCarried { event: Arc::new(event), before: Value::Null, state: Value::Null };
+    Delivery { carried: Some(Arc::new(carried)), ..delivery }
 }
 
 pub fn lane(ordering: Ordering) -> Lane {
-    Lane::new(LaneOptions { ordering, epoch: Epoch(1), cache_bytes: 1_000_000 })
+    Lane::new(LaneOptions {
+        ordering,
+        epoch: Epoch(1),
+        mode: LaneMode::Live(OnFailure::Stop),
+        cache_bytes: 1_000_000,
+    })
 }
 
 pub fn names(of: &[&str]) -> Vec<String> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use foldstream_model::{
-    DocumentKey, Epoch, OrderKey, Ordering, Place, ShardNumber, Timestamp,
+    DocumentKey, Epoch, OnFailure, OrderKey, Ordering, Place, ShardNumber, Timestamp,
     ports::{DocumentWrite, StoredDocument, Written},
 };
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use crate::{
     guard::Origin,
     lanes::{
-        Lane, LaneOptions, LateEvent, LineId, lane_of,
+        Lane, LaneMode, LaneOptions, LateEvent, LineId, lane_of,
         tests::toy::{Chance, Deed, Store, delivery, name_of, origin, place},
     },
     merge::{Merge, MergeRead},
@@ -163,7 +163,12 @@ impl World {
 
     fn worker(&mut self, chance: &mut Chance) -> Worker {
         let cache_bytes = [0, 1_000, 1_000_000][chance.below(3)];
-        let options = LaneOptions { ordering: Ordering::Global, epoch: Epoch(1), cache_bytes };
+        let options = LaneOptions {
+            ordering: Ordering::Global,
+            epoch: Epoch(1),
+            mode: LaneMode::Live(OnFailure::Stop),
+            cache_bytes,
+        };
         let mut worker = Worker {
             merge: Merge::new(Duration::from_secs(LATENESS as u64)),
             lanes: (0..LANES.get()).map(|_| Lane::new(options)).collect(),

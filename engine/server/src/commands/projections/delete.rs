@@ -25,7 +25,7 @@ pub async fn execute(arguments: &DeleteProjection, context: &mut Context) -> Out
     }
     let _lock = refuse_while_it_runs(&store, &projection, context).await?;
     let actor = actor(&arguments.permission.audited, context);
-    controls.delete(&projection, &*store.documents(), &actor).await?;
+    controls.delete(&projection, &*store.documents(), &*store.parking(), &actor).await?;
     let object = json!({"projection": projection.row_name(), "deleted": true});
     done(&format!("deleted {projection}"), &object, context)?;
     Ok(Exit::Done)

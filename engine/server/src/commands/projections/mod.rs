@@ -1,5 +1,6 @@
 //! `foldstream projections …`
 
+mod amend;
 mod delete;
 mod describe;
 mod list;
@@ -29,6 +30,7 @@ pub async fn execute(command: ProjectionsCommand, context: &mut Context) -> Outc
             pause::execute(&arguments.projection, &arguments.audited, false, context).await
         }
         ProjectionsCommand::Rewind(arguments) => rewind::execute(&arguments, context).await,
+        ProjectionsCommand::Amend(arguments) => amend::execute(&arguments, context).await,
         ProjectionsCommand::Delete(arguments) => delete::execute(&arguments, context).await,
     }
 }
@@ -47,7 +49,7 @@ pub(super) fn only_says(plan: &str, audited: &Audited, context: &mut Context) ->
 }
 
 /// Says what is about to be done and asks, as it cannot be undone; true if it may be done.
-fn may_go_on(plan: &str, permission: &Permission, context: &mut Context) -> Outcome<bool> {
+pub(super) fn may_go_on(plan: &str, permission: &Permission, context: &mut Context) -> Outcome<bool> {
     if only_says(plan, &permission.audited, context)? {
         return Ok(false);
     }

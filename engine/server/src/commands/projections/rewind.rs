@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use foldstream_config::settings::SourceKind;
 use foldstream_local::LocalStore;
 use foldstream_model::{
-    ProjectionId, ShardId, SourceName, Timestamp,
-    ports::{From, Source},
+    Control, Lot, ProjectionId, ShardId, SourceName, Timestamp,
+    ports::{From, ParkingLot, Source},
 };
 use foldstream_runtime::{
     control::{Actor, Controls, RewindTo, Starts},
@@ -25,7 +25,8 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let store = context.store_to_change()?;
     let projection = context.projection(&arguments.projection, &store).await?;
     let controls = Controls::new(Rows::new(store.checkpoints()));
-    let paused = controls.get(&projection).await?.paused;
+    let Control { paused, epoch, .. } = controls.get(&projection).await?;
+    let before = Lot { projection: projection.clone(), epoch };
     let (starts, place) = match arguments.to {
         None => (Starts::new(), "to the beginning".to_owned()),
         Some(time) => {
@@ -44,6 +45,10 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     }
     let actor = rewinder(arguments, context);
     let generation = controls.rewind(&projection, starts, arguments.rebuild, &actor).await?;
+    if arguments.rebuild {
+        // What was parked is delivered again, too.
+        store.parking().clear(&before).await?;
+    }
     let facts = Facts::gather(&store, None, context.clock.now()).await?;
     let next = match facts.worker().is_some() {
         _ if paused => "it is paused: `foldstream projections resume` lets that begin",

@@ -1,0 +1,126 @@
+//! Parked events: those of a document from one on that it could not take, set aside in order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    document::DocumentKey,
+    guard::{Epoch, OrderKey},
+    position::Place,
+    projection::ProjectionId,
+    shard::ShardNumber,
+    time::Timestamp,
+    value::Value,
+};
+
+/// The parked events of one projection, in one epoch of its guards: a rebuild begins with an empty lot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lot {
+    pub projection: ProjectionId,
+    pub epoch: Epoch,
+}
+
+impl Lot {
+    /// `orders@3/0`, the form that names rows in stores.
+    pub fn row_name(&self) -> String {
+        format!("{}/{}", self.projection.row_name(), self.epoch.0)
+    }
+}
+
+/// Where a parked event stands among those of its document, and what it is found again by: the same event has the same,
+/// whoever parks it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ParkedOrder {
+    /// `global` only, where it goes before all else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<OrderKey>,
+    /// Parents have lower numbers than their children.
+    pub shard: ShardNumber,
+    pub place: Place,
+}
+
+impl ParkedOrder {
+    /// Bytes that sort as the orders do; the sort key of stores.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.push(u8::from(self.key.is_some()));
+        if let Some(key) = &self.key {
+            // The lowest instant is the lowest number without a sign.
+            bytes.extend((key.recorded_at.micros() as u64 ^ (1 << 63)).to_be_bytes());
+            put_text(&mut bytes, key.stream.as_str());
+            bytes.extend(key.sequence.0.to_be_bytes());
+        }
+        bytes.extend(self.shard.0.to_be_bytes());
+        let number = self.place.position.number();
+        bytes.extend(u32::try_from(number.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(number.bytes());
+        bytes.extend(self.place.position.index().to_be_bytes());
+        bytes.extend(self.place.entry.to_be_bytes());
+        bytes.extend(self.place.ordinal.to_be_bytes());
+        bytes
+    }
+}
+
+/// A text that sorts before every longer one that begins with it, whatever follows it.
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        bytes.push(byte);
+        if byte == 0 {
+            bytes.push(0xff);
+        }
+    }
+    bytes.extend([0, 0]);
+}
+
+/// An event that waits for its document, with all that is needed to apply it later.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParkedEvent {
+    pub document: DocumentKey,
+    pub order: ParkedOrder,
+    /// As [`crate::Event::to_envelope`] writes it.
+    pub event: String,
+    /// The states of its stream before and after it; null where the projection has no reducer.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub before: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub state: Value,
+    /// Why it could not be taken; none of one that only stands behind another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub parked_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Position, Sequence, StreamId};
+
+    fn orders() -> impl Strategy<Value = ParkedOrder> {
+        let key =
+            (-2i64..3, "[a\u{0}\u{1}\u{ff}]{0,3}", 0u64..3).prop_map(|(at, stream, sequence)| OrderKey {
+                recorded_at: Timestamp::from_micros(at),
+                stream: StreamId::new(stream),
+                sequence: Sequence(sequence),
+            });
+        let place =
+            ("[1-9][0-9]{0,2}|[1-9][0-9]{40,42}", 0u32..2, 0u32..2, prop_oneof![0u32..2, Just(u32::MAX)]);
+        let place = place.prop_map(|(number, index, entry, ordinal)| {
+            Place::new(number.parse::<Position>().unwrap().with_index(index), entry, ordinal)
+        });
+        (proptest::option::of(key), 0u32..300, place).prop_map(|(key, shard, place)| ParkedOrder {
+            key,
+            shard: ShardNumber(shard),
+            place,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn bytes_sort_as_the_orders_do(a in orders(), b in orders()) {
+            prop_assert_eq!(a.to_bytes().cmp(&b.to_bytes()), a.cmp(&b));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Setting events of a document aside: in the lot, under the document's mark, or as discarded.
+//!
+//! The document is marked by its own conditional write before anything of it is parked; whoever meets the mark parks
+//! instead of applying. A mark that turns out to be closed is taken off in the same way.
+
+use std::{mem, sync::Arc};
+
+use foldstream_model::{
+    Document, DocumentKey, Error, ErrorKind, MarkNumber, OnFailure, Place, Result, ShardNumber,
+    ports::StateCarried,
+};
+
+use super::{
+    Lane,
+    buffer::{Buffer, Phase, Turn},
+    fold::{Folded, Rules},
+    outbox::Outbox,
+    words::{Delivery, Discard, LaneMode, LineId, ParkAnswer, ParkRequest, SetAside},
+};
+
+/// Events of a document that are parked at once: a transaction of any store takes as many.
+const PARKED_AT_ONCE: usize = 90;
+
+/// What is being set aside of a document.
+#[derive(Default)]
+pub(super) struct Aside {
+    /// The first pending event could not be taken.
+    refused: Option<Refused>,
+    /// Events on their way into the lot.
+    pub parking: Vec<Delivery>,
+    /// The mark under which they go there.
+    mark: MarkNumber,
+    /// This mark was found closed.
+    closed: Option<MarkNumber>,
+}
+
+struct Refused {
+    line: LineId,
+    shard: ShardNumber,
+    place: Place,
+    error: Error,
+    /// It is durable that it was discarded.
+    is_discarded: bool,
+}
+
+impl Refused {
+    fn is(&self, delivery: &Delivery) -> bool {
+        let origin = &delivery.origin;
+        (self.line, self.shard, &self.place) == (delivery.line, origin.shard, &origin.place)
+    }
+}
+
+impl Rules {
+    /// Whether an event that fails like this is set aside, so that the others go on.
+    fn sets_aside(&self, error: &Error) -> bool {
+        let sets_aside = matches!(self.mode, LaneMode::Live(OnFailure::Park | OnFailure::Discard));
+        sets_aside && error.kind() == ErrorKind::Poison
+    }
+}
+
+impl Buffer {
+    fn refused(&self) -> Option<&Refused> {
+        let refused = self.aside.as_ref()?.refused.as_ref()?;
+        refused.is(self.pending.first()?).then_some(refused)
+    }
+
+    /// Remembers that the first event cannot be taken; false if it was known, and setting it aside has failed, or if
+    /// such events are not set aside.
+    pub fn sets_first_aside(&mut self, error: &Error, rules: &Rules) -> bool {
+        let Some(first) = self.pending.first() else { return false };
+        if !rules.sets_aside(error) || self.refused().is_some() {
+            return false;
+        }
+        let (line, origin) = (first.line, &first.origin);
+        let (shard, place) = (origin.shard, origin.place.clone());
+        let refused = Refused { line, shard, place, error: error.clone(), is_discarded: false };
+        self.aside.get_or_insert_default().refused = Some(refused);
+        true
+    }
+
+    /// The turn of a document that carries this mark, or none, where it is not simply to apply what is due.
+    pub fn set_aside(
+        &mut self,
+        key: &DocumentKey,
+        rules: &Rules,
+        mark: Option<MarkNumber>,
+        due: usize,
+        out: &mut Outbox,
+    ) -> Option<Turn> {
+        let refused = self.refused().map(|refused| refused.is_discarded);
+        let closed = self.aside.as_ref().and_then(|aside| aside.closed);
+        match (rules.mode, mark) {
+            (LaneMode::Redrive, Some(_)) => None,
+            (LaneMode::Redrive, None) => {
+                // Only what is parked is redriven.
+                self.pending.drain(..).for_each(|delivery| out.forget(&delivery));
+                Some(Turn::Rest)
+            }
+            (LaneMode::Live(_), Some(mark)) if closed == Some(mark) => {
+                let folded = rules.reguard(key, self.base.take(), |judge| judge.clear_mark());
+                Some(self.write_guard(key, folded, rules, out))
+            }
+            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, due, rules, out)),
+            (LaneMode::Live(_), Some(_)) => {
+                let message = "events of the document are parked, and this one stands behind them: redrive or discard them, or write `on_failure: park`";
+                Some(self.stop_at_first(key, Error::poison(message), rules, out))
+            }
+            (LaneMode::Live(OnFailure::Park), None) if refused.is_some() => {
+                let folded = rules.reguard(key, self.base.take(), |judge| judge.set_mark());
+                Some(self.write_guard(key, folded, rules, out))
+            }
+            (LaneMode::Live(OnFailure::Discard), None) if refused == Some(false) => {
+                Some(self.discard(key, rules, out))
+            }
+            (LaneMode::Live(_), None) => None,
+        }
+    }
+
+    fn write_guard(
+        &mut self,
+        key: &DocumentKey,
+        folded: Result<Folded>,
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> Turn {
+        match folded {
+            Ok(folded) => Turn::Write(self.take_off(key, folded)),
+            Err(error) => self.stop_at_first(key, error, rules, out),
+        }
+    }
+
+    fn park(
+        &mut self,
+        key: &DocumentKey,
+        mark: MarkNumber,
+        due: usize,
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> Turn {
+        let due = due.min(PARKED_AT_ONCE);
+        let mut events = Vec::with_capacity(due);
+        for delivery in self.pending.iter().take(due) {
+            let error = events.is_empty().then(|| self.refused().map(|refused| refused.error.clone()));
+            match set_aside(key, delivery, error.flatten()) {
+                Ok(event) => events.push(event),
+                Err(error) => return self.stop_at_first(key, error, rules, out),
+            }
+        }
+        let rest = self.pending.split_off(due);
+        let aside = self.aside.get_or_insert_default();
+        aside.parking = mem::replace(&mut self.pending, rest);
+        aside.mark = mark;
+        out.parking.push(ParkRequest { key: key.clone(), mark, events });
+        Turn::Park
+    }
+
+    fn discard(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
+        let error = self.refused().map(|refused| refused.error.clone());
+        let Some(first) = self.pending.first() else { return Turn::Rest };
+        match set_aside(key, first, error) {
+            Ok(event) => {
+                out.discards.push(Discard { key: key.clone(), event });
+                Turn::Record
+            }
+            Err(error) => self.stop_at_first(key, error, rules, out),
+        }
+    }
+
+    /// The event has no effect from now on: the document's guard moves past it, and nothing else.
+    fn discarded(&mut self) {
+        let is_first = self.refused().is_some();
+        let Some(aside) = &mut self.aside else { return };
+        if let (true, Some(first)) = (is_first, self.pending.first_mut()) {
+            first.touch.change = Box::new(|_: &mut Option<Document>| Ok(()));
+        }
+        if let Some(refused) = &mut aside.refused {
+            refused.is_discarded = true;
+        }
+    }
+
+    /// Events that were on their way into the lot stand again before those that came after them.
+    fn unpark(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.parking.append(&mut self.pending);
+            mem::swap(&mut aside.parking, &mut self.pending);
+        }
+    }
+}
+
+fn set_aside(key: &DocumentKey, delivery: &Delivery, error: Option<Error>) -> Result<SetAside> {
+    let carried: Option<&Arc<StateCarried>> = delivery.carried.as_ref();
+    let Some(carried) = carried.cloned() else {
+        return Err(Error::internal(format!(
+            "an event came without what is to be set aside: document={key}"
+        )));
+    };
+    Ok(SetAside { origin: delivery.origin.clone(), carried, error })
+}
+
+impl Lane {
+    /// Events that are to be parked, since the last call. Each of their documents rests until [`Lane::parked`] names it.
+    pub fn take_parking(&mut self) -> Vec<ParkRequest> {
+        mem::take(&mut self.out.parking)
+    }
+
+    /// How the parking of this document's events ended.
+    pub fn parked(&mut self, key: &DocumentKey, answer: ParkAnswer) {
+        let Some(buffer) = self.documents.get_mut(key) else { return };
+        if buffer.phase != Phase::Parking {
+            return;
+        }
+        let Some(aside) = &mut buffer.aside else { return };
+        let full = match answer {
+            ParkAnswer::Done => {
+                self.out.settle(&mem::take(&mut aside.parking));
+                aside.refused = None;
+                None
+            }
+            ParkAnswer::Closed => {
+                aside.closed = Some(aside.mark);
+                aside.refused = None;
+                None
+            }
+            ParkAnswer::Full(error) => Some(error),
+        };
+        buffer.unpark();
+        let turn = match full {
+            _ if buffer.pending.is_empty() => Turn::Rest,
+            Some(error) => buffer.stop_at_first(key, error, &self.rules, &mut self.out),
+            None => Turn::Ready,
+        };
+        self.follow(key, turn);
+    }
+
+    /// Events that are to be recorded as discarded, since the last call. Each of their documents rests until
+    /// [`Lane::discarded`] names it.
+    pub fn take_discards(&mut self) -> Vec<Discard> {
+        mem::take(&mut self.out.discards)
+    }
+
+    /// It is durable that this document's first event is discarded.
+    pub fn discarded(&mut self, key: &DocumentKey) {
+        if let Some(buffer) = self.documents.get_mut(key)
+            && buffer.phase == Phase::Recording
+        {
+            buffer.discarded();
+            self.follow(key, Turn::Ready);
+        }
+    }
+}

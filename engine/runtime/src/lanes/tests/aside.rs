@@ -1,0 +1,234 @@
+//! Events that are set aside: each step of it, and what would go wrong without it.
+
+use foldstream_model::{
+    DocumentKey, Epoch, Error, Fed, Guard, Mark, MarkNumber, OnFailure, Ordering, ShardNumber,
+    ports::{Condition, Written},
+};
+
+use super::toy::{Deed, Store, carrying, delivery, guard_of, names, one_write, origin, place, run};
+use crate::{
+    guard::Origin,
+    lanes::{Delivery, Lane, LaneMode, LaneOptions, LineId, ParkAnswer},
+};
+
+fn at(shard: u32, number: u64, stream: &str, sequence: u64) -> Origin {
+    origin(shard, place(number), stream, sequence)
+}
+
+fn event(number: u64, deed: Deed) -> Delivery {
+    carrying(delivery(1, at(0, number, "a", number), "k", deed))
+}
+
+fn lane(ordering: Ordering, on_failure: OnFailure) -> Lane {
+    let mode = LaneMode::Live(on_failure);
+    Lane::new(LaneOptions { ordering, epoch: Epoch(1), mode, cache_bytes: 1_000_000 })
+}
+
+fn parks(ordering: Ordering) -> Lane {
+    lane(ordering, OnFailure::Park)
+}
+
+fn k() -> DocumentKey {
+    DocumentKey::new("k")
+}
+
+fn settled(lane: &mut Lane) -> Vec<u64> {
+    lane.take_settled().into_iter().map(|(_, batch, _)| batch.0).collect()
+}
+
+const SET: Option<Mark> = Some(Mark::Set(MarkNumber(1)));
+const CLEARED: Option<Mark> = Some(Mark::Cleared(MarkNumber(1)));
+
+#[test]
+fn a_document_is_marked_before_anything_of_it_is_parked_and_nothing_is_settled_before_that_is_durable() {
+    let (mut lane, mut store) = (parks(Ordering::PerStream), Store::default());
+    for (number, deed) in [(1, Deed::Name), (2, Deed::Fail), (3, Deed::Name)] {
+        lane.deliver(event(number, deed));
+    }
+    run(&mut lane, &mut store);
+    assert_eq!((store.names("k"), guard_of(&store, "k").mark), (names(&["a/1"]), SET));
+    assert_eq!(settled(&mut lane), [1]);
+    let requests = lane.take_parking();
+    let found: Vec<_> = requests[0].events.iter().map(|event| event.origin.sequence.0).collect();
+    assert_eq!((requests.len(), requests[0].mark, found), (1, MarkNumber(1), vec![2, 3]));
+    let errors: Vec<_> = requests[0].events.iter().map(|event| event.error.is_some()).collect();
+    assert_eq!(errors, [true, false], "only one could not be taken");
+    lane.deliver(event(4, Deed::Name));
+    assert_eq!(run(&mut lane, &mut store), 0, "what comes meanwhile waits");
+    lane.parked(&k(), ParkAnswer::Done);
+    assert_eq!(settled(&mut lane), [2, 3]);
+    run(&mut lane, &mut store);
+    assert_eq!(lane.take_parking()[0].events.len(), 1, "and is parked, too");
+    lane.parked(&k(), ParkAnswer::Done);
+    assert!(lane.is_idle() && lane.take_poison().is_empty());
+    assert_eq!((lane.bytes(), store.names("k")), (0, names(&["a/1"])));
+}
+
+#[test]
+fn a_document_that_is_not_there_is_made_empty_to_carry_the_mark() {
+    for (ordering, fed) in [(Ordering::PerStream, true), (Ordering::Commutative, false)] {
+        let (mut lane, mut store) = (parks(ordering), Store::default());
+        lane.deliver(event(1, Deed::Fail));
+        run(&mut lane, &mut store);
+        let stored = store.read(&k()).unwrap();
+        assert_eq!((stored.guard.mark, stored.document), (SET, None));
+        assert_eq!(stored.guard.fed == Fed::Nothing, fed, "{ordering:?}");
+        assert_eq!(lane.take_parking()[0].events.len(), 1);
+    }
+}
+
+#[test]
+fn whoever_holds_an_older_base_finds_the_mark_by_its_conflict_and_parks() {
+    let mut store = Store::default();
+    let (mut sleeper, mut other) = (parks(Ordering::Commutative), parks(Ordering::Commutative));
+    sleeper.deliver(carrying(delivery(1, at(0, 1, "a", 1), "k", Deed::Name)));
+    run(&mut sleeper, &mut store);
+    other.deliver(carrying(delivery(2, at(1, 1, "b", 1), "k", Deed::Fail)));
+    run(&mut other, &mut store);
+    sleeper.deliver(carrying(delivery(1, at(0, 2, "a", 2), "k", Deed::Name)));
+    run(&mut sleeper, &mut store);
+    assert_eq!(store.names("k"), names(&["a/1"]));
+    assert_eq!(sleeper.take_parking()[0].events[0].origin.sequence.0, 2);
+}
+
+#[test]
+fn a_mark_that_is_closed_is_taken_off_and_what_was_to_be_parked_is_applied() {
+    let (mut lane, mut store) = (parks(Ordering::PerStream), Store::default());
+    lane.deliver(event(1, Deed::Fail));
+    run(&mut lane, &mut store);
+    lane.take_parking();
+    lane.parked(&k(), ParkAnswer::Done);
+    // A redrive applies it, and closes the mark.
+    let mut mended = Lane::new(LaneOptions {
+        ordering: Ordering::PerStream,
+        epoch: Epoch(1),
+        mode: LaneMode::Redrive,
+        cache_bytes: 0,
+    });
+    mended.deliver(event(1, Deed::Name));
+    run(&mut mended, &mut store);
+    assert_eq!((store.names("k"), guard_of(&store, "k").mark), (names(&["a/1"]), SET));
+    lane.deliver(event(2, Deed::Name));
+    run(&mut lane, &mut store);
+    assert_eq!(lane.take_parking().len(), 1);
+    lane.parked(&k(), ParkAnswer::Closed);
+    run(&mut lane, &mut store);
+    assert_eq!((store.names("k"), guard_of(&store, "k").mark), (names(&["a/1", "a/2"]), CLEARED));
+    lane.deliver(event(3, Deed::Fail));
+    run(&mut lane, &mut store);
+    assert_eq!(guard_of(&store, "k").mark, Some(Mark::Set(MarkNumber(2))), "the next mark is another");
+}
+
+#[test]
+fn what_the_store_will_not_take_is_parked_at_the_event_that_made_it_so() {
+    let (mut lane, mut store) = (parks(Ordering::PerStream), Store::default());
+    store.refused.push("a/3".to_owned());
+    (1..=5).for_each(|number| lane.deliver(event(number, Deed::Name)));
+    run(&mut lane, &mut store);
+    assert_eq!(store.names("k"), names(&["a/1", "a/2"]));
+    let requests = lane.take_parking();
+    let found: Vec<_> = requests[0].events.iter().map(|event| event.origin.sequence.0).collect();
+    assert_eq!(found, [3, 4, 5]);
+}
+
+#[test]
+fn a_document_that_the_store_does_not_even_mark_stops_the_projection() {
+    let (mut lane, mut store) = (parks(Ordering::PerStream), Store::default());
+    lane.deliver(event(1, Deed::Name));
+    run(&mut lane, &mut store);
+    lane.deliver(event(2, Deed::Fail));
+    store.refused.push("a/1".to_owned());
+    run(&mut lane, &mut store);
+    assert_eq!(lane.take_poison().len(), 1);
+}
+
+#[test]
+fn a_full_lot_stops_the_projection_at_the_first_event_that_has_no_room() {
+    let (mut lane, mut store) = (parks(Ordering::PerStream), Store::default());
+    lane.deliver(event(1, Deed::Fail));
+    lane.deliver(event(2, Deed::Name));
+    run(&mut lane, &mut store);
+    lane.take_parking();
+    lane.parked(&k(), ParkAnswer::Full(Error::poison("full")));
+    run(&mut lane, &mut store);
+    let poison = lane.take_poison();
+    assert_eq!((poison.len(), poison[0].origin.sequence.0, poison[0].error.message()), (1, 1, "full"));
+    assert!(lane.is_idle() && settled(&mut lane).is_empty());
+    lane.abandon(LineId(1));
+    assert_eq!(lane.bytes(), 0);
+}
+
+#[test]
+fn a_projection_that_is_told_to_stop_does_not_pass_a_mark() {
+    let mut store = Store::default();
+    let mut before = parks(Ordering::PerStream);
+    before.deliver(event(1, Deed::Fail));
+    run(&mut before, &mut store);
+    for on_failure in [OnFailure::Stop, OnFailure::Discard] {
+        let mut lane = lane(Ordering::PerStream, on_failure);
+        lane.deliver(event(1, Deed::Name));
+        run(&mut lane, &mut store);
+        assert!(lane.take_poison()[0].error.message().contains("redrive or discard them"));
+        assert_eq!(store.names("k"), names(&[]));
+    }
+}
+
+#[test]
+fn a_discard_is_on_record_before_the_document_moves_on() {
+    let (mut lane, mut store) = (lane(Ordering::PerStream, OnFailure::Discard), Store::default());
+    for (number, deed) in [(1, Deed::Fail), (2, Deed::Name), (3, Deed::Fail), (4, Deed::Name)] {
+        lane.deliver(event(number, deed));
+    }
+    for (number, before) in [(1, &[][..]), (3, &["a/2"])] {
+        run(&mut lane, &mut store);
+        assert_eq!(store.names("k"), names(before));
+        let discards = lane.take_discards();
+        assert_eq!((discards.len(), discards[0].event.origin.sequence.0), (1, number));
+        lane.discarded(&k());
+    }
+    run(&mut lane, &mut store);
+    assert_eq!(store.names("k"), names(&["a/2", "a/4"]));
+    assert_eq!(settled(&mut lane), [1, 2, 3, 4]);
+    assert_eq!(guard_of(&store, "k").mark, None);
+}
+
+#[test]
+fn an_abandoned_reading_takes_its_events_out_of_what_is_being_parked() {
+    let (mut lane, mut store) = (parks(Ordering::PerStream), Store::default());
+    lane.deliver(event(1, Deed::Fail));
+    run(&mut lane, &mut store);
+    lane.take_parking();
+    lane.abandon(LineId(1));
+    assert!(lane.is_idle());
+    lane.parked(&k(), ParkAnswer::Closed);
+    run(&mut lane, &mut store);
+    assert!(settled(&mut lane).is_empty() && lane.bytes() == 0);
+    lane.deliver(carrying(delivery(2, at(0, 1, "a", 1), "k", Deed::Name)));
+    run(&mut lane, &mut store);
+    assert_eq!(lane.take_parking().len(), 1, "what comes again is parked again");
+}
+
+#[test]
+fn a_shard_that_ends_while_events_of_it_wait_shrinks_only_when_the_mark_is_off() {
+    let (mut lane, mut store) = (parks(Ordering::Commutative), Store::default());
+    for (number, deed) in [(1, Deed::Name), (2, Deed::Fail)] {
+        lane.deliver(carrying(delivery(1, at(0, number, "a", number), "k", deed)));
+    }
+    run(&mut lane, &mut store);
+    lane.take_parking();
+    lane.parked(&k(), ParkAnswer::Done);
+    lane.closed(ShardNumber(0));
+    let places = |guard: &Guard| match &guard.fed {
+        Fed::Shards { places, .. } => places.closed_below,
+        _ => panic!("no commutative guard"),
+    };
+    lane.deliver(carrying(delivery(2, at(1, 1, "b", 1), "k", Deed::Name)));
+    run(&mut lane, &mut store);
+    assert_eq!(places(&guard_of(&store, "k")), 0);
+    lane.take_parking();
+    lane.parked(&k(), ParkAnswer::Closed);
+    let write = one_write(&mut lane, &store);
+    assert!(matches!(write.condition, Condition::GuardIs(_)));
+    assert_eq!((write.put.guard.mark, places(&write.put.guard)), (CLEARED, 1));
+    assert!(matches!(store.write(&write), Written::Done));
+}

@@ -1,0 +1,517 @@
+//! Lanes of several workers that park, and several redrives, over one store and one lot, every kind of fault, against a
+//! sequential fold.
+//!
+//! Shard 0 splits into 1 and 2. Some events cannot be taken until the code is mended; a worker of before goes on
+//! beside those of after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldstream_model::{
+    DocumentKey, Epoch, Mark, MarkNumber, OnFailure, Ordering, ParkedOrder, ShardNumber,
+    ports::{DocumentWrite, StoredDocument, Written},
+};
+use proptest::prelude::*;
+
+use super::toy::{Chance, Deed, Store, carrying, delivery, name_of, names_in, origin, place, touch};
+use crate::{
+    guard::{Judge, Judgement, Origin},
+    lanes::{Lane, LaneMode, LaneOptions, LineId, ParkAnswer, ParkRequest},
+    parking::{Redrive, Step, Waiting, parked_order, remarked},
+    progress::BatchId,
+};
+
+const SHARDS: usize = 3;
+const KEYS: [&str; 3] = ["x", "y", "z"];
+
+#[derive(Clone)]
+struct Parked {
+    origin: Origin,
+}
+
+/// What waits, by document and order, and which marks are closed.
+#[derive(Default)]
+struct Lot {
+    events: BTreeMap<(DocumentKey, ParkedOrder), Parked>,
+    closed: BTreeMap<DocumentKey, MarkNumber>,
+}
+
+impl Lot {
+    fn append(&mut self, ordering: Ordering, request: &ParkRequest) -> ParkAnswer {
+        if self.closed.get(&request.key).is_some_and(|closed| request.mark <= *closed) {
+            return ParkAnswer::Closed;
+        }
+        for event in &request.events {
+            let key = (request.key.clone(), parked_order(ordering, &event.origin));
+            let parked = Parked { origin: event.origin.clone() };
+            self.events.entry(key).or_insert(parked);
+        }
+        ParkAnswer::Done
+    }
+
+    fn of(&self, document: &DocumentKey) -> impl Iterator<Item = (&ParkedOrder, &Parked)> {
+        let of_it = self.events.iter().filter(move |((of, _), _)| of == document);
+        of_it.map(|((_, order), parked)| (order, parked))
+    }
+
+    fn close(&mut self, document: &DocumentKey, mark: MarkNumber) -> bool {
+        let closed = self.closed.get(document).copied().unwrap_or_default();
+        let may = mark <= closed || self.of(document).next().is_none();
+        if may {
+            self.closed.insert(document.clone(), closed.max(mark));
+        }
+        may
+    }
+}
+
+struct Record {
+    origin: Origin,
+    touches: Vec<(String, bool)>,
+}
+
+struct World {
+    ordering: Ordering,
+    shards: [Vec<Record>; SHARDS],
+    store: Store,
+    lot: Lot,
+    checkpoints: [usize; SHARDS],
+    delayed: Vec<DocumentWrite>,
+    delayed_parking: Vec<ParkRequest>,
+    lines: u64,
+    faults: bool,
+    is_mended: bool,
+    /// Events that an operator has left out.
+    discarded: BTreeSet<(DocumentKey, ParkedOrder)>,
+    met: BTreeSet<&'static str>,
+}
+
+struct Reading {
+    line: LineId,
+    next: usize,
+    open: BTreeMap<BatchId, usize>,
+}
+
+struct Worker {
+    lane: Lane,
+    /// It runs the code of before.
+    is_old: bool,
+    readings: [Option<Reading>; SHARDS],
+    writes: Vec<(DocumentKey, Option<Written>)>,
+    parking: Vec<ParkRequest>,
+}
+
+fn world(ordering: Ordering, chance: &mut Chance) -> World {
+    let mut shards: [Vec<Record>; SHARDS] = Default::default();
+    let mut sequences = BTreeMap::<&str, u64>::new();
+    let (length, split) = (2 + chance.below(20), chance.below(22));
+    for number in 0..length {
+        let stream = ["a", "b", "c"][chance.below(3)];
+        let sequence = sequences.entry(stream).and_modify(|sequence| *sequence += 1).or_insert(1);
+        let shard = match (number < split, stream) {
+            (true, _) => 0,
+            (false, "a") => 1,
+            (false, _) => 2,
+        };
+        let at = place(shards[shard].len() as u64 + 1);
+        let touches = match ordering {
+            Ordering::PerStream => vec![(stream.to_owned(), chance.percent(12))],
+            _ => {
+                let touched = KEYS.iter().filter(|_| chance.percent(50)).collect::<Vec<_>>();
+                touched.iter().map(|key| (key.to_string(), chance.percent(8))).collect()
+            }
+        };
+        shards[shard].push(Record { origin: origin(shard as u32, at, stream, *sequence), touches });
+    }
+    World {
+        ordering,
+        shards,
+        store: Store::default(),
+        lot: Lot::default(),
+        checkpoints: [0; SHARDS],
+        delayed: Vec::new(),
+        delayed_parking: Vec::new(),
+        lines: 0,
+        faults: true,
+        is_mended: false,
+        discarded: BTreeSet::new(),
+        met: BTreeSet::new(),
+    }
+}
+
+impl World {
+    fn ended(&self, shard: usize) -> bool {
+        (shard == 0 || self.ended(0)) && self.checkpoints[shard] == self.shards[shard].len()
+    }
+
+    fn worker(&self, chance: &mut Chance) -> Worker {
+        let cache_bytes = [0, 900, 1_000_000, 1_000_000][chance.below(4)];
+        let mode = LaneMode::Live(OnFailure::Park);
+        let mut lane = Lane::new(LaneOptions { ordering: self.ordering, epoch: Epoch(1), mode, cache_bytes });
+        (0..SHARDS)
+            .filter(|shard| self.ended(*shard))
+            .for_each(|shard| lane.closed(ShardNumber(shard as u32)));
+        Worker {
+            lane,
+            is_old: !self.is_mended,
+            readings: Default::default(),
+            writes: Vec::new(),
+            parking: Vec::new(),
+        }
+    }
+
+    fn fails(&self, document: &str, of: &Origin) -> bool {
+        let records = &self.shards[of.shard.0 as usize];
+        let record = records.iter().find(|record| record.origin == *of).expect("an event of this world");
+        record.touches.iter().any(|(key, fails)| key == document && *fails)
+    }
+
+    /// The names in each document as one reader of the mended code would have left them, by stream.
+    fn expected(&self) -> BTreeMap<(String, String), Vec<String>> {
+        let mut documents = BTreeMap::<_, Vec<String>>::new();
+        for record in self.shards.iter().flatten() {
+            for (key, _) in &record.touches {
+                let cell = (key.clone(), record.origin.stream.to_string());
+                let order = parked_order(self.ordering, &record.origin);
+                if self.discarded.contains(&(DocumentKey::new(key.as_str()), order)) {
+                    continue;
+                }
+                documents.entry(cell).or_default().push(name_of(&record.origin));
+            }
+        }
+        documents
+    }
+
+    fn found(&self) -> BTreeMap<(String, String), Vec<String>> {
+        let mut documents = BTreeMap::<_, Vec<String>>::new();
+        for (key, stored) in &self.store.documents {
+            for name in names_in(stored.document.as_ref()) {
+                let stream = name.split('/').next().unwrap_or_default().to_owned();
+                documents.entry((key.to_string(), stream)).or_default().push(name);
+            }
+        }
+        documents
+    }
+
+    /// Nothing is applied before what it stands behind.
+    fn check_prefixes(&self) {
+        let expected = self.expected();
+        for (cell, found) in self.found() {
+            let expected = expected.get(&cell).cloned().unwrap_or_default();
+            assert!(expected.starts_with(&found), "{cell:?} {found:?} is not how {expected:?} begins");
+        }
+    }
+}
+
+impl Worker {
+    fn step(&mut self, world: &mut World, shard: usize) {
+        if shard > 0 && !world.ended(0) {
+            return;
+        }
+        let reading = self.readings[shard].get_or_insert_with(|| {
+            world.lines += 1;
+            Reading { line: LineId(world.lines), next: world.checkpoints[shard], open: BTreeMap::new() }
+        });
+        let Some(record) = world.shards[shard].get(reading.next) else { return };
+        reading.next += 1;
+        let batch = BatchId(reading.next as u64);
+        reading.open.insert(batch, record.touches.len());
+        for (key, fails) in &record.touches {
+            let deed = if *fails && self.is_old { Deed::Fail } else { Deed::Name };
+            self.lane.deliver(carrying(delivery(reading.line.0, record.origin.clone(), key, deed)));
+        }
+    }
+
+    fn work(&mut self, world: &mut World, chance: &mut Chance) {
+        for key in self.lane.to_read(1 + chance.below(3)) {
+            self.lane.loaded(&key, world.store.read(&key));
+        }
+        for write in self.lane.to_write(1 + chance.below(3)) {
+            let key = write.key.clone();
+            match if world.faults { chance.below(10) } else { 9 } {
+                0 => {
+                    world.delayed.push(write);
+                    self.writes.push((key, None));
+                }
+                1 => {
+                    world.store.write(&write);
+                    self.lane.unknown([&key]);
+                }
+                2 => self.writes.push((key, Some(world.store.write(&write)))),
+                _ => self.lane.written(&key, world.store.write(&write)),
+            }
+        }
+    }
+
+    fn answer(&mut self, chance: &mut Chance) {
+        if !self.writes.is_empty() {
+            match self.writes.swap_remove(chance.below(self.writes.len())) {
+                (key, Some(written)) => self.lane.written(&key, written),
+                (key, None) => self.lane.unknown([&key]),
+            }
+        }
+    }
+
+    fn park(&mut self, world: &mut World, chance: &mut Chance) {
+        self.parking.extend(self.lane.take_parking());
+        if self.parking.is_empty() {
+            return;
+        }
+        let request = self.parking.swap_remove(chance.below(self.parking.len()));
+        if world.faults && chance.percent(10) {
+            // Done again later, by a request that was on its way.
+            world.delayed_parking.push(request.clone());
+        }
+        if world.faults && chance.percent(15) {
+            // Done, and nobody heard: it is asked for again.
+            world.lot.append(world.ordering, &request);
+            return self.parking.push(request);
+        }
+        let answer = world.lot.append(world.ordering, &request);
+        world.met.insert(match answer {
+            ParkAnswer::Closed => "closed mark met",
+            _ => "parked",
+        });
+        self.lane.parked(&request.key, answer);
+    }
+
+    fn checkpoint(&mut self, world: &mut World) {
+        assert!(self.lane.take_poison().is_empty(), "nothing stops");
+        for (line, batch, count) in self.lane.take_settled() {
+            let reading = self.readings.iter_mut().flatten().find(|reading| reading.line == line);
+            let open =
+                reading.expect("only lines that were not abandoned settle").open.get_mut(&batch).unwrap();
+            *open = open.checked_sub(count).expect("an event settles once");
+        }
+        for (shard, reading) in self.readings.iter().enumerate() {
+            let Some(reading) = reading else { continue };
+            let waiting =
+                reading.open.iter().find(|(_, open)| **open > 0).map(|(batch, _)| batch.0 as usize - 1);
+            let settled = waiting.unwrap_or(reading.next);
+            world.checkpoints[shard] = world.checkpoints[shard].max(settled);
+        }
+        (0..SHARDS)
+            .filter(|shard| world.ended(*shard))
+            .for_each(|shard| self.lane.closed(ShardNumber(shard as u32)));
+    }
+
+    fn abandon(&mut self, shard: usize) {
+        if let Some(reading) = self.readings[shard].take() {
+            self.lane.abandon(reading.line);
+        }
+    }
+
+    fn act(&mut self, world: &mut World, chance: &mut Chance) {
+        match chance.below(26) {
+            0..=8 => self.step(world, chance.below(SHARDS)),
+            9..=13 => self.work(world, chance),
+            14..=15 => self.answer(chance),
+            16..=20 => self.park(world, chance),
+            21..=23 => self.checkpoint(world),
+            24 => self.lane.clear_cache(),
+            _ => self.abandon(chance.below(SHARDS)),
+        }
+    }
+}
+
+/// Does one step of a redrive, or loses it; true when it has ended.
+fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut Chance) -> bool {
+    let (document, redrive) = redrive;
+    match redrive.step() {
+        Step::List => {
+            let limit = 1 + chance.below(4);
+            let waiting = world.lot.of(document).take(limit).map(|(order, parked)| {
+                let is_discarded = world.discarded.contains(&(document.clone(), order.clone()));
+                let fails = !world.is_mended && world.fails(document.as_str(), &parked.origin);
+                let deed = match (is_discarded, fails) {
+                    (true, _) => Deed::Nothing,
+                    (false, true) => Deed::Fail,
+                    (false, false) => Deed::Name,
+                };
+                let touch = touch(document.as_str(), name_of(&parked.origin), deed);
+                let origin = parked.origin.clone();
+                Waiting { order: order.clone(), origin, touch, is_discarded }
+            });
+            redrive.listed(waiting.collect());
+        }
+        Step::Read => redrive.read(world.store.read(document)),
+        Step::Write(write) => match if world.faults { chance.below(10) } else { 9 } {
+            0 => {
+                world.delayed.push(write);
+                redrive.unknown();
+            }
+            1 => {
+                world.store.write(&write);
+                redrive.unknown();
+            }
+            _ => redrive.written(world.store.write(&write)),
+        },
+        Step::RecordLate(_) => unreachable!("nothing is late without an order"),
+        Step::Remove(orders) => {
+            for order in orders {
+                world.lot.events.remove(&(document.clone(), order));
+            }
+            redrive.removed();
+        }
+        Step::Close(mark) => {
+            let is_closed = world.lot.close(document, mark);
+            world.met.insert(if is_closed { "mark closed" } else { "events came before the close" });
+            redrive.closed(is_closed);
+        }
+        Step::Ended(ended) => {
+            if ended.refused.is_some() {
+                world.met.insert("redrive refused");
+            }
+            return true;
+        }
+    }
+    false
+}
+
+/// Leaves one parked event out, as it is on record before the guard changes; what is in the document by then stays.
+fn discard(world: &mut World, chance: &mut Chance) {
+    let all: Vec<_> = world.lot.events.iter().map(|(key, parked)| (key.clone(), parked.clone())).collect();
+    if all.is_empty() {
+        return;
+    }
+    let ((document, order), Parked { origin }) = all[chance.below(all.len())].clone();
+    let Some(stored) = world.store.read(&document) else { return };
+    let Some(Mark::Set(MarkNumber(number))) = stored.guard.mark else { return };
+    let judge = Judge::new(&document, world.ordering, Epoch(1), Some(&stored.guard)).unwrap();
+    if judge.judge(&origin).unwrap() == Judgement::Apply {
+        let write = remarked(&document, stored, Mark::Set(MarkNumber(number + 1)));
+        assert!(matches!(world.store.write(&write), Written::Done));
+        world.discarded.insert((document, order));
+        world.met.insert("discarded");
+    }
+}
+
+fn begin(world: &World, chance: &mut Chance) -> (DocumentKey, Redrive) {
+    let documents: Vec<_> = world.store.documents.keys().cloned().collect();
+    let document = match documents.is_empty() {
+        true => DocumentKey::new("x"),
+        false => documents[chance.below(documents.len())].clone(),
+    };
+    (document.clone(), Redrive::new(document, world.ordering, Epoch(1), chance.percent(20)))
+}
+
+fn arrive(world: &mut World, chance: &mut Chance) {
+    if !world.delayed.is_empty() {
+        let write = world.delayed.swap_remove(chance.below(world.delayed.len()));
+        world.store.write(&write);
+    }
+    if !world.delayed_parking.is_empty() {
+        let request = world.delayed_parking.swap_remove(chance.below(world.delayed_parking.len()));
+        world.lot.append(world.ordering, &request);
+    }
+}
+
+/// Redrives until nothing waits and no mark is open.
+fn redrive_all(world: &mut World, chance: &mut Chance) {
+    let documents: Vec<_> = world.store.documents.keys().cloned().collect();
+    for document in documents {
+        let mut one = (document.clone(), Redrive::new(document, world.ordering, Epoch(1), false));
+        for step in 0.. {
+            assert!(step < 1_000, "a redrive does not end");
+            if redrive(&mut one, world, chance) {
+                break;
+            }
+        }
+    }
+    assert!(world.lot.events.is_empty(), "something waits");
+}
+
+/// Runs a world to its end and compares. Returns what was met, so that a test can tell that its faults happen.
+fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
+    let chance = &mut Chance::new(seed);
+    let world = &mut world(ordering, chance);
+    let mut workers = [world.worker(chance), world.worker(chance)];
+    let mut redrives = [begin(world, chance), begin(world, chance)];
+    let mend_at = chance.below(700);
+    for round in 0..chance.below(900) {
+        world.is_mended |= round >= mend_at;
+        let which = chance.below(2);
+        match chance.below(100) {
+            0..=69 => workers[which].act(world, chance),
+            70..=71 => workers[which] = world.worker(chance),
+            72..=94 => {
+                if redrive(&mut redrives[which], world, chance) || chance.percent(3) {
+                    redrives[which] = begin(world, chance);
+                }
+            }
+            95..=96 => discard(world, chance),
+            _ => arrive(world, chance),
+        }
+        world.check_prefixes();
+    }
+    let mut last = world.worker(chance);
+    for round in 0..1_500 {
+        world.faults = round < 300;
+        if (0..SHARDS).all(|shard| world.ended(shard)) {
+            break;
+        }
+        (0..SHARDS).for_each(|shard| last.step(world, shard));
+        last.work(world, chance);
+        last.answer(chance);
+        last.park(world, chance);
+        last.checkpoint(world);
+        if world.faults {
+            workers[chance.below(2)].act(world, chance);
+            if chance.percent(20) {
+                arrive(world, chance);
+            }
+            world.check_prefixes();
+        }
+        assert!(round < 1_499, "it does not end");
+    }
+    finish(world, &mut workers, chance);
+    world.met.clone()
+}
+
+fn finish(world: &mut World, workers: &mut [Worker], chance: &mut Chance) {
+    world.is_mended = true;
+    world.faults = false;
+    redrive_all(world, chance);
+    assert_eq!(world.found(), world.expected());
+    // Whatever comes after the end only says what is known, or parks what is in the document.
+    while !world.delayed.is_empty() || !world.delayed_parking.is_empty() {
+        arrive(world, chance);
+    }
+    for _ in 0..60 {
+        workers[chance.below(2)].act(world, chance);
+    }
+    redrive_all(world, chance);
+    assert_eq!(world.found(), world.expected());
+    let is_open = |stored: &StoredDocument| matches!(stored.guard.mark, Some(Mark::Set(_)));
+    assert!(!world.store.documents.values().any(is_open), "a mark was left");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn parked_documents_of_one_stream_end_as_a_sequential_fold_whatever_fails(seed: u64) {
+        simulate(Ordering::PerStream, seed);
+    }
+
+    #[test]
+    fn parked_documents_of_many_streams_end_as_a_sequential_fold_whatever_fails(seed: u64) {
+        simulate(Ordering::Commutative, seed);
+    }
+}
+
+#[test]
+fn what_can_happen_happens() {
+    for ordering in [Ordering::PerStream, Ordering::Commutative] {
+        let met: Vec<_> = (0..300).map(|seed| simulate(ordering, seed)).collect();
+        for fact in [
+            "parked",
+            "closed mark met",
+            "mark closed",
+            "events came before the close",
+            "redrive refused",
+            "discarded",
+        ] {
+            let times = met.iter().filter(|met| met.contains(fact)).count();
+            assert!(times > 5, "{fact} {times}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Parked events: from a lane into rows, and back from rows into documents.
+
+mod redrive;
+
+use foldstream_model::{
+    DocumentKey, Error, Event, OrderKey, Ordering, ParkedEvent, ParkedOrder, Result, Timestamp,
+};
+
+use crate::{guard::Origin, lanes::SetAside};
+
+pub use redrive::{Ended, Redrive, Step, Waiting, remarked};
+
+/// Where an event stands in the lot, by where it comes from.
+pub fn parked_order(ordering: Ordering, origin: &Origin) -> ParkedOrder {
+    let key = (ordering == Ordering::Global).then(|| origin.order_key());
+    ParkedOrder { key, shard: origin.shard, place: origin.place.clone() }
+}
+
+/// An event as it waits in the lot.
+pub fn parked_event(
+    ordering: Ordering,
+    document: &DocumentKey,
+    event: &SetAside,
+    at: Timestamp,
+) -> Result<ParkedEvent> {
+    let envelope = String::from_utf8(event.carried.event.to_envelope()?);
+    let envelope = envelope.map_err(|error| Error::internal(format!("an event is no text: {error}")))?;
+    Ok(ParkedEvent {
+        document: document.clone(),
+        order: parked_order(ordering, &event.origin),
+        event: envelope,
+        before: event.carried.before.clone(),
+        state: event.carried.state.clone(),
+        error: event.error.as_ref().map(ToString::to_string),
+        parked_at: at,
+    })
+}
+
+/// Where a parked event comes from.
+pub fn origin_of(parked: &ParkedEvent, event: &Event) -> Origin {
+    let raised = parked.order.key.as_ref().map(|OrderKey { recorded_at, .. }| *recorded_at);
+    Origin {
+        shard: parked.order.shard,
+        place: parked.order.place.clone(),
+        stream: event.stream_id.clone(),
+        sequence: event.sequence,
+        event_type: event.event_type.clone(),
+        recorded_at: raised.unwrap_or(event.recorded_at),
+    }
+}

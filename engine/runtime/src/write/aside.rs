@@ -1,0 +1,129 @@
+//! Events that lanes set aside: into the lot, or recorded as discarded.
+
+use std::{mem, sync::Arc};
+
+use foldstream_model::{
+    DocumentKey, Error, Lot, Ordering, Result, Timestamp,
+    ports::{Parked, Parking, ParkingLot},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Running};
+use crate::{
+    lanes::{Discard, ParkAnswer, ParkRequest},
+    metrics, parking, retry,
+    rows::{self, DiscardRow, Rows},
+};
+
+/// Where a lane sets events aside.
+#[derive(Clone)]
+pub struct Aside {
+    pub parking: Arc<dyn ParkingLot>,
+    pub lot: Lot,
+    pub ordering: Ordering,
+    /// How many events may be parked of the projection.
+    pub limit: usize,
+}
+
+/// Of all that may be parked, when this much is, it is said: in hundredths.
+const SAID_FROM: u64 = 80;
+
+impl Running {
+    pub(super) fn has_aside(&self) -> bool {
+        !self.parking.is_empty() || !self.discards.is_empty()
+    }
+
+    /// What is set aside is durable before it counts as settled, or before its document moves on.
+    pub(super) fn start_aside(&mut self) -> bool {
+        if !self.parking.is_empty() {
+            let requests = mem::take(&mut self.parking);
+            let (aside, at) = (self.task.aside.clone(), self.task.clock.now());
+            self.operation = Some(Box::pin(async move {
+                let keys = requests.iter().map(|request| request.key.clone()).collect();
+                Answer::Parked(keys, park(&aside, requests, at).await)
+            }));
+            return true;
+        }
+        if !self.discards.is_empty() {
+            let discards = mem::take(&mut self.discards);
+            let (rows, aside) = (self.task.rows.clone(), self.task.aside.clone());
+            let at = self.task.clock.now();
+            self.operation = Some(Box::pin(async move {
+                let recorded = record_discards(&rows, &aside, &discards, at).await;
+                Answer::Discarded(discards.into_iter().map(|discard| discard.key).collect(), recorded)
+            }));
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn parked(&mut self, keys: &[DocumentKey], answers: Vec<ParkAnswer>) {
+        for (key, answer) in keys.iter().zip(answers) {
+            self.task.lane.parked(key, answer);
+        }
+    }
+}
+
+async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Result<Vec<ParkAnswer>> {
+    let Aside { parking, lot, limit, .. } = aside;
+    let before = parking.list(lot, None, None, 0).await?.total;
+    let (limit, mut total) = (*limit as u64, before);
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut parkings = Vec::with_capacity(requests.len());
+    for request in &requests {
+        let more = total + request.events.len() as u64;
+        answers.push(if more > limit { ParkAnswer::Full(full(total, limit)) } else { ParkAnswer::Done });
+        if more <= limit {
+            total = more;
+            parkings.push(parking_of(aside, request, at)?);
+        }
+    }
+    let parked_events = parkings.iter().map(|parking| parking.events.len()).sum();
+    let mut parked = parking.append(lot, parkings).await?.into_iter();
+    for answer in answers.iter_mut().filter(|answer| matches!(answer, ParkAnswer::Done)) {
+        if parked.next() == Some(Parked::Closed) {
+            *answer = ParkAnswer::Closed;
+        }
+    }
+    let name = lot.projection.name.as_str();
+    metrics::parked(name, parked_events);
+    let is_much = |parked: u64| parked * 100 >= limit * SAID_FROM;
+    if is_much(total) && !is_much(before) {
+        tracing::warn!(projection = %lot.projection, parked = total, limit, "so many events are parked that the projection will stop soon; redrive or discard them, or raise `limits.parked_events`");
+    }
+    Ok(answers)
+}
+
+fn parking_of(aside: &Aside, request: &ParkRequest, at: Timestamp) -> Result<Parking> {
+    let lot = &aside.lot;
+    for event in &request.events {
+        if let Some(error) = &event.error {
+            let origin = &event.origin;
+            tracing::warn!(projection = %lot.projection, document = %request.key, stream = %origin.stream, sequence = origin.sequence.0, %error, "a document cannot take an event: it is parked, with all that follows");
+        }
+    }
+    let event = |event| parking::parked_event(aside.ordering, &request.key, event, at);
+    let events = request.events.iter().map(event);
+    let events = events.collect::<Result<_>>()?;
+    Ok(Parking { document: request.key.clone(), mark: request.mark, events })
+}
+
+fn full(parked: u64, limit: u64) -> Error {
+    Error::poison(format!(
+        "no more events may be parked: parked={parked} limit={limit}; mend the cause, then redrive or discard them, or raise `limits.parked_events`"
+    ))
+}
+
+async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: Timestamp) -> Result<()> {
+    let (never, lot) = (CancellationToken::new(), &aside.lot);
+    for discard in discards {
+        let event = parking::parked_event(aside.ordering, &discard.key, &discard.event, at)?;
+        tracing::warn!(projection = %lot.projection, document = %discard.key, stream = %discard.event.origin.stream, sequence = discard.event.origin.sequence.0, error = event.error.as_deref(), "a document cannot take an event: it is discarded");
+        let key = rows::discard_key(lot, &event.document, &event.order);
+        let row = DiscardRow { event, who: "on_failure: discard".to_owned(), reason: None, at };
+        // A row that is there already was recorded by whoever met the event before.
+        retry::until_done(&never, "recording a discarded event", || rows.put(&key, None, &row)).await?;
+    }
+    metrics::discarded(lot.projection.name.as_str(), discards.len());
+    Ok(())
+}

@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+
+use foldstream_runtime::{control::Controls, rows::Rows};
+use serde_json::json;
+
+use super::{lot, redriver, selected};
+use crate::{
+    cli::{DiscardParked, ParkedFilter},
+    commands::{
+        Context,
+        projections::{actor, done, may_go_on},
+    },
+    exit::{Exit, Failure, Outcome},
+    output::plural,
+};
+
+pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcome {
+    let ParkedFilter { document, stream, error, since, until } = &arguments.filter;
+    let is_narrowed =
+        document.is_some() || stream.is_some() || error.is_some() || since.is_some() || until.is_some();
+    if !is_narrowed && !arguments.all {
+        let help = "say which: --document, --stream, --error, --since, --until, or --all of them";
+        return Err(Failure::invalid(help));
+    }
+    let audited = &arguments.permission.audited;
+    if audited.reason.is_none() && !audited.dry_run {
+        return Err(Failure::invalid("say why with --reason: it is kept with each event that is left out"));
+    }
+    let store = context.store_to_change()?;
+    let projection = context.projection(&arguments.projection, &store).await?;
+    let (lot, parking) = (lot(&projection, &store).await?, store.parking());
+    let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
+    let selected: u64 = documents.values().map(|document| document.selected).sum();
+    let of = plural(documents.len() as u64, "document");
+    let plan = format!("discard {} of {of} of {projection}", plural(selected, "event"));
+    if !may_go_on(&plan, &arguments.permission, context)? {
+        return Ok(Exit::Done);
+    }
+    let redriver = redriver(&projection, None, &store, context).await?;
+    let actor = actor(audited, context);
+    let (mut discarded, mut gone) = (0, 0);
+    for document in documents.keys() {
+        let events = selected::events(&*parking, &lot, document, &arguments.filter).await?;
+        gone += redriver.discard(document, &events, &actor).await?.done;
+        discarded += events.len() as u64;
+    }
+    let details = BTreeMap::from([
+        ("documents".to_owned(), documents.len().to_string()),
+        ("events".to_owned(), discarded.to_string()),
+    ]);
+    Controls::new(Rows::new(store.checkpoints())).audit(&actor, "discard", &projection, details).await?;
+    let behind = match discarded.saturating_sub(gone) {
+        0 => String::new(),
+        behind => format!("; {} of them when those before them are redriven", plural(behind, "event")),
+    };
+    let text = format!("discarded {} of {of} of {projection}{behind}", plural(discarded, "event"));
+    let object = json!({"projection": projection.row_name(), "discarded": discarded, "gone": gone});
+    done(&text, &object, context)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+
+use foldstream_local::LocalStore;
+use foldstream_model::{DocumentKey, ProjectionId};
+use serde_json::json;
+
+use super::{
+    lot,
+    selected::{self, ParkedDocument},
+};
+use crate::{
+    cli::ListParked,
+    commands::{Context, context::stored_projections},
+    exit::{Exit, Outcome},
+    output::{Column, Table, count, printable, seconds},
+};
+
+type Documents = BTreeMap<DocumentKey, ParkedDocument>;
+
+/// What stands in the place of a reason that is not known.
+const UNKNOWN: &str = "-";
+
+pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
+    let store = context.store_to_read()?;
+    let parking = store.parking();
+    let mut found = Vec::new();
+    for projection in projections(arguments, &store, context).await? {
+        let lot = lot(&projection, &store).await?;
+        let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
+        if !documents.is_empty() {
+            found.push((projection, documents));
+        }
+    }
+    if found.is_empty() && !context.output.is_json() {
+        context.output.line("nothing is parked")?;
+    } else if arguments.by_error {
+        by_error(&found, context)?;
+    } else {
+        by_document(&found, context)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn projections(
+    arguments: &ListParked,
+    store: &LocalStore,
+    context: &Context,
+) -> Outcome<Vec<ProjectionId>> {
+    match &arguments.projection {
+        Some(wanted) => Ok(vec![context.projection(wanted, store).await?]),
+        None => stored_projections(store).await,
+    }
+}
+
+fn by_document(found: &[(ProjectionId, Documents)], context: &mut Context) -> Outcome<()> {
+    let mut table = Table::new([
+        Column::Name("PROJECTION"),
+        Column::Text("DOCUMENT"),
+        Column::Number("EVENTS"),
+        Column::Name("SINCE"),
+        Column::Text("FIRST"),
+        Column::Text("REASON"),
+    ]);
+    for (projection, documents) in found {
+        for (key, parked) in documents {
+            let first = &parked.first;
+            if context.output.is_json() {
+                context.output.object(&json!({
+                    "projection": projection.row_name(),
+                    "document": key,
+                    "events": parked.events,
+                    "since": parked.since,
+                    "stream_id": first.stream_id,
+                    "sequence": first.sequence,
+                    "type": first.event_type,
+                    "error": parked.error,
+                }))?;
+                continue;
+            }
+            table.row([
+                projection.row_name(),
+                printable(key.as_str()),
+                count(parked.events),
+                seconds(parked.since),
+                printable(&format!("{} #{} {}", first.stream_id, first.sequence, first.event_type)),
+                printable(parked.error.as_deref().unwrap_or(UNKNOWN)),
+            ]);
+        }
+    }
+    if !context.output.is_json() {
+        context.output.table(&table)?;
+    }
+    Ok(())
+}
+
+fn by_error(found: &[(ProjectionId, Documents)], context: &mut Context) -> Outcome<()> {
+    let mut counts: BTreeMap<(String, Option<&str>), (u64, u64)> = BTreeMap::new();
+    for (projection, documents) in found {
+        for parked in documents.values() {
+            let counted = counts.entry((projection.row_name(), parked.error.as_deref())).or_default();
+            *counted = (counted.0 + 1, counted.1 + parked.events);
+        }
+    }
+    let mut table = Table::new([
+        Column::Name("PROJECTION"),
+        Column::Number("DOCUMENTS"),
+        Column::Number("EVENTS"),
+        Column::Text("REASON"),
+    ]);
+    for ((projection, error), (documents, events)) in counts {
+        match context.output.is_json() {
+            true => context.output.object(&json!({
+                "projection": projection, "documents": documents, "events": events, "error": error,
+            }))?,
+            false => {
+                table.row([projection, count(documents), count(events), printable(error.unwrap_or(UNKNOWN))])
+            }
+        }
+    }
+    if !context.output.is_json() {
+        context.output.table(&table)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `foldstream parked …`
+
+mod describe;
+mod discard;
+mod list;
+mod redrive;
+mod selected;
+
+use std::num::NonZeroU32;
+
+use foldstream_local::LocalStore;
+use foldstream_model::{Epoch, Lot, ProjectionId};
+use foldstream_runtime::{control::Controls, redriving::Redriver, rows::Rows};
+
+use crate::{
+    cli::ParkedCommand,
+    commands::{Context, mistaken},
+    compose,
+    exit::{Failure, Outcome},
+};
+
+pub async fn execute(command: ParkedCommand, context: &mut Context) -> Outcome {
+    match command {
+        ParkedCommand::List(arguments) => list::execute(&arguments, context).await,
+        ParkedCommand::Describe { projection, document } => {
+            describe::execute(&projection, &document, context).await
+        }
+        ParkedCommand::Redrive(arguments) => redrive::execute(&arguments, context).await,
+        ParkedCommand::Discard(arguments) => discard::execute(&arguments, context).await,
+    }
+}
+
+/// The lot that a projection parks in now; none if it was never run.
+async fn lot(projection: &ProjectionId, store: &LocalStore) -> Outcome<Lot> {
+    let control = Rows::new(store.checkpoints()).control(projection).await?;
+    let epoch = control.map_or(Epoch::default(), |stored| stored.body.epoch);
+    Ok(Lot { projection: projection.clone(), epoch })
+}
+
+/// What applies parked events by the definition that is configured now, which must be the one that is run.
+async fn redriver(
+    projection: &ProjectionId,
+    rate: Option<NonZeroU32>,
+    store: &LocalStore,
+    context: &Context,
+) -> Outcome<Redriver> {
+    let config = context.config()?;
+    let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
+    let (clock, ids) = (context.clock.clone(), context.ids.clone());
+    let assembly = compose::assemble(&config, &compiled, store, clock, ids).await?.assembly;
+    let spec = assembly.projections.iter().find(|spec| spec.id == *projection);
+    let source = spec.and_then(|spec| assembly.sources.iter().find(|source| source.name == spec.source));
+    let Some((spec, source)) = spec.zip(source) else {
+        return Err(Failure::invalid(format!(
+            "{projection} is not configured, so nobody knows what its events do to its documents"
+        )));
+    };
+    let controls = Controls::new(Rows::new(store.checkpoints()));
+    let control = controls.get(projection).await?;
+    if control.fingerprint != spec.fingerprint {
+        return Err(Failure::invalid(format!(
+            "the definition of {projection} was changed under the same version: `foldstream projections amend {}` takes the change over if it is only about what could not be taken before; for any other, raise the version",
+            projection.row_name()
+        )));
+    }
+    Ok(Redriver::new(source, spec.clone(), control.epoch, &assembly.services, rate))
+}

@@ -1,0 +1,69 @@
+use std::collections::BTreeMap;
+
+use foldstream_model::DocumentKey;
+use foldstream_runtime::{control::Controls, parking::Ended, rows::Rows};
+use serde_json::json;
+
+use super::{lot, redriver, selected};
+use crate::{
+    cli::RedriveParked,
+    commands::{
+        Context,
+        projections::{actor, only_says},
+    },
+    exit::{Exit, Outcome},
+    output::{plural, printable},
+};
+
+pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcome {
+    let store = context.store_to_change()?;
+    let projection = context.projection(&arguments.projection, &store).await?;
+    let lot = lot(&projection, &store).await?;
+    let documents = selected::documents(&*store.parking(), &lot, &arguments.filter).await?;
+    let waiting: u64 = documents.values().map(|document| document.events).sum();
+    let what = format!("{} of {}", plural(waiting, "event"), plural(documents.len() as u64, "document"));
+    if only_says(&format!("redrive {what} of {projection}"), &arguments.audited, context)? {
+        return Ok(Exit::Done);
+    }
+    let redriver = redriver(&projection, arguments.rate, &store, context).await?;
+    let (mut events, mut refused) = (0, 0);
+    for document in documents.keys() {
+        let ended = redriver.redrive(document).await?;
+        events += ended.done;
+        refused += u64::from(ended.refused.is_some());
+        say(document, &ended, context)?;
+    }
+    let actor = actor(&arguments.audited, context);
+    let details = BTreeMap::from([
+        ("documents".to_owned(), documents.len().to_string()),
+        ("events".to_owned(), events.to_string()),
+        ("still parked".to_owned(), refused.to_string()),
+    ]);
+    Controls::new(Rows::new(store.checkpoints())).audit(&actor, "redrive", &projection, details).await?;
+    if !context.output.is_json() {
+        let documents = plural(documents.len() as u64 - refused, "document");
+        context.output.line(format!(
+            "redriven {}: {documents} of {projection} parked no more",
+            plural(events, "event")
+        ))?;
+    }
+    Ok(if refused > 0 { Exit::Failed } else { Exit::Done })
+}
+
+fn say(document: &DocumentKey, ended: &Ended, context: &mut Context) -> Outcome<()> {
+    let refused = ended.refused.as_ref();
+    if context.output.is_json() {
+        let refused = refused.map(|(origin, error)| {
+            json!({"stream_id": origin.stream, "sequence": origin.sequence, "type": origin.event_type, "error": error.message()})
+        });
+        context.output.object(&json!({"document": document, "redriven": ended.done, "refused": refused}))?;
+    } else if let Some((origin, error)) = refused {
+        let at = format!(
+            "{document} stays parked at {} #{} {}",
+            origin.stream, origin.sequence, origin.event_type
+        );
+        context.output.line(printable(&at))?;
+        context.output.line(format!("  reason    {}", printable(error.message())))?;
+    }
+    Ok(())
+}

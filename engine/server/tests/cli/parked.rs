@@ -1,0 +1,190 @@
+use serde_json::{Value, json};
+
+use super::Folder;
+
+/// The handler that takes no event without a price.
+const CONFIG: &str = "config_version: 1
+sources:
+  shop: { kind: local, shards: 1 }
+projections:
+  sales:
+    version: 1
+    source: shop
+    ordering: per_stream
+    on_failure: park
+    handlers:
+      - { event: Sold, key: =event.stream_id, set: { last: =payload.price }, add: { total: =payload.price * 1 } }
+";
+
+fn sold(folder: &Folder, stream: &str, payload: &str) {
+    folder.run(&["events", "append", stream, "Sold", payload]).ok();
+}
+
+/// Of `a` and `b` one event each cannot be taken, and of `a` two stand behind it.
+fn parked() -> Folder {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    for (stream, payload) in [
+        ("a", "{\"price\":2}"),
+        ("a", "{}"),
+        ("b", "{}"),
+        ("a", "{\"price\":3}"),
+        ("c", "{\"price\":7}"),
+        ("a", "{\"price\":4}"),
+    ] {
+        sold(&folder, stream, payload);
+    }
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("4 events of sales v1 parked"), "{ran:?}");
+    folder
+}
+
+fn document(folder: &Folder, key: &str) -> Value {
+    let text = folder.run(&["documents", "get", "sales", key, "-o", "json"]).ok();
+    serde_json::from_str::<Value>(&text).unwrap()["document"].clone()
+}
+
+fn objects(folder: &Folder, arguments: &[&str]) -> Vec<Value> {
+    let text = folder.run(&[arguments, &["-o", "json"]].concat()).ok();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn what_is_parked_is_shown_with_its_reason_and_all_else_goes_on() {
+    let folder = parked();
+    assert_eq!(document(&folder, "c"), json!({"last": 7, "total": 7}));
+    assert_eq!(document(&folder, "a"), json!({"last": 2, "total": 2}));
+    let listed = objects(&folder, &["parked", "list"]);
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert_eq!(
+        (&listed[0]["document"], &listed[0]["events"], &listed[0]["sequence"]),
+        (&json!("a"), &json!(3), &json!(2))
+    );
+    assert!(listed[0]["error"].as_str().unwrap().contains("foldstream.yaml:11"), "{listed:?}");
+    let text = folder.run(&["parked", "list", "sales"]).ok();
+    assert!(text.contains("a #2 Sold"), "{text}");
+    for (filter, found) in [
+        (&["--document", "b"][..], 1),
+        (&["--stream", "a"], 1),
+        (&["--stream", "c"], 0),
+        (&["--error", "path=total"], 2),
+        (&["--error", "something else"], 0),
+        (&["--since", "2020-01-01T00:00:00Z"], 2),
+        (&["--until", "2020-01-01T00:00:00Z"], 0),
+    ] {
+        assert_eq!(
+            objects(&folder, &[&["parked", "list", "sales"], filter].concat()).len(),
+            found,
+            "{filter:?}"
+        );
+    }
+    let by_error = objects(&folder, &["parked", "list", "--by-error"]);
+    assert_eq!(
+        (by_error.len(), &by_error[0]["documents"], &by_error[0]["events"]),
+        (1, &json!(2), &json!(4))
+    );
+    let described = objects(&folder, &["parked", "describe", "sales", "a"]);
+    let sequences: Vec<_> = described.iter().map(|parked| parked["event"]["sequence"].clone()).collect();
+    assert_eq!(sequences, [2, 3, 4]);
+    assert!(folder.run(&["parked", "describe", "sales", "a"]).ok().contains("stands behind another"));
+    folder.run(&["parked", "describe", "sales", "c"]).fails(1);
+    assert!(folder.run(&["status"]).ok().contains("sales@1: 4 events parked"));
+    let status: Value = serde_json::from_str(&folder.run(&["status", "-o", "json"]).ok()).unwrap();
+    assert_eq!(status["projections"][0]["parked_events"], json!(4));
+}
+
+#[test]
+fn events_that_still_cannot_be_taken_stay_until_they_are_left_out_with_a_reason() {
+    let folder = parked();
+    let ran = folder.run(&["parked", "redrive", "sales"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("a stays parked at a #2 Sold") && ran.out.contains("path=total"), "{ran:?}");
+    folder.run(&["parked", "discard", "sales", "--yes", "--reason", "x"]).fails(2);
+    assert!(folder.run(&["parked", "discard", "sales", "--all", "--yes"]).fails(2).contains("--reason"));
+    let would = folder.run(&["parked", "discard", "sales", "--error", "path=total", "--dry-run"]).ok();
+    assert!(would.contains("would discard 2 events of 2 documents"), "{would}");
+    let discard = ["parked", "discard", "sales", "--error", "path=total", "--yes", "--reason", "no price"];
+    let said = folder.run(&discard).ok();
+    assert!(said.contains("discarded 2 events of 2 documents"), "{said}");
+    assert_eq!(objects(&folder, &["parked", "list"]).len(), 1, "what stood behind still does");
+    let would = folder.run(&["parked", "redrive", "sales", "--dry-run"]).ok();
+    assert!(would.contains("would redrive 2 events of 1 document"), "{would}");
+    let said = folder.run(&["parked", "redrive", "sales", "--rate", "1000"]).ok();
+    assert!(said.contains("redriven 2 events: 1 document"), "{said}");
+    assert_eq!(document(&folder, "a"), json!({"last": 4, "total": 9}));
+    folder.run(&["documents", "get", "sales", "b"]).fails(1);
+    assert_eq!(folder.run(&["parked", "list"]).ok(), "nothing is parked\n");
+    sold(&folder, "b", "{\"price\":1}");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(document(&folder, "b"), json!({"last": 1, "total": 1}));
+    let audit = objects(&folder, &["audit"]);
+    let actions: Vec<_> = audit.iter().map(|row| row["action"].as_str().unwrap()).collect();
+    assert!(actions.contains(&"discard") && actions.contains(&"redrive"), "{audit:?}");
+    assert!(folder.run(&["status"]).ok().contains("2 events discarded"));
+}
+
+#[test]
+fn a_change_that_takes_what_could_not_be_taken_is_taken_over_and_redriven() {
+    let folder = parked();
+    let mended = CONFIG.replace("event: Sold, key", "event: Sold, when: =payload.price != null, key");
+    folder.write("foldstream.yaml", mended);
+    folder.run(&["run", "--until-caught-up"]).fails(2);
+    let error = folder.run(&["parked", "redrive", "sales"]).fails(2);
+    assert!(error.contains("foldstream projections amend sales@1"), "{error}");
+    folder.run(&["projections", "amend", "sales", "--yes"]).fails(2);
+    let amend = ["projections", "amend", "sales", "--yes", "--reason", "some are given away"];
+    assert!(folder.run(&amend).ok().contains("took over the change"));
+    folder.run(&["parked", "redrive", "sales"]).ok();
+    sold(&folder, "a", "{\"price\":5}");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(document(&folder, "a"), json!({"last": 5, "total": 14}));
+}
+
+#[test]
+fn a_rebuild_and_a_new_beginning_leave_nothing_parked_behind() {
+    let folder = parked();
+    folder.run(&["projections", "rewind", "sales", "--rebuild", "--yes"]).ok();
+    assert_eq!(folder.run(&["parked", "list"]).ok(), "nothing is parked\n");
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    assert_eq!(objects(&folder, &["parked", "list"]).len(), 2);
+    folder.run(&["projections", "delete", "sales@1", "--yes"]).ok();
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    assert_eq!(objects(&folder, &["parked", "list"]).len(), 2);
+}
+
+#[test]
+fn a_configured_discard_leaves_the_event_out_and_says_so() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG.replace("on_failure: park", "on_failure: discard"));
+    for payload in ["{\"price\":2}", "{}", "{\"price\":3}"] {
+        sold(&folder, "a", payload);
+    }
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
+    assert!(folder.run(&["status"]).ok().contains("1 event discarded"));
+}
+
+#[test]
+fn a_test_may_expect_a_document_to_be_parked() {
+    let folder = Folder::new();
+    let tests = "tests:
+  - name: an event without a price
+    given:
+      - { stream_id: a, type: Sold, payload: { price: 2 } }
+      - { stream_id: a, type: Sold }
+      - { stream_id: a, type: Sold, payload: { price: 3 } }
+    expect:
+      sales/a: { total: 2 }
+    parked: [sales/a]
+";
+    folder.write("foldstream.yaml", format!("{CONFIG}{tests}"));
+    folder.run(&["validate"]).ok();
+    folder.run(&["test"]).ok();
+    folder.write(
+        "foldstream.yaml",
+        format!("{}{tests}", CONFIG.replace("on_failure: park", "on_failure: discard"))
+            .replace("total: 2", "total: 5"),
+    );
+    folder.run(&["test"]).ok();
+}

@@ -1,0 +1,121 @@
+//! What becomes of events that documents could not take: redriven, some left out. All of it may be cut short.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use foldstream_model::{
+    Epoch, Event, Lot, ProjectionId, Timestamp,
+    ports::{CheckpointStore, ParkingLot, Table},
+};
+use foldstream_runtime::{
+    control::Actor,
+    redriving::Redriver,
+    rows::{DiscardRow, Rows},
+};
+
+use crate::{fleet, link::Link, operator, oracle::LeftOut, workload::Kind, world::World};
+
+fn chosen(world: &World, number: u64) -> Kind {
+    let kinds = &world.workload.kinds;
+    kinds[usize::try_from(number % kinds.len() as u64).unwrap_or(0)]
+}
+
+fn redriver(world: &Arc<World>, kind: Kind, epoch: Epoch, name: &str) -> Redriver {
+    let link = Link::new(world, name.to_owned());
+    let (source, services) = (fleet::source(&link), fleet::services(&link, 0));
+    Redriver::new(&source, fleet::projection(&link, kind), epoch, &services, None)
+}
+
+/// Redrives all that waits of a projection, as far as it comes in its time.
+pub async fn redrive(world: Arc<World>, number: u64) {
+    let kind = chosen(&world, number);
+    let time = Duration::from_millis(world.chance().pick(&[50, 1_000, 60_000]));
+    world.count("redrive");
+    let _ = tokio::time::timeout(time, redrive_all_of(&world, kind, "redrive")).await;
+}
+
+/// Faults have stopped: all that waits is redriven.
+pub async fn redrive_all(world: &Arc<World>) {
+    for kind in world.workload.on_failure.keys() {
+        redrive_all_of(world, *kind, "last redrive").await;
+    }
+}
+
+async fn redrive_all_of(world: &Arc<World>, kind: Kind, name: &str) {
+    let id = ProjectionId::new(kind.name(), 1);
+    let Some(epoch) = operator::epoch(world, &id).await else { return };
+    let lot = Lot { projection: id.clone(), epoch };
+    let page = world.parking.list(&lot, None, None, 1_000).await.expect("a list");
+    let documents: BTreeSet<_> = page.events.into_iter().map(|parked| parked.document).collect();
+    let redriver = redriver(world, kind, epoch, name);
+    for document in documents {
+        match redriver.redrive(&document).await {
+            Ok(ended) => world.saw(&format!("{id} {document} redriven: {ended:?}")),
+            // A rebuild has begun meanwhile.
+            Err(error) => world.saw(&format!("{id} {document} is not redriven: {error}")),
+        }
+    }
+}
+
+/// Leaves out one event that could not be taken.
+pub async fn discard(world: &Arc<World>, number: u64) {
+    let kind = chosen(world, number);
+    let id = ProjectionId::new(kind.name(), 1);
+    let Some(epoch) = operator::epoch(world, &id).await else { return };
+    let lot = Lot { projection: id.clone(), epoch };
+    let page = world.parking.list(&lot, None, None, 1_000).await.expect("a list");
+    let failing: Vec<_> = page
+        .events
+        .into_iter()
+        .filter(|parked| {
+            let event = event(&parked.event);
+            world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0)
+        })
+        .collect();
+    if failing.is_empty() {
+        return;
+    }
+    let parked = &failing[usize::try_from(number % failing.len() as u64).unwrap_or(0)];
+    let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
+    let at = Timestamp::from_micros(now);
+    let actor = Actor { who: "operator".to_owned(), reason: Some("wrong".to_owned()), at };
+    let redriver = redriver(world, kind, epoch, "discard");
+    world.count("discard");
+    match redriver.discard(&parked.document, std::slice::from_ref(parked), &actor).await {
+        Ok(ended) => world.saw(&format!("{id} {} discarded: {ended:?}", parked.document)),
+        Err(error) => world.saw(&format!("{id} {} is not discarded: {error}", parked.document)),
+    }
+}
+
+fn event(envelope: &str) -> Event {
+    Event::from_envelope(&Bytes::copy_from_slice(envelope.as_bytes())).expect("an envelope")
+}
+
+/// What is on record as discarded of a projection.
+pub async fn left_out(world: &Arc<World>, kind: Kind) -> LeftOut {
+    let id = ProjectionId::new(kind.name(), 1);
+    let Some(epoch) = operator::epoch(world, &id).await else { return LeftOut::new() };
+    let lot = Lot { projection: id, epoch };
+    let rows = Rows::new(world.checkpoints.clone() as Arc<dyn CheckpointStore>);
+    let rows = rows.all::<DiscardRow>(Table::Discarded, &lot.row_name()).await.expect("rows");
+    let parked = rows.into_iter().map(|(_, row)| row.body.event);
+    let named = parked.map(|parked| {
+        let event = event(&parked.event);
+        let stream = event.stream_id.as_str().trim_start_matches("s-").parse().expect("a stream");
+        (parked.document.to_string(), stream, event.sequence.0)
+    });
+    named.collect()
+}
+
+/// What is still parked.
+pub async fn unresolved(world: &Arc<World>) -> Option<String> {
+    for kind in world.workload.on_failure.keys() {
+        let id = ProjectionId::new(kind.name(), 1);
+        let Some(epoch) = operator::epoch(world, &id).await else { continue };
+        let page = world.parking.list(&Lot { projection: id, epoch }, None, None, 1).await.expect("a list");
+        if let Some(parked) = page.events.first() {
+            return Some(format!("still parked: {parked:?}"));
+        }
+    }
+    None
+}
