@@ -101,8 +101,7 @@ impl Place {
         lease: Option<&Lease>,
     ) -> Result<PutLease, Failure> {
         let stored = self.get(transaction)?;
-        let state = |lease: &Lease| (lease.owner.clone(), lease.from.clone(), lease.counter);
-        if stored.as_ref().map(state) != expected.map(state) {
+        if stored.as_ref().map(Lease::state) != expected.map(Lease::state) {
             return Ok(PutLease::Conflict(stored));
         }
         let Some(lease) = lease else {

@@ -54,4 +54,9 @@ impl Lease {
     pub fn holder(&self) -> Option<&WorkerId> {
         self.from.as_ref().or(self.owner.as_ref())
     }
+
+    /// What tells two states of a lease apart, and what every change is conditional on.
+    pub fn state(&self) -> (Option<&WorkerId>, Option<&WorkerId>, u64) {
+        (self.owner.as_ref(), self.from.as_ref(), self.counter)
+    }
 }

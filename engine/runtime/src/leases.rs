@@ -172,7 +172,7 @@ impl Leases {
         };
         let ours = lease.holder() == Some(&self.me);
         match self.seen.get_mut(key) {
-            Some(seen) if is_same(&seen.lease, &lease) => {}
+            Some(seen) if seen.lease.state() == lease.state() => {}
             Some(seen) => {
                 seen.until = seen.until.filter(|_| ours);
                 if (&seen.lease.owner, &seen.lease.from) != (&lease.owner, &lease.from) {
@@ -356,9 +356,4 @@ impl Leases {
 
 fn first(key: &LeaseKey, owner: &WorkerId) -> Lease {
     Lease { key: key.clone(), owner: Some(owner.clone()), from: None, counter: 1, checkpoint: None }
-}
-
-/// Whether two leases are one state: what is for show is left aside.
-fn is_same(a: &Lease, b: &Lease) -> bool {
-    (&a.owner, &a.from, a.counter) == (&b.owner, &b.from, b.counter)
 }

@@ -28,8 +28,7 @@ impl MemoryLeases {
         let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (source.clone(), key.clone());
         let stored = leases.get(&key);
-        let state = |lease: &Lease| (lease.owner.clone(), lease.from.clone(), lease.counter);
-        if stored.map(state) != expected.map(state) {
+        if stored.map(Lease::state) != expected.map(Lease::state) {
             return PutLease::Conflict(stored.cloned());
         }
         match lease {
