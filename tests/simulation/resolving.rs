@@ -10,7 +10,7 @@ use foldstream_model::{
 use foldstream_runtime::{
     control::Actor,
     redriving::Redriver,
-    rows::{DiscardRow, Rows},
+    rows::{Discard, DiscardRow, Rows},
 };
 
 use crate::{fleet, link::Link, operator, oracle::LeftOut, workload::Kind, world::World};
@@ -98,7 +98,8 @@ pub async fn left_out(world: &Arc<World>, kind: Kind) -> LeftOut {
     let lot = Lot { projection: id, epoch };
     let rows = Rows::new(world.checkpoints.clone() as Arc<dyn CheckpointStore>);
     let rows = rows.all::<DiscardRow>(Table::Discarded, &lot.row_name()).await.expect("rows");
-    let parked = rows.into_iter().map(|(_, row)| row.body.event);
+    let discarded = rows.into_iter().filter(|(_, row)| row.body.discard == Discard::Done);
+    let parked = discarded.map(|(_, row)| row.body.event);
     let named = parked.map(|parked| {
         let event = event(&parked.event);
         let stream = event.stream_id.as_str().trim_start_matches("s-").parse().expect("a stream");

@@ -6,12 +6,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
     DocumentKey, Epoch, Lot, OnFailure, Ordering, ParkedEvent, ShardId, Timestamp,
-    ports::{ParkingLot, Source},
+    ports::{ParkingLot, Source, Table},
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services},
     control::Actor,
     redriving::Redriver,
+    rows::{Discard, DiscardRow, Rows},
     worker::Until,
 };
 use foldstream_tests::{
@@ -113,9 +114,8 @@ async fn a_discarded_event_is_left_out_and_on_record() {
     let outcome = outcome.unwrap();
     assert!(outcome.stops.is_empty() && outcome.parked.is_empty(), "{outcome:?}");
     assert_eq!(bed.documents(NAME).await, sequences(&[("a", &[1, 3, 5]), ("b", &[1, 2])]));
-    let rows = foldstream_runtime::rows::Rows::new(bed.store.checkpoints());
-    let table = foldstream_model::ports::Table::Discarded;
-    let rows = rows.all::<foldstream_runtime::rows::DiscardRow>(table, &lot().row_name()).await.unwrap();
+    let rows = Rows::new(bed.store.checkpoints());
+    let rows = rows.all::<DiscardRow>(Table::Discarded, &lot().row_name()).await.unwrap();
     let found: Vec<_> =
         rows.iter().map(|(_, row)| (row.body.event.document.as_str(), &*row.body.who)).collect();
     assert_eq!(
@@ -138,7 +138,8 @@ async fn an_operator_may_leave_out_one_and_redrive_the_rest() {
     let actor = Actor { who: "me".to_owned(), reason: Some("wrong".to_owned()), at: Timestamp::EPOCH };
     let redriver = redriver(&bed, spec());
     let ended = redriver.discard(&key("a"), &negative, &actor).await.unwrap();
-    assert_eq!(ended.done, 1, "the other stands behind one that is not discarded");
+    assert_eq!(ended.discarded, 2);
+    assert_eq!(ended.gone, 1, "the other stands behind one that is not discarded");
     assert_eq!(bed.documents(NAME).await["a"], "{\"sequences\":[1]}", "nothing is applied by it");
     assert_eq!(redriver.redrive(&key("a")).await.unwrap().done, 3);
     assert_eq!(bed.documents(NAME).await["a"], "{\"sequences\":[1,3,5]}");
@@ -146,6 +147,26 @@ async fn an_operator_may_leave_out_one_and_redrive_the_rest() {
     bed.relay().await;
     bed.catch_up(vec![spec()]).await.unwrap();
     assert_eq!(bed.documents(NAME).await["a"], "{\"sequences\":[1,3,5,6]}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_discard_that_comes_after_the_redrive_says_so_and_changes_nothing() {
+    let bed = appended(1).await;
+    bed.catch_up(vec![spec(&bed, Ordering::PerStream, Kind::CollectPositive, OnFailure::Park)])
+        .await
+        .unwrap();
+    let listed: Vec<_> =
+        parked(&bed).await.into_iter().filter(|parked| parked.document == key("a")).collect();
+    let mended = mended(&bed, Ordering::PerStream, Kind::Collect);
+    mended.redrive(&key("a")).await.unwrap();
+    let actor = Actor { who: "me".to_owned(), reason: Some("wrong".to_owned()), at: Timestamp::EPOCH };
+    let ended = mended.discard(&key("a"), &listed, &actor).await.unwrap();
+    assert_eq!((ended.discarded, ended.gone), (0, 0));
+    assert_eq!(bed.documents(NAME).await["a"], "{\"sequences\":[1,2,3,4,5]}");
+    let rows = Rows::new(bed.store.checkpoints());
+    let rows = rows.all::<DiscardRow>(Table::Discarded, &lot().row_name()).await.unwrap();
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|(_, row)| row.body.discard == Discard::TooLate));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! Parked events: from a lane into rows, and back from rows into documents.
 
 mod redrive;
+#[cfg(test)]
+mod tests;
 
 use foldstream_model::{
     DocumentKey, Error, Event, OrderKey, Ordering, ParkedEvent, ParkedOrder, Result, Timestamp,
@@ -8,7 +10,7 @@ use foldstream_model::{
 
 use crate::{guard::Origin, lanes::SetAside};
 
-pub use redrive::{Ended, Redrive, Step, Waiting, remarked};
+pub use redrive::{Asked, Decision, Ended, Redrive, Step, Waiting};
 
 /// Where an event stands in the lot, by where it comes from.
 pub fn parked_order(ordering: Ordering, origin: &Origin) -> ParkedOrder {

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, ErrorKind, Event, Guard, Lot, Mark, MarkNumber, ParkedEvent, Result,
-    ports::{Change, DocumentWrite, ParkingLot, RowKey, StateCarried, StoredDocument, Touch, Written},
+    Document, DocumentKey, Epoch, Error, ErrorKind, Event, Lot, ParkedEvent, Result,
+    ports::{Change, DocumentWrite, ParkingLot, StateCarried, StoredDocument, Touch, Written},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +14,10 @@ use crate::{
     assembly::{ProjectionSpec, Services, SourceSpec},
     control::Actor,
     decode::Intake,
-    guard::{Judge, Judgement},
-    parking::{self, Ended, Redrive, Step, Waiting},
+    parking::{self, Asked, Decision, Ended, Redrive, Step, Waiting},
     patient::Patient,
     pure, retry,
-    rows::{self, DiscardRow, Rows},
+    rows::{self, Discard, DiscardRow, Rows, Versioned},
     write::record_late,
 };
 
@@ -26,6 +25,15 @@ use crate::{
 const PAGE: usize = 100;
 /// Before a write whose outcome nobody knows is read back.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How a discard has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discarded {
+    /// So many of the events have no effect, now and for ever; the others were redriven before.
+    pub discarded: u64,
+    /// So many events have left the lot.
+    pub gone: u64,
+}
 
 /// What redrives the documents of one projection.
 pub struct Redriver {
@@ -62,60 +70,66 @@ impl Redriver {
         self.run(document, false).await
     }
 
-    /// Records these events of a document as discarded, and takes those of them out of the lot that stand before all
-    /// others; the others leave it with the redrive of what they stand behind. Those that were redriven meanwhile are not
-    /// discarded.
+    /// Discards these events of a document, but for those that are in it already, and takes those of them out of the lot
+    /// that stand before all others; the others leave it with the redrive of what they stand behind. Once begun it is on
+    /// record, and the next redrive goes on with it.
     pub async fn discard(
         &self,
         document: &DocumentKey,
         events: &[ParkedEvent],
         actor: &Actor,
-    ) -> Result<Ended> {
+    ) -> Result<Discarded> {
         for event in events {
             let key = rows::discard_key(&self.lot, document, &event.order);
             let (who, reason) = (actor.who.clone(), actor.reason.clone());
-            let row = DiscardRow { event: event.clone(), who, reason, at: actor.at };
+            let row = DiscardRow { event: event.clone(), discard: Discard::Asked, who, reason, at: actor.at };
             // A row that is there already was recorded by whoever discarded the event before.
             self.rows.put(&key, None, &row).await?;
         }
-        let guard = self.outdate(document).await?;
+        let gone = self.run(document, true).await?.done;
+        // What is still only asked for was redriven, as the document is not parked any more.
+        let leftover =
+            events.iter().map(|event| Decision { order: event.order.clone(), is_discarded: false });
+        self.record(document, leftover).await?;
+        let mut discarded = 0;
         for event in events {
-            if self.has(document, guard.as_ref(), event)? {
-                let key = rows::discard_key(&self.lot, document, &event.order);
-                self.rows.delete(&key).await?;
-            }
+            let row = self.rows.get(&rows::discard_key(&self.lot, document, &event.order)).await?;
+            let discard = row.map(|row: Versioned<DiscardRow>| row.body.discard);
+            discarded += u64::from(discard == Some(Discard::Done));
         }
-        self.run(document, true).await
+        Ok(Discarded { discarded, gone })
     }
 
-    /// Changes the guard of a parked document, so that no redrive goes on that has listed its events before. The guard
-    /// then; none if the document is not parked any more.
-    async fn outdate(&self, document: &DocumentKey) -> Result<Option<Guard>> {
-        loop {
-            let Some(stored) = self.read(document).await? else { return Ok(None) };
-            let Some(Mark::Set(MarkNumber(number))) = stored.guard.mark else {
-                return Ok(Some(stored.guard));
-            };
-            let write = parking::remarked(document, stored, Mark::Set(MarkNumber(number.saturating_add(1))));
-            let guard = write.put.guard.clone();
-            if let Some(Written::Done) = self.written(write).await? {
-                return Ok(Some(guard));
+    /// Writes down what was decided of discards that are only asked for.
+    async fn record(
+        &self,
+        document: &DocumentKey,
+        decisions: impl IntoIterator<Item = Decision>,
+    ) -> Result<()> {
+        for Decision { order, is_discarded } in decisions {
+            let key = rows::discard_key(&self.lot, document, &order);
+            let Some(row) = self.rows.get::<DiscardRow>(&key).await? else { continue };
+            if row.body.discard == Discard::Asked {
+                let discard = if is_discarded { Discard::Done } else { Discard::TooLate };
+                // Whoever was faster has decided the same.
+                self.rows.put(&key, Some(row.revision), &DiscardRow { discard, ..row.body }).await?;
             }
         }
-    }
-
-    /// Whether the event is in the document.
-    fn has(&self, document: &DocumentKey, guard: Option<&Guard>, parked: &ParkedEvent) -> Result<bool> {
-        let event = Event::from_envelope(&Bytes::from(parked.event.clone().into_bytes()))?;
-        let judge = Judge::new(document, self.spec.ordering, self.lot.epoch, guard)?;
-        Ok(judge.judge(&parking::origin_of(parked, &event)).is_ok_and(|judged| judged != Judgement::Apply))
+        Ok(())
     }
 
     async fn run(&self, document: &DocumentKey, only_discarded: bool) -> Result<Ended> {
         let mut redrive = Redrive::new(document.clone(), self.spec.ordering, self.lot.epoch, only_discarded);
         loop {
             match redrive.step() {
-                Step::List => redrive.listed(self.waiting(document).await?),
+                Step::List => {
+                    let (waiting, asked) = self.list(document).await?;
+                    redrive.listed(waiting, asked);
+                }
+                Step::Decide(decisions) => {
+                    self.record(document, decisions).await?;
+                    redrive.decided();
+                }
                 Step::Read => redrive.read(self.read(document).await?),
                 Step::Write(write) => match self.written(write).await? {
                     Some(written) => redrive.written(written),
@@ -141,21 +155,27 @@ impl Redriver {
         }
     }
 
-    async fn waiting(&self, document: &DocumentKey) -> Result<Vec<Waiting>> {
+    async fn list(&self, document: &DocumentKey) -> Result<(Vec<Waiting>, Vec<Asked>)> {
         let most = self.rate.map_or(PAGE, |rate| PAGE.min(rate.get() as usize));
         let page = self.parking.list(&self.lot, Some(document), None, most).await?;
-        let discarded = self.rows.discarded(&self.lot, document).await?;
-        let mut waiting = Vec::with_capacity(page.events.len());
-        for parked in page.events {
-            waiting.push(self.prepare(parked, &discarded)?);
+        let (mut discarded, mut asked) = (BTreeSet::new(), Vec::new());
+        for Versioned { body: row, .. } in self.rows.discards(&self.lot, document).await? {
+            if row.discard == Discard::Asked {
+                let origin = parking::origin_of(&row.event, &event_of(&row.event)?);
+                asked.push(Asked { order: row.event.order, origin });
+            } else {
+                discarded.insert(row.event.order);
+            }
         }
-        Ok(waiting)
+        let waiting = page.events.into_iter().map(|parked| {
+            let is_discarded = discarded.contains(&parked.order);
+            self.prepare(parked, is_discarded)
+        });
+        Ok((waiting.collect::<Result<_>>()?, asked))
     }
 
-    fn prepare(&self, parked: ParkedEvent, discarded: &BTreeSet<RowKey>) -> Result<Waiting> {
-        let key = rows::discard_key(&self.lot, &parked.document, &parked.order);
-        let is_discarded = discarded.contains(&key);
-        let event = Event::from_envelope(&Bytes::from(parked.event.clone().into_bytes()))?;
+    fn prepare(&self, parked: ParkedEvent, is_discarded: bool) -> Result<Waiting> {
+        let event = event_of(&parked)?;
         let origin = parking::origin_of(&parked, &event);
         let change: Box<dyn Change> = match is_discarded {
             true => nothing(),
@@ -216,6 +236,10 @@ impl Redriver {
             .await;
         }
     }
+}
+
+fn event_of(parked: &ParkedEvent) -> Result<Event> {
+    Event::from_envelope(&Bytes::from(parked.event.clone().into_bytes()))
 }
 
 /// The change that leaves the document as it is.

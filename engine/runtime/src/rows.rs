@@ -47,14 +47,27 @@ pub struct AuditRow {
     pub details: BTreeMap<String, String>,
 }
 
-/// An event that has no effect on its document, as it was discarded; by which every redrive passes over it.
+/// An event that somebody wants to have no effect on its document, and whether it has none. The row is never removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiscardRow {
     pub event: ParkedEvent,
+    pub discard: Discard,
     pub who: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub at: Timestamp,
+}
+
+/// How far the discard of an event is. What is decided stays so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discard {
+    /// Whoever redrives the document decides first whether it came in time.
+    Asked,
+    /// Every redrive passes over the event.
+    Done,
+    /// The event was in its document already.
+    TooLate,
 }
 
 /// Reads and writes rows by what they mean.
@@ -288,16 +301,21 @@ impl Rows {
         Ok(keys.iter().filter(|key| key.starts_with(&epoch)).count())
     }
 
-    /// The keys of the events of a document that were discarded.
-    pub async fn discarded(&self, lot: &Lot, document: &DocumentKey) -> Result<BTreeSet<RowKey>> {
+    /// The events of a document whose discard was asked for or is done; not those where it came too late.
+    pub async fn discards(&self, lot: &Lot, document: &DocumentKey) -> Result<Vec<Versioned<DiscardRow>>> {
         let (lot, begins) = (lot.row_name(), format!("{document}\u{1f}"));
-        let (mut found, mut after) = (BTreeSet::new(), begins.clone());
+        let (mut found, mut after) = (Vec::new(), begins.clone());
         loop {
             let mut page = self.store.list(Table::Discarded, &lot, Some(&after), PAGE).await?;
             page.retain(|row| row.key.sort.starts_with(&begins));
             let full = page.len() == PAGE;
-            after = page.last().map_or(after, |last| last.key.sort.clone());
-            found.extend(page.into_iter().map(|row| row.key));
+            for row in page {
+                let body: DiscardRow = decode(&row.key, &row.body)?;
+                if body.discard != Discard::TooLate {
+                    found.push(Versioned { revision: row.revision, body });
+                }
+                after = row.key.sort;
+            }
             if !full {
                 return Ok(found);
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use stateright::{Model, Property};
 
-use crate::store::{Event, SHARDS, Stored, covered, reguarded};
+use crate::store::{Event, SHARDS, SmallGuard, Stored, covered, reguarded};
 
 #[derive(Debug, Clone)]
 pub struct Parking {
@@ -17,9 +17,13 @@ pub struct Parking {
     pub poison: Event,
     /// How often a shard is won, each time with all before it forgotten.
     pub wins: u8,
+    /// How many workers there are, two at most.
+    pub workers: usize,
     /// How many appends arrive after their sender gave them up.
     pub faults: u8,
     pub redrives: usize,
+    /// An operator who has seen the poison in the lot asks for its discard.
+    pub discards: bool,
     /// How many marks the document gets at most: redrives and workers could go on for ever.
     pub marks: u8,
     pub wrong: &'static [Wrong],
@@ -37,6 +41,10 @@ pub enum Wrong {
     NewestFirst,
     /// Shards that have ended shrink while the mark stands.
     ShrunkUnderAMark,
+    /// A redrive passes over an event whose discard is only asked for.
+    LeftOutBeforeItIsDecided,
+    /// Whether a discard came in time is judged by the document as it was when the discard was listed.
+    DecidedByAnOldGuard,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +56,7 @@ pub struct State {
     checkpoints: [u8; SHARDS],
     workers: [Worker; 2],
     redrives: Vec<Redrive>,
+    discard: Discard,
     /// Appends on their way that nobody waits for: the mark and the event.
     under_way: BTreeSet<(u8, Event)>,
     wins: u8,
@@ -65,12 +74,30 @@ struct Worker {
     known_closed: u8,
 }
 
+/// The discard of the poison.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+enum Discard {
+    #[default]
+    None,
+    /// The operator has seen the event in the lot.
+    Seen,
+    Asked,
+    Done,
+    TooLate,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 enum Redrive {
     #[default]
     AtRest,
-    /// The event that stood first in the lot, and the document as it was read then.
-    Listed(Event, Option<Stored>),
+    /// The document carried a mark.
+    Read(Stored),
+    /// A discard was asked for.
+    Renumbering(Stored),
+    /// Whether the poison was in the document.
+    Deciding(bool),
+    /// The event that stood first in the lot, the document as it was read before, and whether the event is left out.
+    Listed(Event, Stored, bool),
     /// It is in the document.
     Applied(Event),
     /// Nothing waited when the document was read.
@@ -88,6 +115,8 @@ pub enum Action {
     Arrive { mark: u8, event: Event },
     Checkpoint { worker: usize, shard: usize },
     Redrive { redrive: usize },
+    See,
+    Ask,
     Forget { redrive: usize },
 }
 
@@ -159,25 +188,60 @@ impl Parking {
     }
 
     fn redrive(&self, state: &mut State, index: usize) {
+        let stage = state.redrives[index].clone();
+        self.redrive_from(state, index, stage);
+    }
+
+    fn redrive_from(&self, state: &mut State, index: usize, stage: Redrive) {
         let ended = self.ended(state);
-        let next = match state.redrives[index].clone() {
+        let next = match stage {
             Redrive::AtRest => {
-                let first = if self.is(Wrong::NewestFirst) { state.lot.last() } else { state.lot.first() };
-                match (first.copied(), &state.stored) {
-                    (Some(event), stored) => Redrive::Listed(event, stored.clone()),
-                    (None, Some(stored)) if stored.mark().is_some() => Redrive::Empty(stored.clone()),
-                    _ => Redrive::AtRest,
+                let marked = state.stored.clone().filter(|stored| stored.mark().is_some());
+                match marked.map(Redrive::Read) {
+                    Some(read) if self.discards => read,
+                    // What is listed later than it is read makes a difference to discards alone.
+                    Some(read) => return self.redrive_from(state, index, read),
+                    None => Redrive::AtRest,
                 }
             }
-            Redrive::Listed(event, base) if covered(base.as_ref(), event) => Redrive::Applied(event),
-            // Another redrive has taken the mark off, with all that waited in the document.
-            Redrive::Listed(_, base) if base.as_ref().and_then(Stored::mark).is_none() => Redrive::AtRest,
-            Redrive::Listed(event, base) => {
-                let mut put = applied(base.as_ref(), ended, event);
+            Redrive::Read(base) => {
+                let first = if self.is(Wrong::NewestFirst) { state.lot.last() } else { state.lot.first() };
+                let is_lenient = self.is(Wrong::LeftOutBeforeItIsDecided);
+                let leaves_out = |event| {
+                    let is_due = is_lenient && state.discard == Discard::Asked;
+                    event == self.poison && (is_due || state.discard == Discard::Done)
+                };
+                match first.copied() {
+                    Some(event) if is_lenient && leaves_out(event) => Redrive::Listed(event, base, true),
+                    _ if state.discard == Discard::Asked => Redrive::Renumbering(base),
+                    Some(event) => Redrive::Listed(event, base, leaves_out(event)),
+                    None => Redrive::Empty(base),
+                }
+            }
+            Redrive::Renumbering(base) => {
+                let is_in = covered(Some(&base), self.poison);
+                let number = base.mark().unwrap_or_default() + 1;
+                let guard = SmallGuard { mark: Some((number, true)), ..base.guard };
+                let put = Stored { guard, ..base.clone() };
+                let is_done = self.is(Wrong::DecidedByAnOldGuard) || self.put(state, Some(&base), put);
+                if is_done { Redrive::Deciding(is_in) } else { Redrive::AtRest }
+            }
+            Redrive::Deciding(is_in) => {
+                if state.discard == Discard::Asked {
+                    state.discard = if is_in { Discard::TooLate } else { Discard::Done };
+                }
+                Redrive::AtRest
+            }
+            Redrive::Listed(event, base, _) if covered(Some(&base), event) => Redrive::Applied(event),
+            Redrive::Listed(event, base, is_left_out) => {
+                let mut put = applied(Some(&base), ended, event);
+                if is_left_out {
+                    put.applied.clone_from(&base.applied);
+                }
                 if self.is(Wrong::ShrunkUnderAMark) {
                     put.guard.closed = ended;
                 }
-                if self.put(state, base.as_ref(), put) { Redrive::Applied(event) } else { Redrive::AtRest }
+                if self.put(state, Some(&base), put) { Redrive::Applied(event) } else { Redrive::AtRest }
             }
             Redrive::Applied(event) => {
                 state.lot.remove(&event);
@@ -236,15 +300,27 @@ impl Parking {
                 let settled = self.settled(&state.workers[0], shard);
                 state.checkpoints[shard] = state.checkpoints[shard].max(settled);
             }
-            (0..16).for_each(|_| self.redrive(&mut state, 0));
+            (0..24).for_each(|_| self.redrive(&mut state, 0));
         }
         state
     }
 
+    /// Whether the document has the first events of each shard in order, each once, but for what is discarded.
+    fn is_fold(&self, state: &State, stored: &Stored) -> bool {
+        let is_left_out = |event| event == self.poison && state.discard == Discard::Done;
+        (0..SHARDS).all(|shard| {
+            let all = (1..=self.events[shard]).filter(|number| !is_left_out((shard, *number)));
+            let found = &stored.applied[shard];
+            all.take(found.len()).eq(found.iter().copied())
+        })
+    }
+
     fn has_all(&self, state: &State) -> bool {
         let all = |stored: &Stored| {
-            stored.is_fold()
-                && (0..SHARDS).all(|shard| stored.applied[shard].len() == usize::from(self.events[shard]))
+            let left_out = usize::from(state.discard == Discard::Done);
+            let expected: usize = self.events.iter().map(|events| usize::from(*events)).sum();
+            let found: usize = stored.applied.iter().map(Vec::len).sum();
+            self.is_fold(state, stored) && found + left_out == expected
         };
         state.stored.as_ref().is_some_and(all) && state.checkpoints == self.events && state.lot.is_empty()
     }
@@ -292,6 +368,7 @@ impl Model for Parking {
             checkpoints: [0; SHARDS],
             workers: Default::default(),
             redrives: vec![Redrive::AtRest; self.redrives],
+            discard: Discard::None,
             under_way: BTreeSet::new(),
             wins: 0,
             faults: 0,
@@ -299,9 +376,15 @@ impl Model for Parking {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        (0..2).for_each(|worker| self.actions_of(state, worker, actions));
+        (0..self.workers).for_each(|worker| self.actions_of(state, worker, actions));
         for (mark, event) in &state.under_way {
             actions.push(Action::Arrive { mark: *mark, event: *event });
+        }
+        if self.discards && state.discard == Discard::None && state.lot.contains(&self.poison) {
+            actions.push(Action::See);
+        }
+        if state.discard == Discard::Seen {
+            actions.push(Action::Ask);
         }
         for redrive in 0..self.redrives {
             actions.push(Action::Redrive { redrive });
@@ -337,6 +420,8 @@ impl Model for Parking {
                 state.checkpoints[shard] = self.settled(&state.workers[worker], shard);
             }
             Action::Redrive { redrive } => self.redrive(&mut state, redrive),
+            Action::See => state.discard = Discard::Seen,
+            Action::Ask => state.discard = Discard::Asked,
             Action::Forget { redrive } => state.redrives[redrive] = Redrive::AtRest,
         }
         (state != *last).then_some(state)
@@ -351,8 +436,10 @@ impl Model for Parking {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(
-                "the document is a fold of the first events, in order, each once",
-                |_, state: &State| state.stored.as_ref().is_none_or(Stored::is_fold),
+                "the document is a fold of the first events that are not discarded, in order, each once",
+                |model: &Self, state: &State| {
+                    state.stored.as_ref().is_none_or(|stored| model.is_fold(state, stored))
+                },
             ),
             Property::always("a checkpoint is not ahead of the document and the lot", |_, state: &State| {
                 (0..SHARDS).all(|shard| {

@@ -6,7 +6,7 @@ use foldstream_models::{
 };
 
 fn model(events: [u8; 2], poison: (usize, u8), redrives: usize, wrong: &'static [Wrong]) -> Parking {
-    Parking { events, poison, wins: 0, faults: 0, redrives, marks: 2, wrong }
+    Parking { events, poison, wins: 0, workers: 2, faults: 0, redrives, discards: false, marks: 2, wrong }
 }
 
 #[test]
@@ -27,6 +27,24 @@ fn a_shard_that_is_won_again_brings_back_what_was_redriven() {
 #[test]
 fn an_append_that_was_given_up_finds_its_mark_open_or_does_nothing() {
     holds("parking, faults", Parking { faults: 1, ..model([2, 0], (0, 1), 1, &[]) });
+}
+
+#[test]
+fn a_discard_and_two_redrives_agree_whether_it_came_in_time() {
+    holds("parking, a discard", Parking { discards: true, workers: 1, ..model([2, 0], (0, 1), 2, &[]) });
+}
+
+#[test]
+fn an_event_that_is_left_out_before_it_is_decided_is_taken_for_applied() {
+    let wrong = &[Wrong::LeftOutBeforeItIsDecided];
+    let model = Parking { discards: true, ..model([2, 0], (0, 1), 2, wrong) };
+    breaks("parking, left out before it is decided", model);
+}
+
+#[test]
+fn a_discard_that_is_decided_by_an_old_guard_comes_after_the_redrive() {
+    let wrong = &[Wrong::DecidedByAnOldGuard];
+    breaks("parking, decided by an old guard", Parking { discards: true, ..model([2, 0], (0, 1), 2, wrong) });
 }
 
 #[test]

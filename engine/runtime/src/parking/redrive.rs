@@ -2,8 +2,12 @@
 //! is closed and taken off.
 //!
 //! Every step may be lost, repeated, or done by several at once: what is in the document is known by its guard, and a
-//! mark is closed only when nothing waits. The document is read before what waits is listed, and whoever discards an event
-//! changes the guard after it is on record; so a redrive that does not know of it finds a conflict, and lists anew.
+//! mark is closed only when nothing waits.
+//!
+//! The discard of an event is asked for at any time, and decided by whoever redrives. The document is read before what
+//! waits and what was asked for is listed; then its mark gets another number, so that every redrive that has listed before
+//! finds a conflict. From there on nobody applies the event or leaves it out before it is decided, so the guard of that
+//! moment says to all of them whether it is in the document.
 
 use std::{collections::BTreeSet, mem};
 
@@ -13,7 +17,7 @@ use foldstream_model::{
 };
 
 use crate::{
-    guard::Origin,
+    guard::{Judge, Judgement, Origin},
     lanes::{Delivery, Lane, LaneMode, LaneOptions, LateEvent, LineId},
     progress::BatchId,
 };
@@ -35,6 +39,9 @@ enum Stage {
     Reading,
     /// The document carries this mark.
     Listing(StoredDocument, MarkNumber),
+    /// The mark gets another number, before these are decided.
+    Renumbering(Box<DocumentWrite>, Vec<Asked>),
+    Deciding(Vec<Decision>),
     Folding(Folding),
     Removing(Vec<ParkedOrder>),
     Closing(StoredDocument, MarkNumber),
@@ -56,8 +63,10 @@ struct Folding {
 pub enum Step {
     /// Read the document, for [`Redrive::read`].
     Read,
-    /// List the first parked events of the document, for [`Redrive::listed`].
+    /// List the first parked events of the document and all discards that are asked for, for [`Redrive::listed`].
     List,
+    /// Write down what is decided, each where the discard is still only asked for, for [`Redrive::decided`].
+    Decide(Vec<Decision>),
     /// Write it, for [`Redrive::written`], or [`Redrive::unknown`] if nobody knows how it ended.
     Write(DocumentWrite),
     /// Record these as late, for [`Redrive::late_recorded`].
@@ -87,6 +96,19 @@ pub struct Waiting {
     pub is_discarded: bool,
 }
 
+/// An event of the document whose discard is asked for.
+pub struct Asked {
+    pub order: ParkedOrder,
+    pub origin: Origin,
+}
+
+/// Whether the event is discarded, or was in the document before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub order: ParkedOrder,
+    pub is_discarded: bool,
+}
+
 impl Redrive {
     pub fn new(document: DocumentKey, ordering: Ordering, epoch: Epoch, only_discarded: bool) -> Self {
         let options = LaneOptions { ordering, epoch, mode: LaneMode::Redrive, cache_bytes: 0 };
@@ -98,6 +120,8 @@ impl Redrive {
             match &mut self.stage {
                 Stage::Reading => return Step::Read,
                 Stage::Listing(..) => return Step::List,
+                Stage::Renumbering(write, _) => return Step::Write(DocumentWrite::clone(write)),
+                Stage::Deciding(decisions) => return Step::Decide(decisions.clone()),
                 Stage::Folding(folding) => {
                     if let Some(step) = folding.step(&self.document) {
                         return step;
@@ -124,9 +148,16 @@ impl Redrive {
         self.stage = marked.map_or(Stage::Over, |(stored, mark)| Stage::Listing(stored, mark));
     }
 
-    /// The first parked events of the document, in their order; none if none waits.
-    pub fn listed(&mut self, mut events: Vec<Waiting>) {
+    /// The first parked events of the document, in their order, none if none waits; and those whose discard is asked for,
+    /// listed after them.
+    pub fn listed(&mut self, mut events: Vec<Waiting>, asked: Vec<Asked>) {
         let Stage::Listing(stored, mark) = mem::replace(&mut self.stage, Stage::Over) else { return };
+        if !asked.is_empty() {
+            let next = MarkNumber(mark.0.saturating_add(1));
+            let write = remarked(&self.document, stored, Mark::Set(next));
+            self.stage = Stage::Renumbering(Box::new(write), asked);
+            return;
+        }
         if events.is_empty() {
             self.stage = Stage::Closing(stored, mark);
             return;
@@ -146,10 +177,33 @@ impl Redrive {
             (Stage::Folding(folding), rejected @ Written::Rejected(_)) => {
                 folding.lane.written(&self.document, rejected);
             }
+            (Stage::Renumbering(write, asked), Written::Done) => {
+                let (asked, guard) = (mem::take(asked), write.put.guard.clone());
+                self.stage = Stage::Deciding(self.decide(&guard, asked));
+            }
+            (Stage::Renumbering(..), Written::Rejected(_)) => self.stage = Stage::Over,
             // Of one that is rejected the mark stays, closed: whoever meets it next takes it off.
             (Stage::Clearing(_), Written::Done | Written::Rejected(_)) => self.stage = Stage::Over,
             (_, Written::Conflict(_)) => self.stage = Stage::Reading,
             _ => {}
+        }
+    }
+
+    fn decide(&self, guard: &Guard, asked: Vec<Asked>) -> Vec<Decision> {
+        let judge = Judge::new(&self.document, self.options.ordering, self.options.epoch, Some(guard));
+        let is_in = |origin: &Origin| {
+            let judged = judge.as_ref().ok().and_then(|judge| judge.judge(origin).ok());
+            judged.is_some_and(|judged| judged != Judgement::Apply)
+        };
+        let decided = asked
+            .into_iter()
+            .map(|Asked { order, origin }| Decision { is_discarded: !is_in(&origin), order });
+        decided.collect()
+    }
+
+    pub fn decided(&mut self) {
+        if let Stage::Deciding(_) = self.stage {
+            self.stage = Stage::Reading;
         }
     }
 
@@ -209,19 +263,20 @@ impl Folding {
 
     fn step(&mut self, document: &DocumentKey) -> Option<Step> {
         loop {
+            if !self.lane.to_read(1).is_empty() {
+                self.lane.loaded(document, Some(self.stored.clone()));
+            }
+            self.writing = self.lane.to_write(1).pop();
+            if self.writing.is_some() {
+                return self.writing.clone().map(Step::Write);
+            }
             let late = self.lane.take_late();
             if !late.is_empty() {
                 return Some(Step::RecordLate(late));
             }
-            if !self.lane.to_read(1).is_empty() {
-                self.lane.loaded(document, Some(self.stored.clone()));
-                continue;
+            if !self.lane.has_work() {
+                return None;
             }
-            self.writing = self.lane.to_write(1).pop();
-            if self.writing.is_none() && self.lane.has_work() {
-                continue;
-            }
-            return self.writing.clone().map(Step::Write);
         }
     }
 
@@ -234,7 +289,7 @@ impl Folding {
 }
 
 /// The document as it is, with another mark.
-pub fn remarked(document: &DocumentKey, stored: StoredDocument, mark: Mark) -> DocumentWrite {
+fn remarked(document: &DocumentKey, stored: StoredDocument, mark: Mark) -> DocumentWrite {
     let guard = Guard { mark: Some(mark), ..stored.guard.clone() };
     let (key, condition) = (document.clone(), Condition::GuardIs(stored.guard));
     DocumentWrite { key, condition, put: StoredDocument { guard, document: stored.document } }

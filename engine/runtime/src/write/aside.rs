@@ -120,7 +120,13 @@ async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: T
         let event = parking::parked_event(aside.ordering, &discard.key, &discard.event, at)?;
         tracing::warn!(projection = %lot.projection, document = %discard.key, stream = %discard.event.origin.stream, sequence = discard.event.origin.sequence.0, error = event.error.as_deref(), "a document cannot take an event: it is discarded");
         let key = rows::discard_key(lot, &event.document, &event.order);
-        let row = DiscardRow { event, who: "on_failure: discard".to_owned(), reason: None, at };
+        let row = DiscardRow {
+            event,
+            discard: rows::Discard::Done,
+            who: "on_failure: discard".to_owned(),
+            reason: None,
+            at,
+        };
         // A row that is there already was recorded by whoever met the event before.
         retry::until_done(&never, "recording a discarded event", || rows.put(&key, None, &row)).await?;
     }

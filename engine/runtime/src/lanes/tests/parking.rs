@@ -14,9 +14,9 @@ use proptest::prelude::*;
 
 use super::toy::{Chance, Deed, Store, carrying, delivery, name_of, names_in, origin, place, touch};
 use crate::{
-    guard::{Judge, Judgement, Origin},
+    guard::Origin,
     lanes::{Lane, LaneMode, LaneOptions, LineId, ParkAnswer, ParkRequest},
-    parking::{Redrive, Step, Waiting, parked_order, remarked},
+    parking::{Asked, Decision, Redrive, Step, Waiting, parked_order},
     progress::BatchId,
 };
 
@@ -79,8 +79,10 @@ struct World {
     lines: u64,
     faults: bool,
     is_mended: bool,
-    /// Events that an operator has left out.
-    discarded: BTreeSet<(DocumentKey, ParkedOrder)>,
+    /// Events that an operator wants to be left out, and what came of it, once that is decided.
+    discards: BTreeMap<(DocumentKey, ParkedOrder), Option<Decision>>,
+    /// What an operator has ever seen in the lot.
+    seen: BTreeSet<(DocumentKey, ParkedOrder)>,
     met: BTreeSet<&'static str>,
 }
 
@@ -132,7 +134,8 @@ fn world(ordering: Ordering, chance: &mut Chance) -> World {
         lines: 0,
         faults: true,
         is_mended: false,
-        discarded: BTreeSet::new(),
+        discards: BTreeMap::new(),
+        seen: BTreeSet::new(),
         met: BTreeSet::new(),
     }
 }
@@ -164,6 +167,24 @@ impl World {
         record.touches.iter().any(|(key, fails)| key == document && *fails)
     }
 
+    fn is_discarded(&self, document: &DocumentKey, order: &ParkedOrder) -> bool {
+        let discard = self.discards.get(&(document.clone(), order.clone()));
+        discard.is_some_and(|decision| decision.as_ref().is_some_and(|decision| decision.is_discarded))
+    }
+
+    fn asked(&self, document: &DocumentKey) -> Vec<Asked> {
+        let of_it = self.discards.iter().filter(|((of, _), decision)| of == document && decision.is_none());
+        let asked =
+            of_it.map(|((_, order), _)| Asked { order: order.clone(), origin: self.origin_at(order) });
+        asked.collect()
+    }
+
+    fn origin_at(&self, order: &ParkedOrder) -> Origin {
+        let records = &self.shards[order.shard.0 as usize];
+        let record = records.iter().find(|record| record.origin.place == order.place);
+        record.expect("an event of this world").origin.clone()
+    }
+
     /// The names in each document as one reader of the mended code would have left them, by stream.
     fn expected(&self) -> BTreeMap<(String, String), Vec<String>> {
         let mut documents = BTreeMap::<_, Vec<String>>::new();
@@ -171,7 +192,7 @@ impl World {
             for (key, _) in &record.touches {
                 let cell = (key.clone(), record.origin.stream.to_string());
                 let order = parked_order(self.ordering, &record.origin);
-                if self.discarded.contains(&(DocumentKey::new(key.as_str()), order)) {
+                if self.is_discarded(&DocumentKey::new(key.as_str()), &order) {
                     continue;
                 }
                 documents.entry(cell).or_default().push(name_of(&record.origin));
@@ -319,7 +340,7 @@ fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut
         Step::List => {
             let limit = 1 + chance.below(4);
             let waiting = world.lot.of(document).take(limit).map(|(order, parked)| {
-                let is_discarded = world.discarded.contains(&(document.clone(), order.clone()));
+                let is_discarded = world.is_discarded(document, order);
                 let fails = !world.is_mended && world.fails(document.as_str(), &parked.origin);
                 let deed = match (is_discarded, fails) {
                     (true, _) => Deed::Nothing,
@@ -330,7 +351,15 @@ fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut
                 let origin = parked.origin.clone();
                 Waiting { order: order.clone(), origin, touch, is_discarded }
             });
-            redrive.listed(waiting.collect());
+            redrive.listed(waiting.collect(), world.asked(document));
+        }
+        Step::Decide(decisions) => {
+            for decision in decisions {
+                world.met.insert(if decision.is_discarded { "discarded" } else { "discarded too late" });
+                let key = (document.clone(), decision.order.clone());
+                world.discards.get_mut(&key).expect("it was asked for").get_or_insert(decision);
+            }
+            redrive.decided();
         }
         Step::Read => redrive.read(world.store.read(document)),
         Step::Write(write) => match if world.faults { chance.below(10) } else { 9 } {
@@ -366,21 +395,11 @@ fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut
     false
 }
 
-/// Leaves one parked event out, as it is on record before the guard changes; what is in the document by then stays.
+/// Asks for the discard of an event that was seen in the lot, however long ago.
 fn discard(world: &mut World, chance: &mut Chance) {
-    let all: Vec<_> = world.lot.events.iter().map(|(key, parked)| (key.clone(), parked.clone())).collect();
-    if all.is_empty() {
-        return;
-    }
-    let ((document, order), Parked { origin }) = all[chance.below(all.len())].clone();
-    let Some(stored) = world.store.read(&document) else { return };
-    let Some(Mark::Set(MarkNumber(number))) = stored.guard.mark else { return };
-    let judge = Judge::new(&document, world.ordering, Epoch(1), Some(&stored.guard)).unwrap();
-    if judge.judge(&origin).unwrap() == Judgement::Apply {
-        let write = remarked(&document, stored, Mark::Set(MarkNumber(number + 1)));
-        assert!(matches!(world.store.write(&write), Written::Done));
-        world.discarded.insert((document, order));
-        world.met.insert("discarded");
+    let all: Vec<_> = world.seen.iter().cloned().collect();
+    if !all.is_empty() {
+        world.discards.entry(all[chance.below(all.len())].clone()).or_insert(None);
     }
 }
 
@@ -437,7 +456,8 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
                     redrives[which] = begin(world, chance);
                 }
             }
-            95..=96 => discard(world, chance),
+            95 => world.seen.extend(world.lot.events.keys().cloned()),
+            96 => discard(world, chance),
             _ => arrive(world, chance),
         }
         world.check_prefixes();
@@ -509,6 +529,7 @@ fn what_can_happen_happens() {
             "events came before the close",
             "redrive refused",
             "discarded",
+            "discarded too late",
         ] {
             let times = met.iter().filter(|met| met.contains(fact)).count();
             assert!(times > 5, "{fact} {times}");

@@ -1,5 +1,5 @@
 use foldstream_model::DocumentKey;
-use foldstream_runtime::rows::{self, DiscardRow, Rows};
+use foldstream_runtime::rows::{self, Discard, DiscardRow, Rows};
 use serde_json::{json, value::RawValue};
 
 use super::{lot, selected};
@@ -25,7 +25,7 @@ pub async fn execute(wanted: &ByProjection, document: &str, context: &mut Contex
         let event = selected::event_of(parked)?;
         let discard =
             rows.get::<DiscardRow>(&rows::discard_key(&lot, &parked.document, &parked.order)).await?;
-        let discard = discard.map(|row| row.body);
+        let discard = discard.map(|row| row.body).filter(|row| row.discard != Discard::TooLate);
         if context.output.is_json() {
             let raw = RawValue::from_string(parked.event.clone()).ok();
             context.output.object(&json!({

@@ -41,8 +41,9 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let (mut discarded, mut gone) = (0, 0);
     for document in documents.keys() {
         let events = selected::events(&*parking, &lot, document, &arguments.filter).await?;
-        gone += redriver.discard(document, &events, &actor).await?.done;
-        discarded += events.len() as u64;
+        let ended = redriver.discard(document, &events, &actor).await?;
+        gone += ended.gone;
+        discarded += ended.discarded;
     }
     let details = BTreeMap::from([
         ("documents".to_owned(), documents.len().to_string()),
@@ -53,7 +54,11 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
         0 => String::new(),
         behind => format!("; {} of them when those before them are redriven", plural(behind, "event")),
     };
-    let text = format!("discarded {} of {of} of {projection}{behind}", plural(discarded, "event"));
+    let redriven = match selected.saturating_sub(discarded) {
+        0 => String::new(),
+        redriven => format!("; {} had been redriven already", plural(redriven, "event")),
+    };
+    let text = format!("discarded {} of {of} of {projection}{behind}{redriven}", plural(discarded, "event"));
     let object = json!({"projection": projection.row_name(), "discarded": discarded, "gone": gone});
     done(&text, &object, context)?;
     Ok(Exit::Done)
