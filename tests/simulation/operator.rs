@@ -1,11 +1,13 @@
 //! What an operator does while workers live and die: projections are paused, resumed, and rewound.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use foldstream_model::{Epoch, Place, ProjectionId, ShardId, SourceName, Timestamp};
+use foldstream_model::{
+    Epoch, ProjectionId, SourceName, Timestamp,
+    ports::{From, Source},
+};
 use foldstream_runtime::{
-    checkpoint,
-    control::{Actor, Controls, Starts},
+    control::{self, Actor, Controls},
     rows::Rows,
 };
 
@@ -49,41 +51,45 @@ pub async fn resume_all(world: &Arc<World>) {
 
 pub async fn rewind(world: &Arc<World>, number: u64, to: RewindTo) {
     let Some(id) = registered(world, number).await else { return };
-    let (starts, what) = match to {
-        RewindTo::Beginning => (Starts::new(), "rewind"),
-        RewindTo::Rebuild => (Starts::new(), "rebuild"),
-        RewindTo::Before(seed) => (starts(world, &id, Chance::new(seed)).await, "rewind to places"),
+    let (back_to, what) = match to {
+        RewindTo::Beginning => (control::RewindTo::Beginning, "rewind"),
+        RewindTo::Rebuild => (control::RewindTo::Beginning, "rebuild"),
+        RewindTo::Places(seed) => (places(world, Chance::new(seed)).await, "rewind to places"),
+        RewindTo::Time(seed) => (time(world, Chance::new(seed)).await, "rewind to a time"),
     };
-    let rebuild = matches!(to, RewindTo::Rebuild);
+    let controls = Controls::new(rows(world));
+    let plan = controls.plan_rewind(&id, &world.log, &back_to).await.expect("a plan");
     world.count(what);
-    world.saw(&format!("{id} {what} {starts:?}"));
-    Controls::new(rows(world)).rewind(&id, starts, rebuild, &actor(world)).await.expect("a rewind");
+    if !plan.ended.is_empty() {
+        world.count("rewind behind a parent");
+    }
+    world.saw(&format!("{id} {what} {back_to:?}: {plan:?}"));
+    let rebuild = matches!(to, RewindTo::Rebuild);
+    controls.rewind(&id, &plan, rebuild, &actor(world)).await.expect("a rewind");
 }
 
-/// Cuts that are not beyond what the projection has settled; of some shards none, which is their beginning, as of all
-/// that descend from others.
-async fn starts(world: &Arc<World>, id: &ProjectionId, mut chance: Chance) -> Starts {
-    let (rows, source) = (rows(world), SourceName::new(SOURCE));
-    let control = rows.control(id).await.expect("a control").expect("it is registered").body;
-    let lineage = rows.source(&source).await.expect("a source");
-    let shards: Vec<ShardId> = lineage
-        .map(|lineage| {
-            let roots = lineage.body.shards().filter(|(_, known)| known.parents.is_empty());
-            roots.map(|(shard, _)| shard.clone()).collect()
-        })
-        .unwrap_or_default();
-    let mut starts = Starts::new();
-    for shard in shards {
-        let stored =
-            rows.checkpoint(id, &source, &shard).await.expect("a checkpoint").map(|known| known.body);
-        let stands = checkpoint::effective(stored, &control, &shard).place();
-        let mut cuts = rows.cut_ids(&source, &shard).await.expect("cuts");
-        cuts.retain(|cut| cut.place <= stands);
-        if cuts.is_empty() || chance.one_in(3) {
-            continue;
+/// In each shard that has cuts one of their places, its end, or none.
+async fn places(world: &Arc<World>, mut chance: Chance) -> control::RewindTo {
+    let (rows, source, mut positions) = (rows(world), SourceName::new(SOURCE), BTreeMap::new());
+    for shard in world.log.shards().await.expect("shards") {
+        let cuts = rows.cut_ids(&source, &shard.id).await.expect("cuts");
+        let end = world.log.open(&shard.id, From::Latest).await.expect("a reader").position();
+        if chance.one_in(2) {
+            positions.insert(shard.id, end);
+        } else if !cuts.is_empty() && !chance.one_in(4) {
+            positions.insert(shard.id, chance.pick(&cuts).place.position);
         }
-        let place: Place = chance.pick(&cuts).place;
-        starts.extend(rows.newest_cut(&source, &shard, &place).await.expect("cuts").map(|cut| (shard, cut)));
     }
-    starts
+    control::RewindTo::Positions(positions)
+}
+
+async fn time(world: &Arc<World>, mut chance: Chance) -> control::RewindTo {
+    let now = u64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
+    let time = Timestamp::from_micros(i64::try_from(chance.within(0..now + 1)).unwrap_or(0));
+    let mut positions = BTreeMap::new();
+    for shard in world.log.shards().await.expect("shards") {
+        let reader = world.log.open(&shard.id, From::AtTimestamp(time)).await.expect("a reader");
+        positions.insert(shard.id, reader.position());
+    }
+    control::RewindTo::Positions(positions)
 }

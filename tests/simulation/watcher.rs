@@ -8,7 +8,7 @@ use foldstream_model::{
     ports::{DocumentWrite, RowKey, StoredDocument, Table},
 };
 use foldstream_runtime::{
-    invariants,
+    checkpoint, invariants,
     rows::{self, Rows},
 };
 use serde::de::DeserializeOwned;
@@ -101,17 +101,16 @@ async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, af
     let Some(known) = lineage.body.get(&shard) else { return };
     let (name, _) = key.partition.split_once('@').expect("a name and a version");
     let id = ProjectionId::new(name, 1);
-    let of_parent = |parent: &ShardId| {
-        let body = world.checkpoints.body(&rows::checkpoint_key(&id, &source, parent));
-        body.map(|body| parsed::<Checkpoint>(&body))
-    };
+    let Ok(Some(control)) = rows.control(&id).await else { return };
     // Of a generation that was rewound meanwhile: it counts for nothing.
-    let is_past = |parent: &ShardId| {
-        of_parent(parent).is_some_and(|checkpoint| checkpoint.generation > after.generation)
-    };
-    if known.parents.iter().any(is_past) {
+    if control.body.generation > after.generation {
         return;
     }
+    let of_parent = |parent: &ShardId| {
+        let body = world.checkpoints.body(&rows::checkpoint_key(&id, &source, parent));
+        let stored = body.map(|body| parsed::<Checkpoint>(&body));
+        Some(checkpoint::effective(stored, &control.body, parent))
+    };
     let parents: Vec<_> =
         known.parents.iter().map(|parent| (parent.to_string(), of_parent(parent))).collect();
     let parents = parents.iter().map(|(parent, checkpoint)| (parent.as_str(), checkpoint.as_ref()));

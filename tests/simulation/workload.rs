@@ -209,8 +209,10 @@ pub enum RewindTo {
     Beginning,
     /// The documents are built anew.
     Rebuild,
-    /// In each shard somewhere before where it stands; a number chooses.
-    Before(u64),
+    /// In each shard, parents and children, to some place or none; a number chooses.
+    Places(u64),
+    /// To what arrived at some time before; a number chooses.
+    Time(u64),
 }
 
 pub struct Workload {
@@ -405,7 +407,12 @@ fn operations(chance: &mut Chance, facts: &[Fact], actions: &mut Vec<(Duration, 
 fn operate(chance: &mut Chance, at: Duration, actions: &mut Vec<(Duration, Action)>) {
     let (number, other) = (chance.next(), chance.next());
     if chance.one_in(2) {
-        let to = chance.pick(&[RewindTo::Beginning, RewindTo::Rebuild, RewindTo::Before(other)]);
+        let to = chance.pick(&[
+            RewindTo::Beginning,
+            RewindTo::Rebuild,
+            RewindTo::Places(other),
+            RewindTo::Time(other),
+        ]);
         return actions.push((at, Action::Rewind { number, to }));
     }
     let time = chance.pick(&[100, 1_000, 10_000]);

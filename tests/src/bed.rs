@@ -23,6 +23,7 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
+    control::{Actor, Controls, RewindPlan, RewindTo},
     order::Gaps,
     report::{Phase, WorkerReport},
     rows::{REPORTS, Rows},
@@ -162,6 +163,15 @@ impl Bed {
         let options = LogOptions { shards: 1, retention: Some(DAY), recorded_in_order: false };
         let log = self.store.log("events", options).await.expect("the log, kept for a day");
         log.trim(instant.plus_micros(86_400_000_000)).await.expect("a trim");
+    }
+
+    /// Rewinds a projection of version 1, and says what was planned.
+    pub async fn rewind(&self, name: &str, to: &RewindTo, rebuild: bool) -> Result<RewindPlan> {
+        let (controls, id) = (Controls::new(Rows::new(self.store.checkpoints())), ProjectionId::new(name, 1));
+        let plan = controls.plan_rewind(&id, &*self.log.source(), to).await?;
+        let actor = Actor { who: "tester".into(), reason: None, at: Timestamp::from_seconds(1) };
+        controls.rewind(&id, &plan, rebuild, &actor).await?;
+        Ok(plan)
     }
 
     pub fn source(&self) -> SourceSpec {

@@ -1,6 +1,9 @@
 //! A checkpoint that several workers write.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use foldstream_model::{
     Control, CutId, Epoch, Fingerprint, Generation, Ordering, Place, Position, ProjectionId, ShardId,
@@ -38,6 +41,7 @@ async fn a_worker_that_wakes_late_does_not_stop_a_projection_that_others_have_br
         epoch: Epoch(0),
         paused: false,
         starts: BTreeMap::new(),
+        ended: BTreeSet::new(),
         registered_at: Timestamp::EPOCH,
     };
     let read = async || CheckpointHandle::read(&rows, &id, &source, &shard, &control).await.unwrap();

@@ -9,7 +9,7 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services, SourceSpec},
-    control::{Actor, Controls, Starts},
+    control::{Actor, Controls, RewindTo},
     rows::Rows,
     worker::{Assembly, Until, Worker},
 };
@@ -195,8 +195,7 @@ async fn a_rewind_delivers_again_and_changes_nothing_and_a_rebuild_builds_anew()
     let controls = Controls::new(Rows::new(bed.store.checkpoints()));
     for rebuild in [false, true] {
         for name in ["collect", "sum", "feed"] {
-            let id = ProjectionId::new(name, 1);
-            controls.rewind(&id, Starts::new(), rebuild, &actor()).await.unwrap();
+            bed.rewind(name, &RewindTo::Beginning, rebuild).await.unwrap();
         }
         bed.counted.forget();
         bed.catch_up(projections(&bed)).await.unwrap();
@@ -216,13 +215,11 @@ async fn a_rewind_during_a_run_beats_the_checkpoint_that_is_on_its_way() {
     let stop = CancellationToken::new();
     let run = worker.run(Until::Stopped, stop.clone());
     let operate = async {
-        let controls = Controls::new(Rows::new(bed.store.checkpoints()));
-        let id = ProjectionId::new("collect", 1);
         while bed.documents("collect").await.is_empty() {
             tokio::task::yield_now().await;
         }
         for round in 1..=5usize {
-            controls.rewind(&id, Starts::new(), true, &actor()).await.unwrap();
+            bed.rewind("collect", &RewindTo::Beginning, true).await.unwrap();
             bed.append("a", &[1; 10]).await;
             bed.relay().await;
             let wanted = 50 + round * 10;

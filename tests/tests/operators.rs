@@ -21,7 +21,7 @@ use foldstream_model::{
 use foldstream_runtime::{
     assembly::{ProjectionSpec, SourceSpec},
     checkpoint::CheckpointHandle,
-    control::{Actor, Controls, Starts},
+    control::{Actor, Controls, RewindTo},
     guard::Origin,
     lanes::LateEvent,
     report::WorkerReport,
@@ -204,7 +204,7 @@ async fn a_pause_a_resume_and_a_rewind_of_one_projection_interrupt_no_other() {
             has(&bed, "other", 3 * STREAMS).await;
             assert_eq!(opens.count.load(Atomic::SeqCst), opened + SHARDS);
 
-            controls.rewind(&id, Starts::new(), true, &actor()).await.unwrap();
+            bed.rewind("other", &RewindTo::Beginning, true).await.unwrap();
             until(async || opens.count.load(Atomic::SeqCst) == opened + 2 * SHARDS).await;
             append(&bed, 1).await;
             has(&bed, "steady", 4 * STREAMS).await;
@@ -275,7 +275,7 @@ async fn a_checkpoint_of_a_higher_generation_is_no_beginning_for_a_lower_one() {
     bed.catch_up(vec![bed.projection("other", Ordering::PerStream, Kind::Collect)]).await.unwrap();
     let controls = Controls::new(rows.clone());
     let before = controls.get(&id).await.unwrap();
-    controls.rewind(&id, Starts::new(), false, &actor()).await.unwrap();
+    bed.rewind("other", &RewindTo::Beginning, false).await.unwrap();
     bed.catch_up(vec![bed.projection("other", Ordering::PerStream, Kind::Collect)]).await.unwrap();
     let (source, lineage) = (bed.source().name, rows.source(&bed.source().name).await.unwrap().unwrap());
     let (shard, _) = lineage.body.shards().next().unwrap();

@@ -1,7 +1,11 @@
 //! What the source has trimmed, nobody can begin at; what is saved of that time goes too.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use foldstream_model::{
     Clock, ErrorKind, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
@@ -60,18 +64,21 @@ fn actor() -> Actor {
     Actor { who: "tester".into(), reason: None, at: Timestamp::from_seconds(1) }
 }
 
+/// Back to where the oldest record stands that is kept.
+async fn oldest(bed: &Bed) -> (ShardId, RewindTo) {
+    let described = bed.log.describe().await.unwrap().shards.remove(0);
+    (described.id.clone(), RewindTo::Positions(BTreeMap::from([(described.id, described.trimmed)])))
+}
+
 /// Rewinds every projection to where the oldest record stands that is kept, and says what was found to start on.
-async fn rewind_to_the_oldest(bed: &Bed, names: &[&str]) -> Position {
-    let described = &bed.log.describe().await.unwrap().shards[0];
-    let controls = Controls::new(Rows::new(bed.store.checkpoints()));
-    let to = RewindTo::Positions(BTreeMap::from([(described.id.clone(), described.trimmed.clone())]));
-    let log = bed.log.source();
-    let shards = std::slice::from_ref(&described.id);
-    let starts = controls.plan_rewind(&source(), &*log, shards, &to).await.unwrap();
+async fn rewind_to_the_oldest(bed: &Bed, names: &[&str]) -> BTreeSet<Position> {
+    let (shard, to) = oldest(bed).await;
+    let mut starts = BTreeSet::new();
     for name in names {
-        controls.rewind(&ProjectionId::new(name, 1), starts.clone(), false, &actor()).await.unwrap();
+        let plan = bed.rewind(name, &to, false).await.unwrap();
+        starts.insert(plan.starts[&shard].place.position.clone());
     }
-    starts[&described.id].place.position.clone()
+    starts
 }
 
 /// Runs again and again, each time with new events and less of the old ones.
@@ -97,6 +104,7 @@ async fn live(bed: &Bed, rounds: usize) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_kept_stays_bounded_and_a_rewind_to_the_oldest_record_still_finds_its_start() {
     let bed = Bed::new(1).await;
+    let shard = shard(&bed).await;
     let counts = live(&bed, 12).await;
     assert!(counts[11] <= counts[3].max(counts[4]) + 4, "{counts:?}");
     let before = documents(&bed).await;
@@ -104,12 +112,10 @@ async fn what_is_kept_stays_bounded_and_a_rewind_to_the_oldest_record_still_find
     assert_eq!(before[0]["a"], format!("{{\"sequences\":[{}]}}", sequences.join(",")));
     let trimmed = bed.log.describe().await.unwrap().shards[0].trimmed.clone();
     assert_eq!(trimmed, Position::new(60));
-    assert_eq!(rewind_to_the_oldest(&bed, &["collect", "sum", "feed"]).await, trimmed);
-    let controls = Controls::new(Rows::new(bed.store.checkpoints()));
-    for position in [0, 1, 59] {
-        let (shards, log) = ([shard(&bed).await], bed.log.source());
-        let to = RewindTo::Positions(BTreeMap::from([(shards[0].clone(), Position::new(position))]));
-        let error = controls.plan_rewind(&source(), &*log, &shards, &to).await.unwrap_err();
+    assert_eq!(rewind_to_the_oldest(&bed, &["collect", "sum", "feed"]).await, BTreeSet::from([trimmed]));
+    let to = [0, 1, 59].map(|position| BTreeMap::from([(shard.clone(), Position::new(position))]));
+    for to in to.map(RewindTo::Positions).into_iter().chain([RewindTo::Beginning]) {
+        let error = bed.rewind("sum", &to, false).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains("the oldest position that can be named is 60"), "{error}");
     }
@@ -185,7 +191,7 @@ async fn a_journal_stays_small_however_many_gaps_were_filled() {
     assert_eq!((journal.entries.len(), journal.trimmed), (3, Some(Position::new(12))));
     let before = bed.documents("collect").await;
     assert!(before.len() == 8 && before.values().all(|document| document == r#"{"sequences":[1,2,3]}"#));
-    assert_eq!(rewind_to_the_oldest(&bed, &["collect"]).await, Position::new(12));
+    assert_eq!(rewind_to_the_oldest(&bed, &["collect"]).await, BTreeSet::from([Position::new(12)]));
     let outcome = bed.catch_up([collect(), vec![idle()]].concat()).await.unwrap();
     assert_eq!(bed.documents("collect").await, before);
     let stopped: Vec<_> = outcome.stops.iter().map(|stop| stop.projection.name.as_str()).collect();
@@ -293,7 +299,8 @@ async fn a_crash_between_removals_and_two_who_remove_at_once_leave_what_is_neede
             removed = crashing.round() => drop(removed.unwrap()),
             () = crash.happened() => {}
         }
-        assert_eq!(rewind_to_the_oldest(&bed, &[]).await, Position::new(10), "crash at {at}");
+        let starts = rewind_to_the_oldest(&bed, &["collect"]).await;
+        assert_eq!(starts, BTreeSet::from([Position::new(10)]), "crash at {at}");
         let (mut one, mut other) = (trimming(&bed), trimming(&bed));
         let (one, other) = tokio::join!(one.round(), other.round());
         removed_later += one.unwrap().rows + other.unwrap().rows;

@@ -1,6 +1,9 @@
 //! Checkpoints, and what is registered about a projection beside them: the bodies of the checkpoint store's rows.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -109,5 +112,8 @@ pub struct Control {
     /// Where this generation starts, by shard: a cut; a shard that is not named starts at its beginning.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub starts: BTreeMap<ShardId, CutId>,
+    /// Of these it reads nothing again: it goes on behind their ends, which are the cuts that `starts` names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ended: BTreeSet<ShardId>,
     pub registered_at: Timestamp,
 }

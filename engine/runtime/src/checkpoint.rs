@@ -130,7 +130,7 @@ pub fn effective(
         _ => Checkpoint {
             generation: control.generation,
             cut: control.starts.get(shard).cloned(),
-            ended: false,
+            ended: control.ended.contains(shard),
             settled_until: None,
             stop: None,
             written_at: control.registered_at,

@@ -1,12 +1,15 @@
 //! What operators decide about projections: registered, paused, rewound, deleted; each audited.
 
-use std::collections::BTreeMap;
+mod rewinding;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldstream_model::{
-    Control, CutId, Epoch, Error, Generation, Journal, Lot, Place, Position, ProjectionId, Result, ShardId,
-    SourceName, Timestamp,
-    ports::{DocumentStore, From, ParkingLot, Source, Table},
+    Control, Epoch, Error, Generation, Lot, ProjectionId, Result, Timestamp,
+    ports::{DocumentStore, ParkingLot, Table},
 };
+
+pub use rewinding::{RewindPlan, RewindTo};
 
 use crate::{
     assembly::ProjectionSpec,
@@ -30,17 +33,6 @@ pub struct Actor {
     pub reason: Option<String>,
     pub at: Timestamp,
 }
-
-/// Where a rewind goes back to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RewindTo {
-    Beginning,
-    /// Not behind this position, by shard; shards that are not named go back to their beginning.
-    Positions(BTreeMap<ShardId, Position>),
-}
-
-/// The cuts that a rewind starts on, by shard.
-pub type Starts = BTreeMap<ShardId, CutId>;
 
 pub struct Controls {
     rows: Rows,
@@ -69,6 +61,7 @@ impl Controls {
                 epoch: Epoch::default(),
                 paused: false,
                 starts: BTreeMap::new(),
+                ended: BTreeSet::new(),
                 registered_at: at,
             };
             if self.rows.put(&rows::control_key(&spec.id), None, &control).await?.is_some() {
@@ -122,84 +115,6 @@ impl Controls {
             self.audit(actor, action, projection, BTreeMap::new()).await?;
         }
         Ok(changed)
-    }
-
-    /// The cuts that a rewind would start on. Shards without a fitting cut go back to their beginning. Invalid: records
-    /// are needed that the source does not keep any more.
-    pub async fn plan_rewind(
-        &self,
-        name: &SourceName,
-        source: &dyn Source,
-        shards: &[ShardId],
-        to: &RewindTo,
-    ) -> Result<Starts> {
-        let RewindTo::Positions(positions) = to else { return Ok(Starts::new()) };
-        let mut starts = Starts::new();
-        for shard in shards {
-            let Some(position) = positions.get(shard) else { continue };
-            let cut = self.rows.newest_cut(name, shard, &Place::end(position.clone(), u32::MAX)).await?;
-            self.refuse_if_trimmed(name, source, shard, position, cut.as_ref()).await?;
-            starts.extend(cut.map(|cut| (shard.clone(), cut)));
-        }
-        Ok(starts)
-    }
-
-    async fn refuse_if_trimmed(
-        &self,
-        name: &SourceName,
-        source: &dyn Source,
-        shard: &ShardId,
-        to: &Position,
-        start: Option<&CutId>,
-    ) -> Result<()> {
-        let journal = self.rows.get::<Journal>(&rows::journal_key(name, shard)).await?;
-        let Some(journal) = journal.map(|stored| stored.body) else { return Ok(()) };
-        let kept = source.open(shard, From::TrimHorizon).await?.position();
-        let kept = kept.max(journal.trimmed.unwrap_or(Position::BEGINNING));
-        let begins = start.map_or(&Position::BEGINNING, |cut| &cut.place.position);
-        if *begins.max(&journal.start) >= kept {
-            return Ok(());
-        }
-        let mut cuts = self.rows.cut_ids(name, shard).await?;
-        cuts.retain(|id| id.place.position >= kept);
-        let oldest = cuts.first().map(|id| &id.place.position);
-        let way_out = oldest.map_or("nothing that was saved is behind that".to_owned(), |oldest| {
-            format!("the oldest position that can be named is {oldest}")
-        });
-        Err(Error::invalid(format!(
-            "shard={shard} cannot go back to position={to}: what happened in it is kept only from position={kept} on, and {way_out}"
-        )))
-    }
-
-    /// Raises the generation, so that checkpoints count for nothing, and with `rebuild` the guards' epoch, so that
-    /// documents are built anew. A checkpoint that is on its way loses against the higher generation.
-    pub async fn rewind(
-        &self,
-        projection: &ProjectionId,
-        starts: Starts,
-        rebuild: bool,
-        actor: &Actor,
-    ) -> Result<Generation> {
-        let details = BTreeMap::from([
-            ("rebuild".to_owned(), rebuild.to_string()),
-            (
-                "starts".to_owned(),
-                starts
-                    .iter()
-                    .map(|(shard, cut)| format!("{shard}@{}", cut.place))
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            ),
-        ]);
-        self.change(projection, |control| {
-            control.generation = Generation(control.generation.0 + 1);
-            control.epoch = Epoch(control.epoch.0 + u32::from(rebuild));
-            control.starts = starts.clone();
-            true
-        })
-        .await?;
-        self.audit(actor, "rewind", projection, details).await?;
-        Ok(self.get(projection).await?.generation)
     }
 
     async fn change(&self, projection: &ProjectionId, change: impl Fn(&mut Control) -> bool) -> Result<bool> {

@@ -10,6 +10,8 @@ use foldstream_model::{
 };
 use serde::{Deserialize, Serialize};
 
+pub mod rewind;
+
 #[cfg(test)]
 mod tests;
 

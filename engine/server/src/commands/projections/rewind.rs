@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use foldstream_config::settings::SourceKind;
 use foldstream_local::LocalStore;
 use foldstream_model::{
-    Control, Lot, ProjectionId, ShardId, SourceName, Timestamp,
+    Control, Lot, ProjectionId, Timestamp,
     ports::{From, ParkingLot, Source},
 };
 use foldstream_runtime::{
-    control::{Actor, Controls, RewindTo, Starts},
+    control::{Actor, Controls, RewindPlan, RewindTo},
     rows::Rows,
 };
 use serde_json::json;
@@ -27,14 +27,8 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let controls = Controls::new(Rows::new(store.checkpoints()));
     let Control { paused, epoch, .. } = controls.get(&projection).await?;
     let before = Lot { projection: projection.clone(), epoch };
-    let (starts, place) = match arguments.to {
-        None => (Starts::new(), "to the beginning".to_owned()),
-        Some(time) => {
-            let (starts, shards) = starts_at(&store, &controls, &projection, time, context).await?;
-            let place = place(&starts, shards, time);
-            (starts, place)
-        }
-    };
+    let rewind = plan(&store, &controls, &projection, arguments.to, context).await?;
+    let place = place(&rewind, arguments.to);
     let documents = match arguments.rebuild {
         true => "make its documents anew",
         false => "deliver the events since then again; documents keep what they have",
@@ -44,7 +38,7 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
         return Ok(Exit::Done);
     }
     let actor = rewinder(arguments, context);
-    let generation = controls.rewind(&projection, starts, arguments.rebuild, &actor).await?;
+    let generation = controls.rewind(&projection, &rewind, arguments.rebuild, &actor).await?;
     if arguments.rebuild {
         // What was parked is delivered again, too.
         store.parking().clear(&before).await?;
@@ -69,13 +63,14 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     Ok(Exit::Done)
 }
 
-/// Where a projection goes back to for a time, as people say it.
-fn place(starts: &Starts, shards: usize, time: Timestamp) -> String {
-    let time = seconds(time);
-    match shards.saturating_sub(starts.len()) {
-        _ if starts.is_empty() => format!("to the beginning (nothing was saved before {time})"),
-        0 => format!("to the last save before {time}"),
-        without => {
+/// Where a projection goes back to, as people say it.
+fn place(plan: &RewindPlan, to: Option<Timestamp>) -> String {
+    let Some(time) = to.map(seconds) else { return "to the beginning".to_owned() };
+    match (plan.starts.len(), plan.to_beginning.len()) {
+        (0, _) => format!("to the beginning (nothing was saved before {time})"),
+        (_, 0) => format!("to the last save before {time}"),
+        (starts, without) => {
+            let shards = starts + without;
             format!("to the last save before {time} (in {without} of {shards} shards to the beginning)")
         }
     }
@@ -90,33 +85,35 @@ fn rewinder(arguments: &RewindProjection, context: &Context) -> Actor {
     Actor { reason: Some(reason), ..actor }
 }
 
-/// For each shard the newest cut before the first record that arrived at or after a time; and how many shards there
-/// are.
-async fn starts_at(
+/// Back to the first record of each shard that arrived at or after a time, or to the beginning.
+async fn plan(
     store: &LocalStore,
     controls: &Controls,
     projection: &ProjectionId,
-    time: Timestamp,
+    to: Option<Timestamp>,
     context: &Context,
-) -> Outcome<(Starts, usize)> {
+) -> Outcome<RewindPlan> {
     let config = context.config()?;
     let configured = config.projections.get(projection.name.as_str());
     let configured = configured.filter(|configured| configured.version.value == projection.version.0);
-    let source = configured.and_then(|configured| config.sources.get_key_value(&configured.source.value));
-    let Some((name, source)) = source else {
+    let source = configured.and_then(|configured| config.sources.get(&configured.source.value));
+    let Some(source) = source else {
         return Err(Failure::invalid(format!("{projection} is not configured, so its source is not known")));
     };
     let SourceKind::Local { stream, .. } = &source.kind.value;
-    let Some(log) = store.existing_log(stream).await? else { return Ok((Starts::new(), 0)) };
+    let Some(log) = store.existing_log(stream).await? else {
+        return Err(Failure::invalid(format!(
+            "there is no stream {stream} yet, so nothing can be read again"
+        )));
+    };
     let source = log.source();
+    let Some(time) = to else {
+        return Ok(controls.plan_rewind(projection, source.as_ref(), &RewindTo::Beginning).await?);
+    };
     let mut positions = BTreeMap::new();
     for shard in source.shards().await? {
         let reader = source.open(&shard.id, From::AtTimestamp(time)).await?;
         positions.insert(shard.id, reader.position());
     }
-    let shards: Vec<ShardId> = positions.keys().cloned().collect();
-    let name = SourceName::new(name.as_str());
-    let starts =
-        controls.plan_rewind(&name, source.as_ref(), &shards, &RewindTo::Positions(positions)).await?;
-    Ok((starts, shards.len()))
+    Ok(controls.plan_rewind(projection, source.as_ref(), &RewindTo::Positions(positions)).await?)
 }
