@@ -44,7 +44,7 @@ pub async fn redrive_all(world: &Arc<World>) {
 async fn redrive_all_of(world: &Arc<World>, kind: Kind, name: &str) {
     let id = ProjectionId::new(kind.name(), 1);
     let Some(epoch) = operator::epoch(world, &id).await else { return };
-    let lot = Lot { projection: id.clone(), epoch };
+    let lot = Lot::of_documents(&id, epoch);
     let page = world.parking.list(&lot, None, None, 1_000).await.expect("a list");
     let documents: BTreeSet<_> = page.events.into_iter().map(|parked| parked.document).collect();
     let redriver = redriver(world, kind, epoch, name);
@@ -62,7 +62,7 @@ pub async fn discard(world: &Arc<World>, number: u64) {
     let kind = chosen(world, number);
     let id = ProjectionId::new(kind.name(), 1);
     let Some(epoch) = operator::epoch(world, &id).await else { return };
-    let lot = Lot { projection: id.clone(), epoch };
+    let lot = Lot::of_documents(&id, epoch);
     let page = world.parking.list(&lot, None, None, 1_000).await.expect("a list");
     let failing: Vec<_> = page
         .events
@@ -95,7 +95,7 @@ fn event(envelope: &str) -> Event {
 pub async fn left_out(world: &Arc<World>, kind: Kind) -> LeftOut {
     let id = ProjectionId::new(kind.name(), 1);
     let Some(epoch) = operator::epoch(world, &id).await else { return LeftOut::new() };
-    let lot = Lot { projection: id, epoch };
+    let lot = Lot::of_documents(&id, epoch);
     let rows = Rows::new(world.checkpoints.clone() as Arc<dyn CheckpointStore>);
     let rows = rows.all::<DiscardRow>(Table::Discarded, &lot.row_name()).await.expect("rows");
     let discarded = rows.into_iter().filter(|(_, row)| row.body.discard == Discard::Done);
@@ -113,7 +113,7 @@ pub async fn unresolved(world: &Arc<World>) -> Option<String> {
     for kind in world.workload.on_failure.keys() {
         let id = ProjectionId::new(kind.name(), 1);
         let Some(epoch) = operator::epoch(world, &id).await else { continue };
-        let page = world.parking.list(&Lot { projection: id, epoch }, None, None, 1).await.expect("a list");
+        let page = world.parking.list(&Lot::of_documents(&id, epoch), None, None, 1).await.expect("a list");
         if let Some(parked) = page.events.first() {
             return Some(format!("still parked: {parked:?}"));
         }

@@ -44,7 +44,7 @@ fn redriver(bed: &Bed, spec: ProjectionSpec) -> Redriver {
 }
 
 fn lot() -> Lot {
-    Lot { projection: foldstream_model::ProjectionId::new(NAME, 1), epoch: Epoch::default() }
+    Lot::of_documents(&foldstream_model::ProjectionId::new(NAME, 1), Epoch::default())
 }
 
 async fn parked(bed: &Bed) -> Vec<ParkedEvent> {

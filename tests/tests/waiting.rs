@@ -61,7 +61,7 @@ async fn a_lane_rests_while_its_documents_wait_for_the_merge() {
     projection.documents = Arc::new(NullDocuments);
     let aside = Aside {
         parking: bed.store.parking(),
-        lot: Lot { projection: projection.id.clone(), epoch: Epoch::default() },
+        lot: Lot::of_documents(&projection.id, Epoch::default()),
         ordering: Ordering::Global,
         limit: 1,
     };

@@ -73,11 +73,27 @@ pub struct Payload {
     pub raw: Bytes,
     /// What [`Payload::parse`] took out of them; null before.
     pub value: Value,
+    /// Why nobody can read it: poison for whoever has to.
+    pub unreadable: Option<Error>,
 }
 
 impl Payload {
     pub fn new(raw: Bytes) -> Self {
-        Self { raw, value: Value::Null }
+        Self { raw, value: Value::Null, unreadable: None }
+    }
+
+    /// Nobody can read it, for this reason.
+    pub fn set_unreadable(&mut self, why: Error) {
+        self.value = Value::Null;
+        self.unreadable = Some(why);
+    }
+
+    /// Poison when nobody can read it.
+    pub fn refuse_unreadable(&self) -> Result<()> {
+        match &self.unreadable {
+            Some(why) => Err(why.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Reads the fields that the mask names; with an empty mask the bytes are not looked at. Poison when they are no

@@ -1,10 +1,15 @@
 //! A shard's journal: the row on which the workers of a shard agree.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    guard::Epoch,
     position::Position,
+    projection::ProjectionId,
     stream::{Sequence, StreamId},
+    time::Timestamp,
 };
 
 /// How far records may be released, and what takes effect that is no record. Changed only by compare-and-set.
@@ -56,4 +61,29 @@ pub enum Entry {
     Fill { stream: StreamId, events: Vec<String> },
     /// Missing events of a stream, up to and with this sequence, are given up.
     GiveUp { stream: StreamId, up_to: Sequence },
+    /// A stream that a projection has parked comes back to it: what waited is applied here, by the definition that the
+    /// projection has by now. To all others it is nothing.
+    ReEnter(Box<ReEntry>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReEntry {
+    pub projection: ProjectionId,
+    pub epoch: Epoch,
+    pub stream: StreamId,
+    /// Tells one way back from the next.
+    pub id: String,
+    /// The events that are left out for good, if any, by whom and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<LeftOut>,
+}
+
+/// Events of a parked stream that have no effect on any document of a projection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub sequences: BTreeSet<Sequence>,
+    pub who: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub at: Timestamp,
 }

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::DocumentKey,
+    event::EventType,
     guard::{Epoch, OrderKey},
     position::Place,
     projection::ProjectionId,
     shard::ShardNumber,
+    stream::{Sequence, StreamId},
     time::Timestamp,
     value::Value,
 };
@@ -17,13 +19,55 @@ use crate::{
 pub struct Lot {
     pub projection: ProjectionId,
     pub epoch: Epoch,
+    pub of: LotOf,
+}
+
+/// What the events of a lot wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LotOf {
+    /// Each for a document that cannot take it, or one before it.
+    Documents,
+    /// Each for its stream, whose id stands where the document's key does: of the first one it could not be told which
+    /// documents it touches.
+    Streams,
 }
 
 impl Lot {
-    /// `orders@3/0`, the form that names rows in stores.
-    pub fn row_name(&self) -> String {
-        format!("{}/{}", self.projection.row_name(), self.epoch.0)
+    pub fn of_documents(projection: &ProjectionId, epoch: Epoch) -> Self {
+        Self { projection: projection.clone(), epoch, of: LotOf::Documents }
     }
+
+    pub fn of_streams(projection: &ProjectionId, epoch: Epoch) -> Self {
+        Self { projection: projection.clone(), epoch, of: LotOf::Streams }
+    }
+
+    /// `orders@3/0` or `orders@3/0/streams`, the form that names rows in stores.
+    pub fn row_name(&self) -> String {
+        let name = format!("{}/{}", self.projection.row_name(), self.epoch.0);
+        match self.of {
+            LotOf::Documents => name,
+            LotOf::Streams => name + "/streams",
+        }
+    }
+}
+
+/// A stream that a projection has parked: of one of its events it could not be told which documents it touches, so this
+/// and all that follow wait until the stream comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedStream {
+    pub stream: StreamId,
+    /// Of the record that brought the event: the stream goes to the child shard whose range holds it.
+    pub partition_key: String,
+    /// Where the event stands that could not be taken. Nothing of the stream behind it is applied, up to `until`.
+    pub since: ParkedOrder,
+    pub sequence: Sequence,
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    pub error: String,
+    pub parked_at: Timestamp,
+    /// Where the stream came back: what waited is applied at this place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<ParkedOrder>,
 }
 
 /// Where a parked event stands among those of its document, and what it is found again by: the same event has the same,

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex as Latest, PoisonError};
 
 use foldstream_model::{
-    Checkpoint, CutId, Error, Generation, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
+    Checkpoint, CutId, Error, Generation, Place, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
     ports::{Revision, RowKey},
 };
 use tokio::sync::Mutex;
@@ -42,6 +42,13 @@ pub struct Claim {
     pub settled_until: Option<Timestamp>,
     pub stop: Option<Stop>,
     pub at: Timestamp,
+}
+
+impl Claim {
+    /// Up to where it says that all is settled; the beginning where it says nothing of that.
+    pub fn place(&self) -> Place {
+        self.cut.as_ref().map_or(Place::BEGINNING, |cut| cut.place.clone())
+    }
 }
 
 impl CheckpointHandle {

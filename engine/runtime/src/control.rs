@@ -142,9 +142,12 @@ impl Controls {
         let control = self.get(projection).await?;
         documents.remove(projection).await?;
         for epoch in 0..=control.epoch.0 {
-            let lot = Lot { projection: projection.clone(), epoch: Epoch(epoch) };
-            parking.clear(&lot).await?;
-            self.rows.clear(Table::Discarded, &lot.row_name()).await?;
+            let epoch = Epoch(epoch);
+            for lot in [Lot::of_documents(projection, epoch), Lot::of_streams(projection, epoch)] {
+                parking.clear(&lot).await?;
+                self.rows.clear(Table::Discarded, &lot.row_name()).await?;
+                self.rows.clear(Table::ParkedStreams, &lot.row_name()).await?;
+            }
         }
         self.rows.clear(Table::Checkpoints, &projection.row_name()).await?;
         self.rows.clear(Table::Late, &projection.row_name()).await?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Error, Event, EventType, FieldMask, Record, Result,
+    Error, ErrorKind, Event, EventType, FieldMask, Record, Result,
     ports::{Decoder, Reads},
 };
 
@@ -58,8 +58,19 @@ impl Intake {
         Ok(Some(event))
     }
 
-    /// Parses and lifts an event, whether it came by a record, out of a cut, a journal or the event store.
+    /// Parses and lifts an event, whether it came by a record, out of a cut, a journal or the event store. One that cannot
+    /// be read is marked so: it is poison for those who handle it, and nothing to the others.
     pub fn prepare(&self, event: &mut Event) -> Result<()> {
+        match self.read(event) {
+            Err(error) if error.kind() == ErrorKind::Poison => {
+                event.payload.set_unreadable(error);
+                Ok(())
+            }
+            read => read,
+        }
+    }
+
+    fn read(&self, event: &mut Event) -> Result<()> {
         if self.known.as_ref().is_some_and(|known| !known.contains(&event.event_type)) {
             self.say_unknown(&event.event_type);
         }

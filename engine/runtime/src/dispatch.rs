@@ -3,26 +3,32 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use foldstream_model::{
-    Error, Event, OnFailure, Place, RefusedEvent, Result, Stop, Timestamp, Value,
+    Error, ErrorKind, Event, OnFailure, ParkedStream, Place, ReEntry, RefusedEvent, Result, Stop, Timestamp,
+    Value,
     ports::{StateCarried, Touch},
 };
 
 use crate::{
     budget::Hold,
-    fold::Folded,
+    fold::States,
     guard::Origin,
     lanes::{Delivery, lane_of},
     order::Placed,
     progress::BatchId,
     pure,
+    streams::{Streams, Turn},
     subscription::Subscription,
 };
 
 /// Events that one record batch released, with the states of every reducer; shared by all projections of a reading.
+#[derive(Clone)]
 pub struct Released {
     pub end: Place,
     pub placed: Vec<Placed>,
-    pub folded: BTreeMap<Arc<str>, Folded>,
+    /// By reducer, for each event in turn.
+    pub folded: BTreeMap<Arc<str>, Vec<Result<States>>>,
+    /// The stream that comes back to one of the projections behind these events.
+    pub re_entry: Option<(Place, ReEntry)>,
     /// The first record that only the event store shows to be a fork; poison for everybody.
     pub fork: Option<(Place, Error)>,
     pub recorded_until: Option<Timestamp>,
@@ -33,10 +39,25 @@ pub struct Released {
     pub hold: Arc<Hold>,
 }
 
-/// A batch as one projection sees it: its touches, and the poison behind them.
+/// A batch as one projection sees it: its touches, what is set aside, and the poison behind them.
+#[derive(Default)]
 pub struct Dispatched {
     pub touches: Vec<Touched>,
+    pub aside: Aside,
     pub poison: Option<(Place, Error)>,
+    /// Up to here only: an event was discarded, by which the states of those that follow it in its stream are others.
+    pub rest: Option<Place>,
+}
+
+/// What must be durable before anything of its batch goes on.
+#[derive(Default)]
+pub struct Aside {
+    /// Streams that are parked from here on.
+    pub parked: Vec<ParkedStream>,
+    /// Events that wait with their streams, in order, and why if that is known.
+    pub waiting: Vec<(Placed, Option<Error>)>,
+    /// Events that could not be taken, and have no effect.
+    pub discarded: Vec<(Placed, Error)>,
 }
 
 /// One touch and the event that it comes from.
@@ -48,44 +69,76 @@ pub struct Touched {
     pub touch: Touch,
 }
 
-impl Released {
-    /// What no projector needs to be asked about: a fork, or the event that the projection's reducer could not fold,
-    /// whether the projection handles it or not, as no state of its stream is known from there on.
-    pub fn poison(&self, subscription: &Subscription) -> Option<&(Place, Error)> {
-        let reducer = subscription.projection.spec.reducer.as_ref();
-        let unfolded = reducer.and_then(|named| self.folded.get(&named.name)?.poison.as_ref());
-        self.fork.iter().chain(unfolded).min_by(|(a, _), (b, _)| a.cmp(b))
+impl Dispatched {
+    /// Nothing from this place on goes on.
+    pub fn stop_at(&mut self, released: &Released, place: Place, error: Error) {
+        self.touches.retain(|touched| released.placed[touched.event].place < place);
+        self.poison = Some((place, error));
     }
+}
 
-    /// The touches of the events behind `from`, up to the first poison.
-    pub fn dispatch(&self, subscription: &Subscription, from: &Place) -> Dispatched {
-        let mut dispatched = Dispatched { touches: Vec::with_capacity(self.placed.len()), poison: None };
+impl Released {
+    /// What the events behind `from` touch, up to the first poison that is not set aside.
+    pub fn dispatch(
+        &self,
+        subscription: &Subscription,
+        from: &Place,
+        streams: &mut Streams,
+        now: Timestamp,
+    ) -> Dispatched {
+        let mut dispatched = Dispatched::default();
+        dispatched.touches.reserve(self.placed.len());
         let mut scratch = Vec::new();
-        let poison = self.poison(subscription);
+        let on_failure = subscription.on_unknown_document();
         for (index, placed) in self.placed.iter().enumerate() {
             if placed.place <= *from {
                 continue;
             }
-            if poison.is_some_and(|(place, _)| *place <= placed.place) {
+            if self.fork.as_ref().is_some_and(|(place, _)| *place <= placed.place) {
                 break;
             }
-            match self.touch(subscription, index, &mut scratch) {
-                Ok(carried) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {
+            match streams.turn(placed) {
+                Turn::Take => {}
+                Turn::LeaveOut => continue,
+                Turn::Wait => {
+                    dispatched.aside.waiting.push((placed.clone(), None));
+                    continue;
+                }
+            }
+            match (self.touch(subscription, index, &mut scratch), on_failure) {
+                (Ok(carried), _) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {
                     event: index,
                     carried: carried.clone(),
                     touch,
                 })),
-                Err(error) => {
+                (Err(error), _) if error.kind() != ErrorKind::Poison => {
+                    dispatched.poison = Some((placed.place.clone(), error));
+                    return dispatched;
+                }
+                (Err(error), OnFailure::Park) => {
+                    dispatched.aside.parked.push(streams.park(placed, &error, now));
+                    dispatched.aside.waiting.push((placed.clone(), Some(error)));
+                }
+                (Err(error), OnFailure::Discard) => {
+                    streams.leave_out(placed.event.stream_id.hash(), placed.event.sequence);
+                    dispatched.aside.discarded.push((placed.clone(), error));
+                    if subscription.projection.spec.reducer.is_some() {
+                        dispatched.rest = Some(placed.place.clone());
+                        return dispatched;
+                    }
+                }
+                (Err(error), OnFailure::Stop) => {
                     dispatched.poison = Some((placed.place.clone(), error));
                     return dispatched;
                 }
             }
         }
-        dispatched.poison = poison.cloned();
+        dispatched.poison.clone_from(&self.fork);
         dispatched
     }
 
-    /// Appends what the event touches; gives it with its states where it may have to be set aside.
+    /// Appends what the event touches; gives it with its states where it may have to be set aside. An event that could not
+    /// be folded is poison whether the projection handles it or not, as no state of its stream is known from there on.
     fn touch(
         &self,
         subscription: &Subscription,
@@ -94,13 +147,14 @@ impl Released {
     ) -> Result<Option<Arc<StateCarried>>> {
         let event = &self.placed[index].event;
         let spec = &subscription.projection.spec;
-        if !spec.projector.event_types().contains(&event.event_type) {
-            return Ok(None);
-        }
         let (before, state) = match &spec.reducer {
             None => (Value::Null, Value::Null),
             Some(named) => self.states(&named.name, index)?,
         };
+        if !spec.projector.event_types().contains(&event.event_type) {
+            return Ok(None);
+        }
+        event.payload.refuse_unreadable()?;
         let carried = StateCarried { event: event.clone(), before, state };
         pure::guarded("the projector", || spec.projector.touch(&carried, touches))
             .inspect_err(|_| touches.clear())?;
@@ -109,8 +163,9 @@ impl Released {
     }
 
     fn states(&self, reducer: &Arc<str>, index: usize) -> Result<(Value, Value)> {
-        match self.folded.get(reducer).and_then(|folded| folded.states.get(index)) {
-            Some(states) => Ok((states.before.clone(), states.after.clone())),
+        match self.folded.get(reducer).and_then(|folded| folded.get(index)) {
+            Some(Ok(states)) => Ok((states.before.clone(), states.after.clone())),
+            Some(Err(error)) => Err(error.clone()),
             None => Err(Error::internal(format!("reducer={reducer} left an event out"))),
         }
     }

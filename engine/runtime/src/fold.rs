@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use foldstream_model::{
-    Error, Event, Place, Result, Sequence, StreamHash, StreamId, Value,
+    Error, ErrorKind, Event, Result, Sequence, StreamHash, StreamId, Value,
     ports::{EventStore, Reducer},
 };
 use lru::LruCache;
@@ -25,11 +25,10 @@ pub struct States {
     pub after: Value,
 }
 
-/// One reducer's states for the events of a batch, up to the first that it could not fold, and the place of that one.
-#[derive(Debug)]
-pub struct Folded {
-    pub states: Vec<States>,
-    pub poison: Option<(Place, Error)>,
+/// What a fold passes over: events that were given up, or left out.
+pub trait LeftOut: Sync {
+    /// The first sequence from this one on that is not passed over.
+    fn first_kept(&self, stream: StreamHash, from: Sequence) -> Sequence;
 }
 
 /// One reducer over the streams of one reading.
@@ -54,57 +53,70 @@ impl Fold {
         Self { name: named.name.clone(), reducer: named.reducer.clone(), events, intake, first, hot }
     }
 
-    /// Folds the released events of a batch, in their order. Errors other than poison are the event store's.
-    pub async fn fold(&mut self, placed: &[Placed]) -> Result<Folded> {
-        let mut states = Vec::with_capacity(placed.len());
-        for Placed { event, place, .. } in placed {
-            match self.fold_one(event).await {
-                Ok(folded) => states.push(folded),
-                Err(error) if error.kind() == foldstream_model::ErrorKind::Poison => {
-                    return Ok(Folded { states, poison: Some((place.clone(), error)) });
-                }
-                Err(error) => return Err(error),
-            }
+    /// Folds the released events of a batch, in their order. What cannot be folded is poison of that event, and of all
+    /// that follow it in its stream. Other errors are the event store's.
+    pub async fn fold(&mut self, placed: &[Placed], left_out: &dyn LeftOut) -> Result<Vec<Result<States>>> {
+        let mut folded = Vec::with_capacity(placed.len());
+        for Placed { event, .. } in placed {
+            folded.push(self.fold_one(event, left_out).await?);
         }
-        Ok(Folded { states, poison: None })
+        Ok(folded)
     }
 
-    async fn fold_one(&mut self, event: &Event) -> Result<States> {
+    /// Folds one event, like [`Fold::fold`].
+    pub async fn fold_one(&mut self, event: &Event, left_out: &dyn LeftOut) -> Result<Result<States>> {
         let stream = event.stream_id.hash();
-        let before = self.before(event, stream).await?;
-        let after = self.reduce(event, &before)?;
-        self.hot.put(stream, event.sequence, after.clone());
-        Ok(States { before, after })
+        if left_out.first_kept(stream, event.sequence) != event.sequence {
+            return Ok(Ok(States::default()));
+        }
+        let folded = match self.before(event, stream, left_out).await {
+            Ok(before) => self.reduce(event, &before).map(|after| States { before, after }),
+            Err(error) => Err(error),
+        };
+        if folded.as_ref().is_err_and(|error| error.kind() != ErrorKind::Poison) {
+            return folded.map(Ok);
+        }
+        let state = folded.as_ref().map(|states| states.after.clone()).map_err(Clone::clone);
+        self.hot.put(stream, event.sequence, state);
+        Ok(folded)
+    }
+
+    /// The stream is folded again from its beginning when its next event comes.
+    pub fn forget(&mut self, stream: StreamHash) {
+        self.hot.remove(stream);
     }
 
     fn reduce(&self, event: &Event, before: &Value) -> Result<Value> {
         if !self.reducer.event_types().contains(&event.event_type) {
             return Ok(before.clone());
         }
+        event.payload.refuse_unreadable()?;
         pure::guarded("the reducer", || self.reducer.reduce(event, before))
     }
 
-    async fn before(&mut self, event: &Event, stream: StreamHash) -> Result<Value> {
-        if event.sequence <= self.first {
+    async fn before(&mut self, event: &Event, stream: StreamHash, left_out: &dyn LeftOut) -> Result<Value> {
+        if event.sequence <= left_out.first_kept(stream, self.first) {
             return Ok(Value::Null);
         }
         if let Some((sequence, state)) = self.hot.get(stream)
-            && sequence.next() == Some(event.sequence)
+            && let Some(next) = sequence.next()
+            && left_out.first_kept(stream, next) == event.sequence
         {
-            return Ok(state);
+            return state;
         }
-        self.refold(&event.stream_id, event.sequence).await
+        self.refold(&event.stream_id, event.sequence, left_out).await
     }
 
     /// The state directly before a sequence, from the stream's beginning.
-    async fn refold(&self, stream: &StreamId, until: Sequence) -> Result<Value> {
+    async fn refold(&self, stream: &StreamId, until: Sequence, left_out: &dyn LeftOut) -> Result<Value> {
         let Some(store) = &self.events else {
             return Err(Error::invalid(format!(
                 "reducer={} needs the events before stream={stream} sequence={until}, and its source has no event store to read them from",
                 self.name
             )));
         };
-        let (mut state, mut next) = (Value::Null, self.first);
+        let hash = stream.hash();
+        let (mut state, mut next) = (Value::Null, left_out.first_kept(hash, self.first));
         while next < until {
             let before = next;
             let page = store.read_stream(stream, next, PAGE).await?;
@@ -112,12 +124,15 @@ impl Fold {
                 if event.sequence >= until {
                     break;
                 }
+                if event.sequence < next {
+                    continue;
+                }
                 if event.sequence != next {
                     return Err(self.missing(stream, next, until));
                 }
                 self.intake.prepare(&mut event)?;
                 state = self.reduce(&event, &state)?;
-                next = Sequence(next.0 + 1);
+                next = left_out.first_kept(hash, Sequence(next.0 + 1));
             }
             if next == before {
                 return Err(self.missing(stream, next, until));
@@ -134,7 +149,7 @@ impl Fold {
     }
 }
 
-/// The states last used, within a bound on bytes.
+/// The states last used, or why there is none, within a bound on bytes.
 struct Hot {
     states: LruCache<StreamHash, HotState>,
     bytes: usize,
@@ -143,7 +158,7 @@ struct Hot {
 
 struct HotState {
     sequence: Sequence,
-    state: Value,
+    state: Result<Value>,
     bytes: usize,
 }
 
@@ -152,12 +167,13 @@ impl Hot {
         Self { states: LruCache::unbounded(), bytes: 0, limit }
     }
 
-    fn get(&mut self, stream: StreamHash) -> Option<(Sequence, Value)> {
+    fn get(&mut self, stream: StreamHash) -> Option<(Sequence, Result<Value>)> {
         self.states.get(&stream).map(|hot| (hot.sequence, hot.state.clone()))
     }
 
-    fn put(&mut self, stream: StreamHash, sequence: Sequence, state: Value) {
-        let bytes = OVERHEAD + state.size_in_bytes();
+    fn put(&mut self, stream: StreamHash, sequence: Sequence, state: Result<Value>) {
+        let weight = state.as_ref().map_or_else(|error| error.message().len(), Value::size_in_bytes);
+        let bytes = OVERHEAD + weight;
         self.bytes += bytes;
         if let Some(old) = self.states.put(stream, HotState { sequence, state, bytes }) {
             self.bytes -= old.bytes;
@@ -165,6 +181,12 @@ impl Hot {
         while self.bytes > self.limit && self.states.len() > 1 {
             let Some((_, oldest)) = self.states.pop_lru() else { return };
             self.bytes -= oldest.bytes;
+        }
+    }
+
+    fn remove(&mut self, stream: StreamHash) {
+        if let Some(old) = self.states.pop(&stream) {
+            self.bytes -= old.bytes;
         }
     }
 }

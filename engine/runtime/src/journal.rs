@@ -25,6 +25,8 @@ pub enum Wish {
     /// A fact that is no record, directly after the horizon; of one who has read up to `read`. It is dropped where others
     /// have read further: what they have met may make it needless.
     Append { entry: Entry, read: Position },
+    /// What an operator has decided, directly after the horizon, wherever who writes it has read.
+    Decide(Entry),
     /// To end the shard, whose last record is at this position.
     Seal(Position),
 }
@@ -76,9 +78,11 @@ impl JournalView {
                 self.refuse_if_sealed()?;
                 next.horizon = to.clone();
             }
-            Wish::Append { entry, read }
-                if self.is_at_horizon(read) && !self.known().any(|known| known.entry == *entry) =>
-            {
+            Wish::Append { entry, read } if self.is_at_horizon(read) && !self.knows(entry) => {
+                self.refuse_if_sealed()?;
+                next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
+            }
+            Wish::Decide(entry) if !self.knows(entry) => {
                 self.refuse_if_sealed()?;
                 next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
             }
@@ -179,8 +183,8 @@ impl JournalView {
             .skip_while(|effective| (effective.position, effective.number) <= (&place.position, place.entry))
     }
 
-    fn known(&self) -> impl Iterator<Item = &JournalEntry> {
-        self.removed.iter().chain(&self.journal.entries)
+    fn knows(&self, entry: &Entry) -> bool {
+        self.removed.iter().chain(&self.journal.entries).any(|known| known.entry == *entry)
     }
 
     fn refuse_if_sealed(&self) -> Result<()> {

@@ -5,8 +5,9 @@
 //! one private reading for all that are behind, and hands them over to the shared one; a *merge* line feeds one `global`
 //! projection.
 
+pub mod apart;
 mod opening;
-mod journaling;
+pub(crate) mod journaling;
 mod gaps;
 mod spilling;
 mod delivering;
@@ -48,6 +49,7 @@ use crate::{
     subscription::Subscription,
 };
 
+pub use apart::Apart;
 pub use opening::{Beginning, Opening};
 pub use rejoin::{Command, SharedLine};
 
@@ -95,6 +97,8 @@ pub struct Subscriber {
     /// What is at or before it was settled before this line began.
     pub from: Place,
     pub joining: Option<rejoin::Joining>,
+    /// Known once the line delivers to it.
+    pub apart: Apart,
 }
 
 /// How a projection left a line.
@@ -213,7 +217,7 @@ impl Line {
                 () = self.departures.changed() => {}
                 () = ending::any_level(leaving) => {}
                 Some(command) = self.commands.recv() => self.command(command).await?,
-                _ = tick.tick() => { self.save()?; self.fill_old_gaps().await?; }
+                _ = tick.tick() => { self.save()?; self.look_for_decisions().await?; self.fill_old_gaps().await?; }
                 saved = saving::poll(&mut self.saving) => self.saved(saved)?,
                 batch = next(&self.share, &mut batches, give_up) => {
                     self.gauge.spent(Stage::Source, waited.elapsed());

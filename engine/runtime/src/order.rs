@@ -57,6 +57,8 @@ pub struct Placed {
     pub event: Arc<Event>,
     /// When it was recorded, raised to that of the stream's events before it.
     pub raised_at: Timestamp,
+    /// Of the record that brought it; of an event that no record brought, of one that waited for it.
+    pub partition_key: Arc<str>,
 }
 
 /// What became of a record's event.
@@ -144,7 +146,7 @@ impl Order {
         let mut exit = Exit { position, entry: 0, ordinal: 0, out };
         let outcome = match self.turn(head, event.sequence) {
             Turn::Next => {
-                self.release(stream, head, event, &mut exit);
+                self.release(stream, head, event, partition_key.clone(), &mut exit);
                 Outcome::Released
             }
             Turn::Past => Outcome::Duplicate(event),
@@ -179,6 +181,8 @@ impl Order {
                 self.give_up(stream.hash(), *up_to, &mut exit);
                 (stream, Vec::new())
             }
+            // It is about what a projection has parked, which order knows nothing of.
+            Entry::ReEnter(_) => return Ok(Vec::new()),
         };
         self.let_go([stream.hash()].into(), exit);
         Ok(forks)
@@ -224,6 +228,11 @@ impl Order {
         self.given_up.iter()
     }
 
+    /// The first sequence of a stream from this one on that was not given up.
+    pub fn first_kept(&self, stream: StreamHash, from: Sequence) -> Sequence {
+        self.given_up.first_kept(stream, from)
+    }
+
     /// What has changed since this was last asked. To be asked after every batch: it is kept until then.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
@@ -248,10 +257,17 @@ impl Order {
         }
     }
 
-    fn release(&mut self, stream: StreamHash, head: Option<Head>, event: Arc<Event>, exit: &mut Exit<'_>) {
+    fn release(
+        &mut self,
+        stream: StreamHash,
+        head: Option<Head>,
+        event: Arc<Event>,
+        partition_key: Arc<str>,
+        exit: &mut Exit<'_>,
+    ) {
         let raised_at = head.map_or(event.recorded_at, |head| head.recorded_at.max(event.recorded_at));
         self.move_head(stream, head, Head { sequence: event.sequence, recorded_at: raised_at });
-        exit.push(event, raised_at);
+        exit.push(event, raised_at, partition_key);
     }
 
     fn move_head(&mut self, stream: StreamHash, from: Option<Head>, to: Head) {
@@ -276,18 +292,21 @@ impl Order {
         while !self.early.is_empty() {
             let head = self.heads.get(stream);
             let Some(next) = self.next_of(head) else { return false };
-            let Some(waiting) = self.take_waiting(stream, next) else {
+            let Some((waiting, partition_key)) = self.take_waiting(stream, next) else {
                 return self.early.is_waiting(stream, next);
             };
-            self.release(stream, head, waiting, exit);
+            self.release(stream, head, waiting, partition_key, exit);
         }
         false
     }
 
-    fn take_waiting(&mut self, stream: StreamHash, sequence: Sequence) -> Option<Arc<Event>> {
+    /// Takes an event that waits, and the partition key of the record that brought it.
+    fn take_waiting(&mut self, stream: StreamHash, sequence: Sequence) -> Option<(Arc<Event>, Arc<str>)> {
         let event = self.early.event(stream, sequence)?;
-        self.changes.let_go.extend(self.early.remove(stream, sequence));
-        Some(event)
+        let waiting = self.early.remove(stream, sequence)?;
+        let partition_key = waiting.partition_key.clone();
+        self.changes.let_go.push(waiting);
+        Some((event, partition_key))
     }
 
     fn hold(&mut self, event: Arc<Event>, at: Place, partition_key: &Arc<str>, since: Timestamp) -> Outcome {
@@ -328,21 +347,26 @@ impl Order {
 
     fn fill(&mut self, stream: StreamHash, events: Vec<Event>, exit: &mut Exit<'_>) -> Vec<Fork> {
         let mut forks = Vec::new();
+        let of_waiting = self.early.partition_key(stream);
         for event in events {
             let head = self.heads.get(stream);
             if self.turn(head, event.sequence) == Turn::Past {
                 continue;
             }
-            let event = match self.take_waiting(stream, event.sequence) {
-                None => Arc::new(event),
-                Some(kept) => {
+            let (event, partition_key) = match self.take_waiting(stream, event.sequence) {
+                None => {
+                    let own = || event.stream_id.as_str().into();
+                    let partition_key = of_waiting.clone().unwrap_or_else(own);
+                    (Arc::new(event), partition_key)
+                }
+                Some((kept, partition_key)) => {
                     if !is_same(&kept, &event) {
                         forks.push(Fork { kept: kept.clone(), refused: event.into() });
                     }
-                    kept
+                    (kept, partition_key)
                 }
             };
-            self.release(stream, head, event, exit);
+            self.release(stream, head, event, partition_key, exit);
         }
         forks
     }
@@ -388,8 +412,8 @@ impl Exit<'_> {
         Place::new(self.position.clone(), self.entry, self.ordinal)
     }
 
-    fn push(&mut self, event: Arc<Event>, raised_at: Timestamp) {
-        self.out.push(Placed { place: self.place(), event, raised_at });
+    fn push(&mut self, event: Arc<Event>, raised_at: Timestamp, partition_key: Arc<str>) {
+        self.out.push(Placed { place: self.place(), event, raised_at, partition_key });
         self.ordinal += 1;
     }
 }

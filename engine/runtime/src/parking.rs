@@ -5,7 +5,8 @@ mod redrive;
 mod tests;
 
 use foldstream_model::{
-    DocumentKey, Error, Event, OrderKey, Ordering, ParkedEvent, ParkedOrder, Result, Timestamp,
+    DocumentKey, Epoch, Error, Event, Lot, OrderKey, Ordering, ParkedEvent, ParkedOrder, ProjectionId,
+    Result, Timestamp, ports::ParkingLot,
 };
 
 use crate::{guard::Origin, lanes::SetAside};
@@ -36,6 +37,22 @@ pub fn parked_event(
         error: event.error.as_ref().map(ToString::to_string),
         parked_at: at,
     })
+}
+
+/// How many events of a projection are parked, with their documents or their streams.
+pub async fn total(parking: &dyn ParkingLot, projection: &ProjectionId, epoch: Epoch) -> Result<u64> {
+    let mut total = 0;
+    for lot in [Lot::of_documents(projection, epoch), Lot::of_streams(projection, epoch)] {
+        total += parking.list(&lot, None, None, 0).await?.total;
+    }
+    Ok(total)
+}
+
+/// Why no more events are parked.
+pub fn full(parked: u64, limit: u64) -> Error {
+    Error::poison(format!(
+        "no more events may be parked: parked={parked} limit={limit}; mend the cause, then redrive or discard them, or raise `limits.parked_events`"
+    ))
 }
 
 /// Where a parked event comes from.

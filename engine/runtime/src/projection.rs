@@ -183,7 +183,7 @@ impl ProjectionTask {
             LaneOptions { ordering, epoch, mode: LaneMode::Live(self.spec.on_failure), cache_bytes };
         let aside = Aside {
             parking: self.around.parking.clone(),
-            lot: Lot { projection: self.spec.id.clone(), epoch },
+            lot: Lot::of_documents(&self.spec.id, epoch),
             ordering,
             limit: self.around.settings.parked_events,
         };
@@ -202,6 +202,7 @@ impl ProjectionTask {
         let (told, fenced) = mpsc::channel(1);
         let active = Arc::new(Active {
             spec: self.spec.clone(),
+            streams_lot: Lot::of_streams(&self.spec.id, epoch),
             outlet,
             drain: self.around.drain.child_token(),
             hurry: self.around.hurry.child_token(),

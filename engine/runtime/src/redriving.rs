@@ -56,7 +56,7 @@ impl Redriver {
     ) -> Self {
         Self {
             intake: Intake::new(source, std::slice::from_ref(&spec)),
-            lot: Lot { projection: spec.id.clone(), epoch },
+            lot: Lot::of_documents(&spec.id, epoch),
             spec,
             parking: Arc::new(Patient(services.parking.clone())),
             rows: Rows::new(Arc::new(Patient(services.checkpoints.clone()))),

@@ -22,6 +22,7 @@ use crate::{
 
 pub mod journals;
 pub mod long;
+pub mod streams;
 
 const PAGE: usize = 500;
 /// Pages of cuts are large.

@@ -12,7 +12,9 @@ use crate::{
     board::Reader,
     checkpoint::CheckpointHandle,
     lanes::LineId,
-    line::{Beginning, Left, Line, LineEvent, LineKind, Opening, ShardContext, SharedLine, Subscriber},
+    line::{
+        Apart, Beginning, Left, Line, LineEvent, LineKind, Opening, ShardContext, SharedLine, Subscriber,
+    },
     merging::MergeInput,
     report::{Busy, Registry, Waits},
     subscription::{Active, Subscription},
@@ -387,7 +389,7 @@ fn subscribe(line: LineId, context: &ShardContext, standing: Standing) -> Subscr
     let Standing { entrant, place, .. } = standing;
     let subscription = Subscription::new(line, context.number, entrant.projection, place.clone());
     let (handle, unsettled) = (entrant.handle, entrant.unsettled);
-    Subscriber { subscription, handle, unsettled, from: place, joining: None }
+    Subscriber { subscription, handle, unsettled, from: place, joining: None, apart: Apart::default() }
 }
 
 impl Waiting {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use foldstream_model::{Error, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
+use foldstream_model::{Error, Lot, OnFailure, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,8 @@ use crate::{
 /// A projection from one start to the next stop.
 pub struct Active {
     pub spec: ProjectionSpec,
+    /// Where the events of its parked streams wait.
+    pub streams_lot: Lot,
     pub outlet: Outlet,
     /// Cancelled when it is to be read for no more, and leaves every line and shard.
     pub drain: CancellationToken,
@@ -112,6 +114,15 @@ impl Subscription {
             abandoned: false,
         };
         Arc::new(Self { line, shard, projection, settling: Mutex::new(settling), changed: Notify::new() })
+    }
+
+    /// What becomes of an event of which no document is known. A merge takes the events of all streams in one order, and what
+    /// came back to it later would be late: it stops.
+    pub fn on_unknown_document(&self) -> OnFailure {
+        match self.projection.spec.ordering {
+            Ordering::Global => OnFailure::Stop,
+            Ordering::PerStream | Ordering::Commutative => self.projection.spec.on_failure,
+        }
     }
 
     /// A batch of this many touches begins; its bytes are held until it is settled.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Error, Lot, ProjectionId, Result, ShardId, Timestamp, WorkerId,
+    Clock, Error, ProjectionId, Result, ShardId, Timestamp, WorkerId,
     ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
@@ -19,6 +19,7 @@ use crate::{
     control::{Controls, Registration},
     decode::Intake,
     leasing::Leasing,
+    parking,
     patient::Patient,
     projection::{KnownControls, ProjectionTask, SourceDoor, Surroundings},
     report::{Registry, StopReport, WorkerReport},
@@ -139,8 +140,8 @@ impl Worker {
     async fn parked(&self, controls: &KnownControls) -> Result<BTreeMap<ProjectionId, u64>> {
         let mut parked = BTreeMap::new();
         for (id, control) in controls {
-            let lot = Lot { projection: id.clone(), epoch: control.epoch };
-            let total = self.assembly.services.parking.list(&lot, None, None, 0).await?.total;
+            let lots = self.assembly.services.parking.as_ref();
+            let total = parking::total(lots, id, control.epoch).await?;
             if total > 0 {
                 parked.insert(id.clone(), total);
             }

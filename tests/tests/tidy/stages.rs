@@ -29,8 +29,8 @@ const HANDED_ON: [(&str, &str, &str); 7] = [
 ];
 
 /// Those that decide: plain structs that are told what happened and say what to do.
-const DECIDING: [&str; 8] =
-    ["order", "journal", "lineage", "guard", "lanes", "merge", "progress", "retention"];
+const DECIDING: [&str; 9] =
+    ["order", "journal", "lineage", "streams", "guard", "lanes", "merge", "progress", "retention"];
 /// Calls into users' code, which panics there; it is as pure as what it calls.
 const PURE: &str = "pure";
 

@@ -31,8 +31,7 @@ pub async fn run(parking: &dyn ParkingLot) {
 }
 
 async fn fresh(parking: &dyn ParkingLot, name: &str) -> Lot {
-    let lot =
-        Lot { projection: ProjectionId::new(&format!("conformance_{name}"), 1), epoch: Epoch::default() };
+    let lot = Lot::of_documents(&ProjectionId::new(&format!("conformance_{name}"), 1), Epoch::default());
     parking.clear(&lot).await.expect("a lot can be cleared, even one that holds nothing");
     lot
 }

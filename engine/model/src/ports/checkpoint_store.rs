@@ -57,6 +57,8 @@ pub enum Table {
     Late,
     /// Events that were discarded. Partition: lot; sort: document, then order.
     Discarded,
+    /// Streams that a projection has parked. Partition: their lot; sort: stream, then where that began.
+    ParkedStreams,
     /// Who did what, when, why. Partition: `audit`; sort: time.
     Audit,
     /// What a running worker last said of itself. Partition: `workers`; sort: worker.
@@ -64,7 +66,7 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Sources,
         Self::Journals,
         Self::Cuts,
@@ -72,6 +74,7 @@ impl Table {
         Self::Controls,
         Self::Late,
         Self::Discarded,
+        Self::ParkedStreams,
         Self::Audit,
         Self::Reports,
     ];
@@ -85,6 +88,7 @@ impl Table {
             Self::Controls => "controls",
             Self::Late => "late",
             Self::Discarded => "discarded",
+            Self::ParkedStreams => "parked_streams",
             Self::Audit => "audit",
             Self::Reports => "reports",
         }

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use foldstream_model::{Error, Place, Result, Timestamp};
+use foldstream_model::{Error, Place, ReEntry, Result, Timestamp};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::{Left, Line, LineKind, Subscriber};
+use super::{Left, Line, LineKind, Subscriber, apart::Parts};
 use crate::{
-    dispatch::{self, Dispatched, Released},
-    fold::Folded,
+    dispatch::{self, Released},
+    lanes::Delivery,
     merge::MergeRead,
     merging::MergeInput,
     metrics,
@@ -22,13 +23,23 @@ impl Line {
     /// Folds and hands on what was released up to here. An empty batch is handed on too: it moves checkpoints. Of one
     /// with a fork everybody gets what is before that, and stops.
     pub(super) async fn deliver(&mut self, placed: Vec<Placed>, fork: Option<(Place, Error)>) -> Result<()> {
+        self.deliver_with(placed, fork, None).await
+    }
+
+    /// The same, and behind it a stream comes back to one of the projections.
+    pub(super) async fn deliver_with(
+        &mut self,
+        placed: Vec<Placed>,
+        fork: Option<(Place, Error)>,
+        re_entry: Option<(Place, ReEntry)>,
+    ) -> Result<()> {
         if self.delivered >= self.at {
             return Ok(());
         }
         self.cuts.released(self.at.clone(), self.order.take_changes())?;
         self.forget_settled();
         self.delivered = self.at.clone();
-        let released = Arc::new(Released { fork, ..self.fold(placed).await? });
+        let released = Arc::new(Released { fork, re_entry, ..self.fold(placed).await? });
         // From the last: one that is too slow is taken out on the way.
         for index in (0..self.subscribers.len()).rev() {
             self.deliver_to(index, &released).await?;
@@ -42,9 +53,9 @@ impl Line {
 
     async fn fold(&mut self, placed: Vec<Placed>) -> Result<Released> {
         let working = Instant::now();
-        let mut folded: BTreeMap<Arc<str>, Folded> = BTreeMap::new();
+        let mut folded = BTreeMap::new();
         for (name, fold) in &mut self.folds {
-            folded.insert(name.clone(), fold.fold(&placed).await?);
+            folded.insert(name.clone(), fold.fold(&placed, &self.order).await?);
         }
         self.gauge.spent(Stage::Project, working.elapsed());
         let bytes = std::mem::take(&mut self.backlog_bytes);
@@ -55,6 +66,7 @@ impl Line {
             end: self.at.clone(),
             placed,
             folded,
+            re_entry: None,
             fork: None,
             recorded_until,
             tip: self.tip_of_open().filter(|_| self.backlog.is_empty() && is_whole),
@@ -72,31 +84,45 @@ impl Line {
             joining.keep(released.clone());
             return Ok(());
         }
-        let poison = released.poison(&subscriber.subscription);
-        if poison.is_some_and(|(place, _)| *place <= subscriber.from) {
+        let is_past = released.fork.as_ref().is_some_and(|(place, _)| *place <= subscriber.from);
+        if is_past {
             // It has settled that before: it goes on by itself from where it is.
             return self.leave(index, Left::Behind).await;
         }
-        let subscriber = &self.subscribers[index];
         let hurry = subscriber.subscription.projection.hurry.clone();
-        let now = self.context.services.clock.now();
-        let sent = send(subscriber, released, now);
-        let waited = Instant::now();
+        let (waited, patience) = (Instant::now(), self.patience);
         let is_behind = tokio::select! {
             biased;
-            sent = sent => {
-                sent?;
-                false
+            parts = self.dispatch_to(index, released) => {
+                let parts = parts?;
+                self.send_to(index, released, parts, &hurry).await?
             }
             // What was settled before is saved with the others.
             () = hurry.cancelled() => false,
-            () = self.out_of_patience() => true,
+            () = tokio::time::sleep(patience) => true,
         };
         self.gauge.spent(Stage::Sink, waited.elapsed());
         if is_behind {
             self.leave(index, Left::Behind).await?;
         }
         Ok(())
+    }
+
+    /// True: it holds up the others.
+    async fn send_to(
+        &self,
+        index: usize,
+        released: &Released,
+        parts: Parts,
+        hurry: &CancellationToken,
+    ) -> Result<bool> {
+        let now = self.context.services.clock.now();
+        tokio::select! {
+            biased;
+            sent = send(&self.subscribers[index].subscription, released, parts, now) => sent.map(|()| false),
+            () = hurry.cancelled() => Ok(false),
+            () = self.out_of_patience() => Ok(true),
+        }
     }
 
     /// One projection by itself may take as long as it needs, unless another waits for the line.
@@ -181,21 +207,33 @@ impl Line {
 
 /// Opens the batch for one subscriber and sends its touches. Dropped half-way it leaves the batch unsettled, which is
 /// only right when the subscriber is then made to leave.
-async fn send(subscriber: &Subscriber, released: &Arc<Released>, now: Timestamp) -> Result<()> {
-    let subscription = &subscriber.subscription;
-    let Dispatched { touches, poison } = released.dispatch(subscription, &subscriber.from);
-    let read = merge_read(released, poison.as_ref().map(|(place, _)| place));
-    if let Some((place, error)) = poison {
-        let event =
-            released.placed.iter().find(|placed| placed.place == place).map(|placed| placed.event.as_ref());
-        subscription.stop(dispatch::stop(place, &error, event, now))?;
+async fn send(
+    subscription: &Arc<Subscription>,
+    released: &Released,
+    parts: Parts,
+    now: Timestamp,
+) -> Result<()> {
+    let poison = parts.iter().find_map(|(part, dispatched)| Some((part, dispatched.poison.as_ref()?)));
+    let read = merge_read(released, poison.map(|(_, (place, _))| place));
+    if let Some((part, (place, error))) = poison {
+        let event = part.placed.iter().find(|placed| placed.place == *place).map(|placed| &*placed.event);
+        subscription.stop(dispatch::stop(place.clone(), error, event, now))?;
     }
-    metrics::touches(subscription.projection.name(), touches.len());
+    let touches = parts.iter().map(|(_, dispatched)| dispatched.touches.len()).sum();
+    metrics::touches(subscription.projection.name(), touches);
     let hold = released.hold.clone();
-    let batch = subscription.open(released.end.clone(), touches.len(), released.recorded_until, hold)?;
+    let batch = subscription.open(released.end.clone(), touches, released.recorded_until, hold)?;
+    let lanes = match &subscription.projection.outlet {
+        Outlet::Lanes(lanes) => lanes.number(),
+        Outlet::Merge { lanes, .. } => *lanes,
+    };
+    let mut by_lane: Vec<Vec<Delivery>> = (0..lanes.get()).map(|_| Vec::new()).collect();
+    for (part, dispatched) in parts {
+        let deliveries = part.deliveries(subscription, batch, dispatched.touches, lanes);
+        by_lane.iter_mut().zip(deliveries).for_each(|(lane, deliveries)| lane.extend(deliveries));
+    }
     match &subscription.projection.outlet {
         Outlet::Lanes(lanes) => {
-            let by_lane = released.deliveries(subscription, batch, touches, lanes.number());
             for (lane, deliveries) in lanes.senders().iter().zip(by_lane) {
                 if !deliveries.is_empty() {
                     let input = LaneInput::Deliver { subscription: subscription.clone(), deliveries };
@@ -203,8 +241,7 @@ async fn send(subscriber: &Subscriber, released: &Arc<Released>, now: Timestamp)
                 }
             }
         }
-        Outlet::Merge { inputs, lanes } => {
-            let by_lane = released.deliveries(subscription, batch, touches, *lanes);
+        Outlet::Merge { inputs, .. } => {
             let input = MergeInput::Released { subscription: subscription.clone(), by_lane, read };
             inputs.send(input).await.map_err(|_| gone(subscription))?;
         }

@@ -1,18 +1,19 @@
 //! The line and the shard's journal: nothing is released beyond a horizon that was read or written.
 
 use foldstream_model::{
-    Entry, Error, ErrorKind, Journal, Place, Position, Result,
+    Entry, Error, ErrorKind, Journal, Place, Position, Result, ShardId, SourceName,
     ports::{Put, Revision},
 };
 
-use super::{Line, gaps};
+use super::{Line, Subscriber, gaps};
 use crate::{
+    assembly::Services,
     invariants,
-    journal::{Effective, Wish},
+    journal::{Effective, JournalView, Wish},
     metrics,
     order::{Fork, Placed},
     retry::{self, Backoff, Verdict},
-    rows,
+    rows::{self, Rows},
 };
 
 impl Line {
@@ -40,7 +41,9 @@ impl Line {
         let mut backoff = Backoff::new();
         self.journal.passed(&self.at);
         while let Some(mut next) = self.journal.next(&wish)? {
-            match self.write_journal(&mut next).await {
+            let (services, shard) = (&self.context.services, &self.context.shard.id);
+            let source = &self.context.source.name;
+            match write(&self.context.rows, services, source, shard, &self.journal, &mut next).await {
                 Ok(Some(revision)) => self.journal.written(next, revision),
                 Ok(None) => self.reload_journal().await?,
                 Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
@@ -53,25 +56,6 @@ impl Line {
         Ok(())
     }
 
-    /// The rows of a new entry are durable before the journal names it. None: another was faster.
-    async fn write_journal(&self, next: &mut Journal) -> Result<Option<Revision>> {
-        let (source, shard) = (&self.context.source.name, &self.context.shard.id);
-        if let Some(entry) = next.entries.get(self.journal.journal().entries.len()) {
-            let unique = self.context.services.ids.unique();
-            let previous = next.last.take();
-            next.last = Some(self.context.rows.add_entry(source, shard, entry, previous, &unique).await?);
-        }
-        if self.journal.revision().is_some() {
-            let moves_on = invariants::journal_moves_on(self.journal.journal(), next);
-            metrics::watch("journal_moves_on", moves_on);
-        }
-        let (key, body) = (rows::journal_key(source, shard), rows::journals::body(next)?);
-        match self.context.services.checkpoints.put(&key, self.journal.revision(), body).await? {
-            Put::Done(revision) => Ok(Some(revision)),
-            Put::Conflict(_) => Ok(None),
-        }
-    }
-
     /// Reads the journal as it is stored now.
     pub(super) async fn reload_journal(&mut self) -> Result<()> {
         let (source, shard) = (&self.context.source.name, &self.context.shard.id);
@@ -80,6 +64,17 @@ impl Line {
         self.journal.take(stored)?;
         self.journal.passed(&self.at);
         Ok(())
+    }
+
+    /// What operators decide comes as an entry, of which a shard at rest hears nothing: it looks while anything waits for
+    /// them.
+    pub(super) async fn look_for_decisions(&mut self) -> Result<()> {
+        let is_parked = |known: &Subscriber| known.apart.streams.has_parked();
+        if !self.order.has_gaps() && !self.subscribers.iter().any(is_parked) {
+            return Ok(());
+        }
+        self.reload_journal().await?;
+        self.put_in_order(Some(&self.at.clone())).await
     }
 
     /// Lets the entries before a record, or all that are known, take effect; a poisonous one ends it.
@@ -105,6 +100,10 @@ impl Line {
             self.at = Place::end(position, number);
             if let Some(fork) = forks.first() {
                 return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
+            }
+            if let Entry::ReEnter(re_entry) = entry {
+                let fork = self.first_fork().await?;
+                self.deliver_with(std::mem::take(placed), fork, Some((place, *re_entry))).await?;
             }
         }
         Ok(None)
@@ -133,8 +132,33 @@ impl Line {
     }
 }
 
+/// Writes a shard's journal. The rows of a new entry are durable before the journal names it. None: another was faster.
+pub async fn write(
+    rows: &Rows,
+    services: &Services,
+    source: &SourceName,
+    shard: &ShardId,
+    known: &JournalView,
+    next: &mut Journal,
+) -> Result<Option<Revision>> {
+    if let Some(entry) = next.entries.get(known.journal().entries.len()) {
+        let unique = services.ids.unique();
+        let previous = next.last.take();
+        next.last = Some(rows.add_entry(source, shard, entry, previous, &unique).await?);
+    }
+    if known.revision().is_some() {
+        let moves_on = invariants::journal_moves_on(known.journal(), next);
+        metrics::watch("journal_moves_on", moves_on);
+    }
+    let (key, body) = (rows::journal_key(source, shard), rows::journals::body(next)?);
+    match services.checkpoints.put(&key, known.revision(), body).await? {
+        Put::Done(revision) => Ok(Some(revision)),
+        Put::Conflict(_) => Ok(None),
+    }
+}
+
 /// The journal that a shard begins with.
-pub(super) fn first_journal(base: foldstream_model::BasePolicy, start: Position) -> Journal {
+pub fn first_journal(base: foldstream_model::BasePolicy, start: Position) -> Journal {
     let horizon = start.clone();
     Journal { base, horizon, start, entries: Vec::new(), last: None, trimmed: None, sealed: false }
 }

@@ -13,9 +13,11 @@ use foldstream_model::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, Line, LineEvent, LineKind, ShardContext, SharedLine, Subscriber, gaps, journaling};
+use super::{
+    Apart, Command, Line, LineEvent, LineKind, ShardContext, SharedLine, Subscriber, gaps, journaling,
+};
 use crate::{
-    assembly::{ProjectionSpec, Start},
+    assembly::{NamedReducer, ProjectionSpec, Start},
     budget::Exemption,
     fold::Fold,
     journal::JournalView,
@@ -102,7 +104,9 @@ impl Line {
             suspects: Vec::new(),
             context,
         };
-        for subscriber in opening.subscribers {
+        for mut subscriber in opening.subscribers {
+            let projection = &subscriber.subscription.projection;
+            subscriber.apart = Apart::load(&line.context, projection, &subscriber.from).await?;
             line.add_fold(&subscriber.subscription.projection.spec);
             line.subscribers.push(subscriber);
         }
@@ -119,10 +123,7 @@ impl Line {
     pub(super) fn add_fold(&mut self, spec: &ProjectionSpec) {
         let Some(named) = &spec.reducer else { return };
         let context = &self.context;
-        self.folds.entry(named.name.clone()).or_insert_with(|| {
-            let (events, intake) = (context.source.events.clone(), context.intake.clone());
-            Fold::new(named, events, intake, context.source.first, context.settings.cache_bytes)
-        });
+        self.folds.entry(named.name.clone()).or_insert_with(|| context.fold(named));
     }
 
     pub(super) async fn start_reading(
@@ -145,6 +146,14 @@ impl Line {
             },
         };
         Ok(reading.start(cancel.clone()))
+    }
+}
+
+impl ShardContext {
+    /// A fold that knows no state yet.
+    pub(super) fn fold(&self, named: &NamedReducer) -> Fold {
+        let (events, intake) = (self.source.events.clone(), self.intake.clone());
+        Fold::new(named, events, intake, self.source.first, self.settings.cache_bytes)
     }
 }
 

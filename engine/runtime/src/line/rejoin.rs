@@ -11,7 +11,7 @@ use foldstream_model::{Place, ProjectionId, Result};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Left, Line, LineEvent, Subscriber};
+use super::{Apart, Left, Line, LineEvent, Subscriber};
 use crate::{
     checkpoint::CheckpointHandle,
     dispatch::Released,
@@ -98,7 +98,8 @@ impl Line {
         let from = self.at.clone();
         let subscription = Subscription::new(self.id, self.context.number, projection, from.clone());
         let joining = Some(Joining::new(past));
-        self.subscribers.push(Subscriber { subscription, handle, unsettled: Vec::new(), from, joining });
+        let (unsettled, apart) = (Vec::new(), Apart::default());
+        self.subscribers.push(Subscriber { subscription, handle, unsettled, from, joining, apart });
     }
 
     async fn joined(&mut self, projection: &ProjectionId, settled: Place) -> Result<bool> {
@@ -110,6 +111,9 @@ impl Line {
             self.tell_gauge();
             return Ok(false);
         }
+        let active = &self.subscribers[index].subscription.projection;
+        let apart = Apart::load(&self.context, active, &settled).await?;
+        self.subscribers[index].apart = apart;
         self.subscribers[index].from = settled;
         for released in joining.kept {
             // It may have been too slow for this line already, and be out of it.

@@ -8,11 +8,15 @@ use foldstream_model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Left, Line, ShardContext};
+use super::{
+    Left, Line, ShardContext,
+    apart::{self, Returned},
+};
 use crate::{
     checkpoint::{CheckpointHandle, Claim},
     order::cut_rows,
     retry, rows,
+    subscription::Active,
     tasks::Task,
 };
 
@@ -37,6 +41,9 @@ struct Save {
 struct Claimed {
     handle: Arc<CheckpointHandle>,
     claim: Claim,
+    projection: Arc<Active>,
+    /// What may leave the lot then.
+    returned: Vec<Returned>,
 }
 
 impl Line {
@@ -84,7 +91,7 @@ impl Line {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
         let mut stands: BTreeMap<Place, Place> = BTreeMap::new();
-        for subscriber in &self.subscribers {
+        for subscriber in &mut self.subscribers {
             if subscriber.joining.is_some() || !subscriber.may_checkpoint() {
                 continue;
             }
@@ -104,7 +111,9 @@ impl Line {
             }
             let at = self.context.services.clock.now();
             let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
-            save.claims.push(Claimed { handle, claim });
+            let projection = subscriber.subscription.projection.clone();
+            let returned = subscriber.apart.take_returned(&claim.place());
+            save.claims.push(Claimed { handle, claim, projection, returned });
         }
         for (place, oldest) in stands {
             self.add_cut(place, &oldest, &mut save.cuts)?;
@@ -157,9 +166,10 @@ impl Line {
 }
 
 impl Claimed {
-    async fn commit(&self) -> Result<()> {
+    async fn commit(&self, context: &ShardContext) -> Result<()> {
         let (never, handle) = (CancellationToken::new(), &self.handle);
-        retry::until_done(&never, "writing a checkpoint", || handle.commit(self.claim.clone())).await
+        retry::until_done(&never, "writing a checkpoint", || handle.commit(self.claim.clone())).await?;
+        apart::remove(context, &self.projection, &self.returned).await
     }
 }
 
@@ -167,12 +177,12 @@ impl Save {
     async fn run(self) -> Saved {
         let written = self.write_cuts().await;
         let mut commits = Vec::with_capacity(self.claims.len());
-        for claimed in self.claims {
+        for claimed in &self.claims {
             let committed = match &written {
-                Ok(()) => claimed.commit().await,
+                Ok(()) => claimed.commit(&self.context).await,
                 Err(error) => Err(error.clone()),
             };
-            commits.push((claimed.handle, committed));
+            commits.push((claimed.handle.clone(), committed));
         }
         let cuts = if written.is_ok() { self.cuts } else { BTreeMap::new() };
         Saved { cuts, commits }

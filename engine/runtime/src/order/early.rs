@@ -234,6 +234,11 @@ impl EarlyEvents {
         self.waiting.contains_key(&(stream, sequence))
     }
 
+    /// Of the first of the stream that waits.
+    pub fn partition_key(&self, stream: StreamHash) -> Option<Arc<str>> {
+        self.of_stream(stream).next().map(|(_, waiting)| waiting.partition_key.clone())
+    }
+
     /// The lowest sequence of the stream that waits.
     pub fn first_of(&self, stream: StreamHash) -> Option<Sequence> {
         self.of_stream(stream).next().map(|(sequence, _)| sequence)

@@ -31,6 +31,16 @@ impl GivenUpRanges {
         self.0.entry((given_up.stream, given_up.first)).or_insert((given_up.last, at));
     }
 
+    pub fn first_kept(&self, stream: StreamHash, from: Sequence) -> Sequence {
+        let mut first = from;
+        let before = |first| self.0.range((stream, Sequence(0))..=(stream, first)).next_back();
+        while let Some((_, (last, _))) = before(first).filter(|(_, (last, _))| first <= *last) {
+            let Some(next) = last.next() else { break };
+            first = next;
+        }
+        first
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = GivenUp> + '_ {
         self.placed().map(|(given_up, _)| given_up)
     }

@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use foldstream_model::{
-    DocumentKey, Error, Lot, Ordering, Result, Timestamp,
+    DocumentKey, Lot, Ordering, Result, Timestamp,
     ports::{Parked, Parking, ParkingLot},
 };
 use tokio_util::sync::CancellationToken;
@@ -66,13 +66,17 @@ impl Running {
 
 async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Result<Vec<ParkAnswer>> {
     let Aside { parking, lot, limit, .. } = aside;
-    let before = parking.list(lot, None, None, 0).await?.total;
+    let before = parking::total(parking.as_ref(), &lot.projection, lot.epoch).await?;
     let (limit, mut total) = (*limit as u64, before);
     let mut answers = Vec::with_capacity(requests.len());
     let mut parkings = Vec::with_capacity(requests.len());
     for request in &requests {
         let more = total + request.events.len() as u64;
-        answers.push(if more > limit { ParkAnswer::Full(full(total, limit)) } else { ParkAnswer::Done });
+        answers.push(if more > limit {
+            ParkAnswer::Full(parking::full(total, limit))
+        } else {
+            ParkAnswer::Done
+        });
         if more <= limit {
             total = more;
             parkings.push(parking_of(aside, request, at)?);
@@ -106,12 +110,6 @@ fn parking_of(aside: &Aside, request: &ParkRequest, at: Timestamp) -> Result<Par
     let events = request.events.iter().map(event);
     let events = events.collect::<Result<_>>()?;
     Ok(Parking { document: request.key.clone(), mark: request.mark, events })
-}
-
-fn full(parked: u64, limit: u64) -> Error {
-    Error::poison(format!(
-        "no more events may be parked: parked={parked} limit={limit}; mend the cause, then redrive or discard them, or raise `limits.parked_events`"
-    ))
 }
 
 async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: Timestamp) -> Result<()> {

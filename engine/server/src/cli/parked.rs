@@ -9,14 +9,18 @@ use super::{Audited, ByProjection, Permission, events::timestamp};
 
 #[derive(Debug, Subcommand)]
 pub enum ParkedCommand {
-    /// Which documents are parked, since when and why
+    /// Which documents and streams are parked, since when and why
     List(ListParked),
-    /// The parked events of one document, in their order
+    /// The parked events of one document or stream, in their order
     Describe {
         /// The projection, `orders` or `orders@3`; without a version the configured one
         projection: ByProjection,
         /// The document's key
-        document: String,
+        #[arg(required_unless_present = "stream", conflicts_with = "stream")]
+        document: Option<String>,
+        /// The events of this stream, instead, of which no document is known
+        #[arg(long, value_name = "ID")]
+        stream: Option<String>,
     },
     /// Apply parked events in their order, by the projection as it is now
     Redrive(RedriveParked),

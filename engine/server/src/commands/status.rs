@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use foldstream_local::LocalStore;
-use foldstream_model::ports::{self, ParkingLot};
-use foldstream_runtime::rows::Rows;
+use foldstream_runtime::{parking::total, rows::Rows};
 use serde_json::json;
 
 use crate::{
@@ -55,8 +54,8 @@ async fn set_aside(
     for ProjectionStanding { projection, .. } in standings {
         let lot = facts.lot(projection);
         all.push(SetAside {
-            parked: parking.list(&lot, None, None, 0).await?.total,
-            discarded: rows.keys(ports::Table::Discarded, &lot.row_name()).await?.len() as u64,
+            parked: total(&*parking, projection, lot.epoch).await?,
+            discarded: rows.discarded(projection, lot.epoch).await?,
             late: rows.late(projection, lot.epoch).await? as u64,
         });
     }

@@ -3,8 +3,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, http::StatusCode, routing::get};
 use foldstream_config::Config;
 use foldstream_local::LocalStore;
-use foldstream_model::{Clock, Error, Result, ports::ParkingLot};
-use foldstream_runtime::{metrics, rows::Rows, tasks::Tasks};
+use foldstream_model::{Clock, Error, Result};
+use foldstream_runtime::{metrics, parking::total, rows::Rows, tasks::Tasks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -99,8 +99,9 @@ impl Lags {
             if let Some(lag) = standing.lag_micros {
                 metrics::lag(standing.projection.name.as_str(), lag);
             }
-            match self.store.parking().list(&facts.lot(&standing.projection), None, None, 0).await {
-                Ok(page) => metrics::parked_now(standing.projection.name.as_str(), page.total),
+            let (parking, epoch) = (self.store.parking(), facts.lot(&standing.projection).epoch);
+            match total(&*parking, &standing.projection, epoch).await {
+                Ok(total) => metrics::parked_now(standing.projection.name.as_str(), total),
                 Err(error) => tracing::warn!(%error, "what is parked could not be counted"),
             }
         }

@@ -74,7 +74,7 @@ impl Facts {
     pub fn lot(&self, projection: &ProjectionId) -> Lot {
         let control = self.controls.iter().find(|(id, _)| id == projection);
         let epoch = control.map_or(Epoch::default(), |(_, control)| control.epoch);
-        Lot { projection: projection.clone(), epoch }
+        Lot::of_documents(projection, epoch)
     }
 
     /// What a source's stream holds, and what of it is not read yet.

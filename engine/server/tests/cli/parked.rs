@@ -188,3 +188,82 @@ fn a_test_may_expect_a_document_to_be_parked() {
     );
     folder.run(&["test"]).ok();
 }
+
+/// The handler that cannot tell the document of an event without a shop.
+const BY_SHOP: &str = "config_version: 1
+sources:
+  shop: { kind: local, shards: 1 }
+projections:
+  sales:
+    version: 1
+    source: shop
+    ordering: commutative
+    on_failure: park
+    handlers:
+      - { event: Sold, key: =payload.shop, add: { total: =payload.price } }
+";
+
+/// Of `a` an event names no shop, and one stands behind it.
+fn parked_stream() -> Folder {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", BY_SHOP);
+    for (stream, payload) in [
+        ("a", "{\"price\":2,\"shop\":\"s\"}"),
+        ("a", "{\"price\":3}"),
+        ("b", "{\"price\":4,\"shop\":\"s\"}"),
+        ("a", "{\"price\":5,\"shop\":\"s\"}"),
+    ] {
+        sold(&folder, stream, payload);
+    }
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("2 events of sales v1 parked"), "{ran:?}");
+    folder
+}
+
+#[test]
+fn a_stream_of_which_no_document_is_known_is_shown_with_its_reason() {
+    let folder = parked_stream();
+    assert_eq!(document(&folder, "s"), json!({"total": 6}));
+    let listed = objects(&folder, &["parked", "list"]);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(
+        (&listed[0]["stream_id"], &listed[0]["events"], &listed[0]["sequence"]),
+        (&json!("a"), &json!(2), &json!(2))
+    );
+    for (filter, found) in [("a", 1), ("b", 0)] {
+        assert_eq!(objects(&folder, &["parked", "list", "--stream", filter]).len(), found);
+    }
+    assert!(folder.run(&["parked", "list"]).ok().contains("#2 Sold"));
+    assert!(folder.run(&["parked", "list", "--by-error"]).ok().contains("STREAMS"));
+    let described = objects(&folder, &["parked", "describe", "sales", "--stream", "a"]);
+    let sequences: Vec<_> = described.iter().map(|parked| parked["event"]["sequence"].clone()).collect();
+    assert_eq!(sequences, [2, 3]);
+    assert!(folder.run(&["status"]).out.contains("2 events parked"));
+}
+
+#[test]
+fn a_parked_stream_comes_back_with_the_next_run() {
+    let folder = parked_stream();
+    assert!(folder.run(&["parked", "redrive", "sales"]).ok().contains("1 stream of sales v1 with 2 events"));
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    assert_eq!(objects(&folder, &["parked", "list"]).len(), 1, "nothing is different yet");
+    let mended = "'=payload.shop == null ? \"none\" : payload.shop'";
+    folder.write("foldstream.yaml", BY_SHOP.replace("=payload.shop", mended));
+    folder.run(&["projections", "amend", "sales", "--yes", "--reason", "some are sold nowhere"]).ok();
+    folder.run(&["parked", "redrive", "sales", "--stream", "a"]).ok();
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(folder.run(&["parked", "list"]).ok(), "nothing is parked\n");
+    assert_eq!(document(&folder, "s"), json!({"total": 11}));
+    assert_eq!(document(&folder, "none"), json!({"total": 3}));
+}
+
+#[test]
+fn an_event_of_a_parked_stream_is_left_out_and_the_rest_comes_back() {
+    let folder = parked_stream();
+    let discard = ["parked", "discard", "sales", "--error", "null", "--yes", "--reason", "a slip"];
+    assert!(folder.run(&discard).ok().contains("1 stream of sales v1"));
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(document(&folder, "s"), json!({"total": 11}));
+    assert!(folder.run(&["status"]).ok().contains("1 event discarded"));
+}

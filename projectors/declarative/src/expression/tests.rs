@@ -29,7 +29,7 @@ fn event() -> Event {
         recorded_at: Timestamp::parse("2026-11-21T17:00:00.5+01:00").unwrap(),
         effective_at: Timestamp::parse("2026-11-20T00:00:00Z").unwrap(),
         payload: Payload::default(),
-        metadata: Payload { raw: Bytes::new(), value: json(r#"{"user":{"id":"u-1"}}"#) },
+        metadata: Payload { value: json(r#"{"user":{"id":"u-1"}}"#), ..Payload::default() },
     }
 }
 

@@ -2,7 +2,7 @@ use foldstream_model::DocumentKey;
 use foldstream_runtime::rows::{self, Discard, DiscardRow, Rows};
 use serde_json::{json, value::RawValue};
 
-use super::{lot, selected};
+use super::{lot, selected, streams};
 use crate::{
     cli::{ByProjection, ParkedFilter},
     commands::Context,
@@ -10,15 +10,22 @@ use crate::{
     output::{printable, seconds},
 };
 
-pub async fn execute(wanted: &ByProjection, document: &str, context: &mut Context) -> Outcome {
+pub async fn execute(
+    wanted: &ByProjection,
+    document: Option<&str>,
+    stream: Option<&str>,
+    context: &mut Context,
+) -> Outcome {
     let store = context.store_to_read()?;
     let projection = context.projection(wanted, &store).await?;
-    let lot = lot(&projection, &store).await?;
+    let (lot, key) = match stream {
+        Some(stream) => (streams::lot(&projection, &store).await?, stream),
+        None => (lot(&projection, &store).await?, document.unwrap_or_default()),
+    };
     let events =
-        selected::events(&*store.parking(), &lot, &DocumentKey::new(document), &ParkedFilter::default())
-            .await?;
+        selected::events(&*store.parking(), &lot, &DocumentKey::new(key), &ParkedFilter::default()).await?;
     if events.is_empty() {
-        return Err(Failure::failed(format!("nothing of {projection} {document} is parked")));
+        return Err(Failure::failed(format!("nothing of {projection} {key} is parked")));
     }
     let rows = Rows::new(store.checkpoints());
     for parked in &events {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_runtime::{control::Controls, rows::Rows};
 use serde_json::json;
 
-use super::{lot, redriver, selected};
+use super::{lot, redrive::what, redriver, selected, streams};
 use crate::{
     cli::{DiscardParked, ParkedFilter},
     commands::{
@@ -30,9 +30,11 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let projection = context.projection(&arguments.projection, &store).await?;
     let (lot, parking) = (lot(&projection, &store).await?, store.parking());
     let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
+    let streams = streams::found(&projection, &store, &arguments.filter).await?;
     let selected: u64 = documents.values().map(|document| document.selected).sum();
-    let of = plural(documents.len() as u64, "document");
-    let plan = format!("discard {} of {of} of {projection}", plural(selected, "event"));
+    let of = what(documents.len(), streams.len());
+    let in_streams: u64 = streams.iter().map(|stream| stream.selected.len() as u64).sum();
+    let plan = format!("discard {} of {of} of {projection}", plural(selected + in_streams, "event"));
     if !may_go_on(&plan, &arguments.permission, context)? {
         return Ok(Exit::Done);
     }
@@ -48,8 +50,15 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let details = BTreeMap::from([
         ("documents".to_owned(), documents.len().to_string()),
         ("events".to_owned(), discarded.to_string()),
+        ("streams".to_owned(), streams.len().to_string()),
+        ("events of streams".to_owned(), in_streams.to_string()),
     ]);
     Controls::new(Rows::new(store.checkpoints())).audit(&actor, "discard", &projection, details).await?;
+    streams::let_back(&streams, &projection, Some(&actor), &store, context).await?;
+    if documents.is_empty() && !streams.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let of = plural(documents.len() as u64, "document");
     let behind = match discarded.saturating_sub(gone) {
         0 => String::new(),
         behind => format!("; {} of them when those before them are redriven", plural(behind, "event")),

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     lot,
     selected::{self, ParkedDocument},
+    streams::{self, Found},
 };
 use crate::{
     cli::ListParked,
@@ -23,20 +24,25 @@ const UNKNOWN: &str = "-";
 pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
     let store = context.store_to_read()?;
     let parking = store.parking();
-    let mut found = Vec::new();
+    let (mut found, mut streams) = (Vec::new(), Vec::new());
     for projection in projections(arguments, &store, context).await? {
         let lot = lot(&projection, &store).await?;
         let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
+        streams.push((projection.clone(), streams::found(&projection, &store, &arguments.filter).await?));
         if !documents.is_empty() {
             found.push((projection, documents));
         }
     }
-    if found.is_empty() && !context.output.is_json() {
+    streams.retain(|(_, streams)| !streams.is_empty());
+    if found.is_empty() && streams.is_empty() && !context.output.is_json() {
         context.output.line("nothing is parked")?;
     } else if arguments.by_error {
-        by_error(&found, context)?;
+        by_error(&found, &streams, context)?;
     } else {
-        by_document(&found, context)?;
+        if !found.is_empty() {
+            by_document(&found, context)?;
+        }
+        streams::show(&streams, context)?;
     }
     Ok(Exit::Done)
 }
@@ -93,27 +99,39 @@ fn by_document(found: &[(ProjectionId, Documents)], context: &mut Context) -> Ou
     Ok(())
 }
 
-fn by_error(found: &[(ProjectionId, Documents)], context: &mut Context) -> Outcome<()> {
-    let mut counts: BTreeMap<(String, Option<&str>), (u64, u64)> = BTreeMap::new();
+fn by_error(
+    found: &[(ProjectionId, Documents)],
+    streams: &[(ProjectionId, Vec<Found>)],
+    context: &mut Context,
+) -> Outcome<()> {
+    let mut counts: BTreeMap<(String, Option<&str>), (u64, u64, u64)> = BTreeMap::new();
+    for (projection, streams) in streams {
+        for Found { parked, events, .. } in streams {
+            let counted = counts.entry((projection.row_name(), Some(&*parked.error))).or_default();
+            *counted = (counted.0, counted.1 + 1, counted.2 + events);
+        }
+    }
     for (projection, documents) in found {
         for parked in documents.values() {
             let counted = counts.entry((projection.row_name(), parked.error.as_deref())).or_default();
-            *counted = (counted.0 + 1, counted.1 + parked.events);
+            *counted = (counted.0 + 1, counted.1, counted.2 + parked.events);
         }
     }
     let mut table = Table::new([
         Column::Name("PROJECTION"),
         Column::Number("DOCUMENTS"),
+        Column::Number("STREAMS"),
         Column::Number("EVENTS"),
         Column::Text("REASON"),
     ]);
-    for ((projection, error), (documents, events)) in counts {
+    for ((projection, error), (documents, streams, events)) in counts {
         match context.output.is_json() {
             true => context.output.object(&json!({
-                "projection": projection, "documents": documents, "events": events, "error": error,
+                "projection": projection, "documents": documents, "streams": streams, "events": events, "error": error,
             }))?,
             false => {
-                table.row([projection, count(documents), count(events), printable(error.unwrap_or(UNKNOWN))])
+                let [documents, streams, events] = [documents, streams, events].map(count);
+                table.row([projection, documents, streams, events, printable(error.unwrap_or(UNKNOWN))]);
             }
         }
     }

@@ -5,12 +5,18 @@ mod discard;
 mod list;
 mod redrive;
 mod selected;
+mod streams;
 
 use std::num::NonZeroU32;
 
 use foldstream_local::LocalStore;
 use foldstream_model::{Epoch, Lot, ProjectionId};
-use foldstream_runtime::{control::Controls, redriving::Redriver, rows::Rows};
+use foldstream_runtime::{
+    assembly::{ProjectionSpec, Services, SourceSpec},
+    control::Controls,
+    redriving::Redriver,
+    rows::Rows,
+};
 
 use crate::{
     cli::ParkedCommand,
@@ -22,8 +28,8 @@ use crate::{
 pub async fn execute(command: ParkedCommand, context: &mut Context) -> Outcome {
     match command {
         ParkedCommand::List(arguments) => list::execute(&arguments, context).await,
-        ParkedCommand::Describe { projection, document } => {
-            describe::execute(&projection, &document, context).await
+        ParkedCommand::Describe { projection, document, stream } => {
+            describe::execute(&projection, document.as_deref(), stream.as_deref(), context).await
         }
         ParkedCommand::Redrive(arguments) => redrive::execute(&arguments, context).await,
         ParkedCommand::Discard(arguments) => discard::execute(&arguments, context).await,
@@ -34,7 +40,7 @@ pub async fn execute(command: ParkedCommand, context: &mut Context) -> Outcome {
 async fn lot(projection: &ProjectionId, store: &LocalStore) -> Outcome<Lot> {
     let control = Rows::new(store.checkpoints()).control(projection).await?;
     let epoch = control.map_or(Epoch::default(), |stored| stored.body.epoch);
-    Ok(Lot { projection: projection.clone(), epoch })
+    Ok(Lot::of_documents(projection, epoch))
 }
 
 /// What applies parked events by the definition that is configured now, which must be the one that is run.
@@ -44,6 +50,16 @@ async fn redriver(
     store: &LocalStore,
     context: &Context,
 ) -> Outcome<Redriver> {
+    let (source, spec, lot, services) = configured(projection, store, context).await?;
+    Ok(Redriver::new(&source, spec, lot.epoch, &services, rate))
+}
+
+/// A projection as it is configured now, its source, and where the events of its parked streams wait.
+async fn configured(
+    projection: &ProjectionId,
+    store: &LocalStore,
+    context: &Context,
+) -> Outcome<(SourceSpec, ProjectionSpec, Lot, Services)> {
     let config = context.config()?;
     let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
     let (clock, ids) = (context.clock.clone(), context.ids.clone());
@@ -63,5 +79,6 @@ async fn redriver(
             projection.row_name()
         )));
     }
-    Ok(Redriver::new(source, spec.clone(), control.epoch, &assembly.services, rate))
+    let lot = Lot::of_streams(projection, control.epoch);
+    Ok((source.clone(), spec.clone(), lot, assembly.services.clone()))
 }

@@ -4,7 +4,7 @@ use foldstream_model::DocumentKey;
 use foldstream_runtime::{control::Controls, parking::Ended, rows::Rows};
 use serde_json::json;
 
-use super::{lot, redriver, selected};
+use super::{lot, redriver, selected, streams};
 use crate::{
     cli::RedriveParked,
     commands::{
@@ -20,8 +20,10 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     let projection = context.projection(&arguments.projection, &store).await?;
     let lot = lot(&projection, &store).await?;
     let documents = selected::documents(&*store.parking(), &lot, &arguments.filter).await?;
+    let streams = streams::found(&projection, &store, &arguments.filter).await?;
     let waiting: u64 = documents.values().map(|document| document.events).sum();
-    let what = format!("{} of {}", plural(waiting, "event"), plural(documents.len() as u64, "document"));
+    let waiting = waiting + streams.iter().map(|stream| stream.events).sum::<u64>();
+    let what = format!("{} of {}", plural(waiting, "event"), what(documents.len(), streams.len()));
     if only_says(&format!("redrive {what} of {projection}"), &arguments.audited, context)? {
         return Ok(Exit::Done);
     }
@@ -38,16 +40,29 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
         ("documents".to_owned(), documents.len().to_string()),
         ("events".to_owned(), events.to_string()),
         ("still parked".to_owned(), refused.to_string()),
+        ("streams".to_owned(), streams.len().to_string()),
     ]);
     Controls::new(Rows::new(store.checkpoints())).audit(&actor, "redrive", &projection, details).await?;
-    if !context.output.is_json() {
+    if !context.output.is_json() && (!documents.is_empty() || streams.is_empty()) {
         let documents = plural(documents.len() as u64 - refused, "document");
         context.output.line(format!(
             "redriven {}: {documents} of {projection} parked no more",
             plural(events, "event")
         ))?;
     }
+    streams::let_back(&streams, &projection, None, &store, context).await?;
     Ok(if refused > 0 { Exit::Failed } else { Exit::Done })
+}
+
+/// `2 documents`, `1 stream`, or both.
+pub fn what(documents: usize, streams: usize) -> String {
+    let [documents_text, streams_text] =
+        [plural(documents as u64, "document"), plural(streams as u64, "stream")];
+    match (documents, streams) {
+        (_, 0) => documents_text,
+        (0, _) => streams_text,
+        _ => format!("{documents_text} and {streams_text}"),
+    }
 }
 
 fn say(document: &DocumentKey, ended: &Ended, context: &mut Context) -> Outcome<()> {

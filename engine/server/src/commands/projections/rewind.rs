@@ -26,7 +26,7 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let projection = context.projection(&arguments.projection, &store).await?;
     let controls = Controls::new(Rows::new(store.checkpoints()));
     let Control { paused, epoch, .. } = controls.get(&projection).await?;
-    let before = Lot { projection: projection.clone(), epoch };
+    let before = [Lot::of_documents(&projection, epoch), Lot::of_streams(&projection, epoch)];
     let rewind = plan(&store, &controls, &projection, arguments.to, context).await?;
     let place = place(&rewind, arguments.to);
     let documents = match arguments.rebuild {
@@ -41,7 +41,9 @@ pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Out
     let generation = controls.rewind(&projection, &rewind, arguments.rebuild, &actor).await?;
     if arguments.rebuild {
         // What was parked is delivered again, too.
-        store.parking().clear(&before).await?;
+        for lot in &before {
+            store.parking().clear(lot).await?;
+        }
     }
     let facts = Facts::gather(&store, None, context.clock.now()).await?;
     let next = match facts.worker().is_some() {

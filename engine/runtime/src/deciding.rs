@@ -1,0 +1,106 @@
+//! Deciding: what operators decide about the streams of a source is an entry in a shard's journal, written beside any
+//! worker. It takes effect behind all that was released there, for everybody alike.
+
+use foldstream_model::{
+    Entry, Error, ErrorKind, Journal, LeftOut, Lot, ParkedStream, Position, ReEntry, Result, ShardId,
+    ShardNumber,
+};
+
+use crate::{
+    assembly::{Services, SourceSpec},
+    journal::{JournalView, Wish},
+    line::journaling,
+    lineage::Lineage,
+    retry::{self, Backoff, Verdict},
+    rows::{self, Rows},
+};
+
+/// What writes decisions into the journals of a source.
+pub struct Decider {
+    source: SourceSpec,
+    services: Services,
+    rows: Rows,
+}
+
+impl Decider {
+    pub fn new(source: SourceSpec, services: Services) -> Self {
+        let rows = Rows::new(services.checkpoints.clone());
+        Self { source, services, rows }
+    }
+
+    /// Lets a parked stream come back, without some of its events if so decided; the shard in which it does. Invalid: that
+    /// shard has not been begun yet.
+    pub async fn let_back(
+        &self,
+        lot: &Lot,
+        parked: &ParkedStream,
+        without: Option<LeftOut>,
+    ) -> Result<ShardId> {
+        let re_entry = ReEntry {
+            projection: lot.projection.clone(),
+            epoch: lot.epoch,
+            stream: parked.stream.clone(),
+            id: self.services.ids.unique(),
+            without,
+        };
+        let hash_key = self.source.source.hash_key(&parked.partition_key);
+        self.decide(parked.since.shard, hash_key, &Entry::ReEnter(Box::new(re_entry))).await
+    }
+
+    /// Writes an entry into the journal of a shard, or where that has ended, of the one that descends from it and takes the
+    /// hash key.
+    async fn decide(&self, shard: ShardNumber, hash_key: u128, entry: &Entry) -> Result<ShardId> {
+        let lineage = self.rows.source(&self.source.name).await?.map(|stored| stored.body);
+        let Some(lineage) = lineage else { return Err(Error::invalid("its source was never read")) };
+        let numbered = lineage.shards().find(|(_, known)| known.number == shard);
+        let mut shard = numbered.map(|(id, _)| id.clone());
+        while let Some(open) = shard {
+            match self.append(&open, entry).await {
+                Err(error) if error.kind() == ErrorKind::Fenced => {}
+                ended => return ended.map(|()| open),
+            }
+            shard = child(&lineage, &open, hash_key);
+        }
+        Err(Error::invalid(
+            "the shard has ended, and what follows it was not listed yet: begin with `foldstream run`, then try again",
+        ))
+    }
+
+    /// Fenced: the shard was sealed.
+    async fn append(&self, shard: &ShardId, entry: &Entry) -> Result<()> {
+        let source = &self.source.name;
+        let Some(stored) = self.rows.get::<Journal>(&rows::journal_key(source, shard)).await? else {
+            return Err(Error::invalid(format!(
+                "shard={shard} was not begun yet: begin with `foldstream run`, then try again"
+            )));
+        };
+        let from = stored.body.horizon.clone();
+        let stored = self.rows.journal(source, shard, None, &from).await?;
+        let otherwise = journaling::first_journal(foldstream_model::BasePolicy::First, Position::BEGINNING);
+        let mut view = JournalView::new(stored, otherwise);
+        let (wish, mut backoff) = (Wish::Decide(entry.clone()), Backoff::new());
+        while let Some(mut next) = view.next(&wish)? {
+            match journaling::write(&self.rows, &self.services, source, shard, &view, &mut next).await {
+                Ok(Some(revision)) => {
+                    view.written(next, revision);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
+                    backoff.pause(&error, "writing a decision").await;
+                }
+                Err(error) => return Err(error),
+            }
+            let known = view.journal();
+            let stored = self.rows.journal(source, shard, Some(known), &known.horizon).await?;
+            view.take(stored)?;
+        }
+        Ok(())
+    }
+}
+
+fn child(lineage: &Lineage, of: &ShardId, hash_key: u128) -> Option<ShardId> {
+    let mut children = lineage.shards().filter(|(_, known)| known.parents.contains(of));
+    let found = children.find(|(_, known)| known.range.is_none_or(|range| range.contains(hash_key)));
+    found.map(|(id, _)| id.clone())
+}

@@ -1,0 +1,343 @@
+//! Readers of a shard and its child that crash, begin again and are replaced, over streams of which events cannot be taken,
+//! against what each document would be if nothing had been wrong.
+
+use std::collections::BTreeMap;
+
+use foldstream_model::{Event, EventId, EventType, Payload, SchemaVersion, StreamId};
+use proptest::prelude::*;
+
+use super::*;
+
+const STREAMS: u64 = 4;
+/// Fed by two streams each.
+const DOCUMENTS: u64 = 2;
+
+/// What stands in the shards, in order.
+#[derive(Debug, Clone)]
+enum Item {
+    Record { stream: u64, sequence: u64 },
+    ReEntry { stream: u64, without: Option<u64> },
+}
+
+/// The item at an index has this place; from `split` on it is in the child.
+#[derive(Debug, Clone)]
+struct Log {
+    items: Vec<Item>,
+    split: usize,
+}
+
+impl Log {
+    fn order(&self, index: usize, ordinal: u32) -> ParkedOrder {
+        let entry = u32::from(matches!(self.items[index], Item::ReEntry { .. }));
+        let place = Place::new(Position::new(index as u128 + 1), entry, ordinal);
+        ParkedOrder { key: None, shard: ShardNumber(u32::from(index >= self.split)), place }
+    }
+
+    /// Where one stands who has read so many items.
+    fn after(&self, read: usize) -> (ShardNumber, Place) {
+        match read {
+            0 => (ShardNumber(0), Place::BEGINNING),
+            read if read == self.split => (ShardNumber(1), Place::BEGINNING),
+            read => {
+                let last = self.order(read - 1, 0);
+                (last.shard, Place::end(last.place.position, last.place.entry))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Stored {
+    /// By shard, up to where its events are in.
+    guard: BTreeMap<ShardNumber, Place>,
+    /// Stream and sequence, as they were applied.
+    applied: Vec<(u64, u64)>,
+}
+
+/// What is durable.
+#[derive(Debug, Default)]
+struct Durable {
+    parked: BTreeMap<(u32, Position, u32, u64, u64), ParkedStream>,
+    left_out: BTreeSet<(StreamHash, Sequence)>,
+    lot: BTreeMap<(u64, ParkedOrder), u64>,
+    documents: BTreeMap<u64, Stored>,
+    checkpoint: usize,
+}
+
+struct Reader<'a> {
+    log: &'a Log,
+    streams: Streams,
+    read: usize,
+    /// What it cannot take.
+    poison: &'a BTreeSet<(u64, u64)>,
+    returned: Vec<(usize, (u64, ParkedOrder))>,
+}
+
+fn stream_id(stream: u64) -> StreamId {
+    StreamId::new(format!("s-{stream}"))
+}
+
+fn placed(place: Place, stream: u64, sequence: u64) -> Placed {
+    let event = Event {
+        stream_id: stream_id(stream),
+        sequence: Sequence(sequence),
+        id: EventId::new("e"),
+        event_type: EventType::new("Added"),
+        schema_version: SchemaVersion(1),
+        recorded_at: Timestamp::EPOCH,
+        effective_at: Timestamp::EPOCH,
+        payload: Payload::default(),
+        metadata: Payload::default(),
+    };
+    Placed { place, event: event.into(), raised_at: Timestamp::EPOCH, partition_key: "k".into() }
+}
+
+impl Durable {
+    fn begin<'a>(&self, log: &'a Log, poison: &'a BTreeSet<(u64, u64)>) -> Reader<'a> {
+        let (shard, place) = log.after(self.checkpoint);
+        let ancestors = (0..shard.0).map(ShardNumber).collect();
+        let territory = Territory { shard, ancestors, range: Some(HashKeyRange::ALL) };
+        let ours = self.parked.values().filter(|parked| territory.takes(parked, 7)).cloned();
+        let streams = Streams::at(shard, &place, ours, self.left_out.clone());
+        Reader { log, streams, read: self.checkpoint, poison, returned: Vec::new() }
+    }
+
+    fn apply(&mut self, at: &ParkedOrder, stream: u64, sequence: u64) {
+        let document = self.documents.entry(stream % DOCUMENTS).or_default();
+        let guard = document.guard.entry(at.shard).or_insert(Place::BEGINNING);
+        if at.place > *guard {
+            guard.clone_from(&at.place);
+            document.applied.push((stream, sequence));
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Takes the next item. What it decides is durable before anything else.
+    fn step(&mut self, durable: &mut Durable) {
+        let index = self.read;
+        self.read += 1;
+        match self.log.items[index].clone() {
+            Item::Record { stream, sequence } => {
+                self.take(durable, &self.log.order(index, 0), stream, sequence)
+            }
+            Item::ReEntry { stream, without } => {
+                let at = self.log.order(index, 0);
+                let Some(back) = self.streams.re_enter(stream_id(stream).hash(), &at.place) else { return };
+                let since = &back.since;
+                let key =
+                    (since.shard.0, since.place.position.clone(), since.place.entry, stream, back.sequence.0);
+                let until = durable.parked.entry(key).or_insert(back.clone());
+                until.until = until.until.take().or(back.until.clone());
+                let waits = durable
+                    .lot
+                    .iter()
+                    .filter(|((of, order), _)| *of == stream && order >= since && *order < at);
+                let waits: Vec<_> = waits.map(|(key, sequence)| (key.clone(), *sequence)).collect();
+                self.returned.extend(waits.iter().map(|(key, _)| (self.read, key.clone())));
+                let sequences: BTreeSet<u64> = waits.into_iter().map(|(_, sequence)| sequence).collect();
+                if let Some(without) = without.filter(|without| sequences.contains(without)) {
+                    durable.left_out.insert((stream_id(stream).hash(), Sequence(without)));
+                    self.streams.leave_out(stream_id(stream).hash(), Sequence(without));
+                }
+                for (ordinal, sequence) in (0..).zip(sequences) {
+                    self.take(durable, &self.log.order(index, ordinal), stream, sequence);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, durable: &mut Durable, at: &ParkedOrder, stream: u64, sequence: u64) {
+        let event = placed(at.place.clone(), stream, sequence);
+        match self.streams.turn(&event) {
+            Turn::LeaveOut => return,
+            Turn::Take if !self.poison.contains(&(stream, sequence)) => {
+                durable.apply(at, stream, sequence);
+                return;
+            }
+            Turn::Take => {
+                let parked = self.streams.park(&event, &Error::poison("poison"), Timestamp::EPOCH);
+                let key = (at.shard.0, at.place.position.clone(), at.place.entry, stream, sequence);
+                durable.parked.entry(key).or_insert(parked);
+            }
+            Turn::Wait => {}
+        }
+        durable.lot.entry((stream, at.clone())).or_insert(sequence);
+    }
+
+    fn save(&mut self, durable: &mut Durable, removes: bool) {
+        durable.checkpoint = durable.checkpoint.max(self.read);
+        if removes {
+            for (_, key) in self.returned.extract_if(.., |(read, _)| *read <= durable.checkpoint) {
+                durable.lot.remove(&key);
+            }
+        }
+    }
+}
+
+/// One worker's life: how far it reads, where of that it saves, and whether it removes what came back.
+#[derive(Debug, Clone)]
+struct Life {
+    reads: usize,
+    saves: usize,
+    removes: bool,
+    /// Begins where an older checkpoint was, as one that has slept.
+    is_late: bool,
+}
+
+fn log() -> impl Strategy<Value = Log> {
+    let item = prop_oneof![4 => (0..STREAMS).prop_map(|stream| (stream, false, None)),
+        1 => (0..STREAMS, prop::option::of(0u64..6)).prop_map(|(stream, without)| (stream, true, without))];
+    (prop::collection::vec(item, 1..40), 0usize..40).prop_map(|(items, split)| {
+        let mut last = BTreeMap::<u64, u64>::new();
+        let items = items.into_iter().map(|(stream, is_entry, without)| match is_entry {
+            true => Item::ReEntry { stream, without },
+            false => {
+                let sequence = last.entry(stream).or_default();
+                *sequence += 1;
+                Item::Record { stream, sequence: *sequence }
+            }
+        });
+        Log { items: items.collect(), split: split + 1 }
+    })
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    (0usize..30, 0usize..30, any::<bool>(), any::<bool>()).prop_map(|(reads, saves, removes, is_late)| Life {
+        reads,
+        saves: saves.min(reads),
+        removes,
+        is_late,
+    })
+}
+
+fn live(durable: &mut Durable, log: &Log, poison: &BTreeSet<(u64, u64)>, life: &Life, late: usize) {
+    let newest = durable.checkpoint;
+    if life.is_late {
+        durable.checkpoint = late;
+    }
+    let mut reader = durable.begin(log, poison);
+    durable.checkpoint = newest;
+    for done in 0..=life.reads.min(log.items.len() - reader.read) {
+        if done == life.saves {
+            reader.save(durable, life.removes);
+        }
+        if done < life.reads && reader.read < log.items.len() {
+            if reader.read == log.split {
+                // The child is another line.
+                return;
+            }
+            reader.step(durable);
+        }
+    }
+}
+
+/// Works on to the end, as the last of all.
+fn finish(durable: &mut Durable, log: &Log, poison: &BTreeSet<(u64, u64)>) {
+    while durable.checkpoint < log.items.len() {
+        let mut reader = durable.begin(log, poison);
+        while reader.read < log.items.len() {
+            reader.step(durable);
+            if reader.read == log.split {
+                break;
+            }
+        }
+        reader.save(durable, true);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn every_event_is_applied_once_in_its_stream_order_or_left_out(
+        log in log(),
+        poison in prop::collection::btree_set((0..STREAMS, 1u64..6), 0..5),
+        lives in prop::collection::vec(life(), 0..8),
+        mended_from in 0usize..8,
+    ) {
+        let mut durable = Durable::default();
+        let nothing = BTreeSet::new();
+        let mut before = 0;
+        for (number, life) in lives.iter().enumerate() {
+            let poison = if number < mended_from { &poison } else { &nothing };
+            // One that has slept has the definition of its successors: the others have none to be compared with.
+            let late = if number == mended_from { durable.checkpoint } else { before };
+            let stood = durable.checkpoint;
+            let late = late.min(stood);
+            live(&mut durable, &log, poison, life, late);
+            before = stood;
+        }
+        let mut log = log;
+        let last: Vec<_> = (0..STREAMS).map(|stream| Item::ReEntry { stream, without: None }).collect();
+        log.items.extend(last);
+        finish(&mut durable, &log, &nothing);
+        for stream in 0..STREAMS {
+            let of_stream = |item: &&Item| matches!(item, Item::Record { stream: of, .. } if *of == stream);
+            let events = log.items.iter().filter(of_stream).count() as u64;
+            let is_kept = |sequence: &u64| !durable.left_out.contains(&(stream_id(stream).hash(), Sequence(*sequence)));
+            let expected: Vec<_> = (1..=events).filter(is_kept).collect();
+            let document = durable.documents.get(&(stream % DOCUMENTS));
+            let applied = document.into_iter().flat_map(|document| &document.applied);
+            let applied: Vec<_> = applied.filter(|(of, _)| *of == stream).map(|(_, sequence)| *sequence).collect();
+            prop_assert_eq!(applied, expected, "stream {}", stream);
+        }
+        prop_assert!(durable.parked.values().all(|parked| parked.until.is_some()));
+    }
+}
+
+/// A reducer fails on (t,1); (s,1) moves the document past it; t comes back, and is not judged by its old place.
+#[test]
+fn schedule_o_what_comes_back_stands_behind_all_that_went_on() {
+    let items = vec![
+        Item::Record { stream: 0, sequence: 1 },
+        Item::Record { stream: 2, sequence: 1 },
+        Item::ReEntry { stream: 0, without: None },
+    ];
+    let log = Log { items, split: 9 };
+    let poison = BTreeSet::from([(0, 1)]);
+    let mut durable = Durable::default();
+    let mut reader = durable.begin(&log, &poison);
+    reader.step(&mut durable);
+    reader.step(&mut durable);
+    reader.save(&mut durable, true);
+    finish(&mut durable, &log, &BTreeSet::new());
+    assert_eq!(durable.documents[&0].applied, [(2, 1), (0, 1)]);
+}
+
+/// More was read than is saved, by the definition of before. The one of now takes the event, and must not: what came
+/// behind it is in the document.
+#[test]
+fn a_stream_that_was_parked_stays_so_for_who_begins_before_it_with_a_mended_definition() {
+    let items = vec![
+        Item::Record { stream: 0, sequence: 1 },
+        Item::Record { stream: 2, sequence: 1 },
+        Item::ReEntry { stream: 0, without: None },
+    ];
+    let log = Log { items, split: 9 };
+    let poison = BTreeSet::from([(0, 1)]);
+    let mut durable = Durable::default();
+    let mut reader = durable.begin(&log, &poison);
+    reader.step(&mut durable);
+    reader.step(&mut durable);
+    finish(&mut durable, &log, &BTreeSet::new());
+    assert_eq!(durable.documents[&0].applied, [(2, 1), (0, 1)]);
+}
+
+/// Both children of a split hold the same order state: only the one that takes the stream's keys has it parked.
+#[test]
+fn schedule_t_a_parked_stream_goes_to_the_child_that_takes_its_keys() {
+    let event = placed(Place::new(Position::new(1), 0, 0), 0, 1);
+    let mut parent = Streams::at(ShardNumber(0), &Place::BEGINNING, [], BTreeSet::new());
+    let parked = parent.park(&event, &Error::poison("poison"), Timestamp::EPOCH);
+    let half = u128::MAX / 2;
+    let child = |shard, first, last| Territory {
+        shard: ShardNumber(shard),
+        ancestors: BTreeSet::from([ShardNumber(0)]),
+        range: Some(HashKeyRange { first, last }),
+    };
+    assert!(child(1, 0, half).takes(&parked, 7));
+    assert!(!child(2, half + 1, u128::MAX).takes(&parked, 7));
+    let unrelated = Territory { ancestors: BTreeSet::new(), ..child(3, 0, half) };
+    assert!(!unrelated.takes(&parked, 7));
+}

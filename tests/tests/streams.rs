@@ -1,0 +1,316 @@
+//! Streams are parked of which an event cannot be folded, or whose documents cannot be told; they come back as if nothing
+//! had been wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use foldstream_model::{
+    Epoch, Error, Event, EventType, LeftOut, Lot, OnFailure, Ordering, ParkedEvent, ParkedStream,
+    ProjectionId, Result, Sequence, ShardId, Timestamp, Value,
+    ports::{ParkingLot, Projector, Reads, Reducer, Source, StateCarried, Touch},
+};
+use foldstream_runtime::{
+    assembly::{NamedReducer, ProjectionSpec, Services},
+    deciding::Decider,
+    rows::Rows,
+};
+use foldstream_tests::{
+    bed::{Bed, alone},
+    projectors::{Kind, Totals, Toy, number},
+};
+
+const NAME: &str = "sums";
+
+/// What refuses events with a negative `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refuses {
+    Nobody,
+    /// It says of no such event which documents it touches.
+    Projector,
+    Reducer,
+}
+
+const BOTH: [Refuses; 2] = [Refuses::Projector, Refuses::Reducer];
+
+struct Careful<T: ?Sized> {
+    inner: Arc<T>,
+    refuses: bool,
+}
+
+impl<T: ?Sized> Careful<T> {
+    fn judge(&self, event: &Event) -> Result<()> {
+        match self.refuses && number(event)?.is_negative() {
+            true => Err(Error::poison("n is negative")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Projector for Careful<Toy> {
+    fn event_types(&self) -> &BTreeSet<EventType> {
+        self.inner.event_types()
+    }
+
+    fn reads(&self, event_type: &EventType) -> Reads {
+        self.inner.reads(event_type)
+    }
+
+    fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
+        self.judge(&carried.event)?;
+        self.inner.touch(carried, touches)
+    }
+}
+
+impl Reducer for Careful<Totals> {
+    fn event_types(&self) -> &BTreeSet<EventType> {
+        self.inner.event_types()
+    }
+
+    fn reads(&self, event_type: &EventType) -> Reads {
+        self.inner.reads(event_type)
+    }
+
+    fn reduce(&self, event: &Event, before: &Value) -> Result<Value> {
+        self.judge(event)?;
+        self.inner.reduce(event, before)
+    }
+}
+
+fn spec(bed: &Bed, ordering: Ordering, refuses: Refuses, on_failure: OnFailure) -> ProjectionSpec {
+    let kind = if ordering == Ordering::PerStream { Kind::Collect } else { Kind::SumOfStates };
+    named(bed, NAME, ordering, kind, refuses, on_failure)
+}
+
+fn named(
+    bed: &Bed,
+    name: &str,
+    ordering: Ordering,
+    kind: Kind,
+    refuses: Refuses,
+    on_failure: OnFailure,
+) -> ProjectionSpec {
+    let reducer = Careful { inner: Totals::new(), refuses: refuses == Refuses::Reducer };
+    ProjectionSpec {
+        on_failure,
+        projector: Arc::new(Careful { inner: Toy::new(kind), refuses: refuses == Refuses::Projector }),
+        reducer: Some(NamedReducer { name: format!("totals of {name}").into(), reducer: Arc::new(reducer) }),
+        ..bed.projection(name, ordering, kind)
+    }
+}
+
+fn lot(name: &str) -> Lot {
+    Lot::of_streams(&ProjectionId::new(name, 1), Epoch::default())
+}
+
+async fn waiting(bed: &Bed) -> Vec<ParkedEvent> {
+    bed.store.parking().list(&lot(NAME), None, None, 1_000).await.unwrap().events
+}
+
+async fn parked(bed: &Bed) -> Vec<ParkedStream> {
+    let mut parked = Rows::new(bed.store.checkpoints()).parked_streams(&lot(NAME)).await.unwrap();
+    parked.retain(|parked| parked.until.is_none());
+    parked
+}
+
+fn decider(bed: &Bed) -> Decider {
+    let services = Services {
+        checkpoints: bed.store.checkpoints(),
+        parking: bed.store.parking(),
+        leases: alone(),
+        clock: bed.clock.clone(),
+        ids: bed.ids.clone(),
+    };
+    Decider::new(bed.source(), services)
+}
+
+async fn redrive_all(bed: &Bed) {
+    for parked in parked(bed).await {
+        decider(bed).let_back(&lot(NAME), &parked, None).await.unwrap();
+    }
+}
+
+/// What a worker makes of the same events that never met anything wrong.
+async fn expected(bed: &Bed, ordering: Ordering) -> BTreeMap<String, String> {
+    let kind = if ordering == Ordering::PerStream { Kind::Collect } else { Kind::SumOfStates };
+    let whole = named(bed, "whole", ordering, kind, Refuses::Nobody, OnFailure::Stop);
+    assert!(bed.catch_up(vec![whole]).await.unwrap().stops.is_empty());
+    bed.documents("whole").await
+}
+
+async fn appended(shards: u32) -> Bed {
+    let bed = Bed::new(shards).await;
+    bed.append("a", &[1, -2, 3]).await;
+    bed.append("b", &[1, 2]).await;
+    bed.append("c", &[-1]).await;
+    bed.append("a", &[-4, 5]).await;
+    bed.relay().await;
+    bed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_waits_from_an_event_that_cannot_be_taken_and_all_else_goes_on() {
+    for ordering in [Ordering::PerStream, Ordering::Commutative] {
+        for refuses in BOTH {
+            let bed = appended(2).await;
+            let refusing = || spec(&bed, ordering, refuses, OnFailure::Park);
+            let outcome = bed.catch_up(vec![refusing()]).await.unwrap();
+            assert!(outcome.caught_up && outcome.stops.is_empty(), "{ordering:?} {outcome:?}");
+            assert_eq!(outcome.parked.into_values().collect::<Vec<_>>(), [5]);
+            let found: BTreeMap<_, _> =
+                parked(&bed).await.into_iter().map(|parked| (parked.stream.to_string(), parked)).collect();
+            assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "c"]);
+            assert_eq!(found["a"].sequence, Sequence(2));
+            assert!(found["a"].error.contains("n is negative"), "{found:?}");
+
+            bed.append("a", &[6]).await;
+            bed.append("b", &[3]).await;
+            bed.relay().await;
+            bed.catch_up(vec![refusing()]).await.unwrap();
+            assert_eq!(waiting(&bed).await.len(), 6, "what comes later waits, too");
+            redrive_all(&bed).await;
+            bed.catch_up(vec![refusing()]).await.unwrap();
+            assert_eq!(waiting(&bed).await.len(), 6, "nothing is different yet");
+            assert_eq!(parked(&bed).await.len(), 2);
+
+            redrive_all(&bed).await;
+            let mended = spec(&bed, ordering, Refuses::Nobody, OnFailure::Park);
+            let outcome = bed.catch_up(vec![mended.clone()]).await.unwrap();
+            assert!(outcome.stops.is_empty() && outcome.parked.is_empty(), "{outcome:?}");
+            bed.append("a", &[7]).await;
+            bed.relay().await;
+            bed.catch_up(vec![mended]).await.unwrap();
+            assert_eq!(parked(&bed).await, []);
+            assert_eq!(bed.documents(NAME).await, expected(&bed, ordering).await, "{ordering:?} {refuses:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_discarded_is_left_out_of_the_states_that_follow() {
+    for refuses in BOTH {
+        let bed = appended(1).await;
+        let refusing = || spec(&bed, Ordering::Commutative, refuses, OnFailure::Discard);
+        let outcome = bed.catch_up(vec![refusing()]).await.unwrap();
+        assert!(outcome.stops.is_empty() && outcome.parked.is_empty(), "{outcome:?}");
+        bed.append("a", &[6]).await;
+        bed.relay().await;
+        bed.catch_up(vec![refusing()]).await.unwrap();
+        let whole = Bed::new(1).await;
+        whole.append("a", &[1, 3, 5, 6]).await;
+        whole.append("b", &[1, 2]).await;
+        whole.relay().await;
+        assert_eq!(bed.documents(NAME).await, expected(&whole, Ordering::Commutative).await, "{refuses:?}");
+        let left_out = Rows::new(bed.store.checkpoints()).left_out(&lot(NAME)).await.unwrap();
+        assert_eq!(left_out.len(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_leaves_out_one_and_lets_the_rest_come_back() {
+    for refuses in BOTH {
+        let bed = appended(1).await;
+        let refusing = || spec(&bed, Ordering::Commutative, refuses, OnFailure::Park);
+        bed.catch_up(vec![refusing()]).await.unwrap();
+        let found = parked(&bed).await;
+        let a = found.iter().find(|parked| parked.stream.as_str() == "a").unwrap();
+        let without = |sequences: &[u64]| LeftOut {
+            sequences: sequences.iter().copied().map(Sequence).collect(),
+            who: "me".to_owned(),
+            reason: Some("wrong".to_owned()),
+            at: Timestamp::EPOCH,
+        };
+        decider(&bed).let_back(&lot(NAME), a, Some(without(&[2]))).await.unwrap();
+        bed.catch_up(vec![refusing()]).await.unwrap();
+        let found = parked(&bed).await;
+        let a = found.iter().find(|parked| parked.stream.as_str() == "a").unwrap();
+        assert_eq!((a.sequence, waiting(&bed).await.len()), (Sequence(4), 3), "up to the next");
+        decider(&bed).let_back(&lot(NAME), a, Some(without(&[4]))).await.unwrap();
+        bed.append("a", &[6]).await;
+        bed.relay().await;
+        bed.catch_up(vec![refusing()]).await.unwrap();
+        let whole = Bed::new(1).await;
+        whole.append("a", &[1, 3, 5, 6]).await;
+        whole.append("b", &[1, 2]).await;
+        whole.relay().await;
+        assert_eq!(bed.documents(NAME).await, expected(&whole, Ordering::Commutative).await, "{refuses:?}");
+    }
+}
+
+/// A worker without the projection writes what is known at the parent's end; the projection begins the child from that and
+/// must not forget what is parked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedule_s_a_child_begins_with_what_is_parked_whoever_has_ended_its_parent() {
+    let bed = appended(1).await;
+    let other = || bed.projection("other", Ordering::PerStream, Kind::Collect);
+    let refusing = || spec(&bed, Ordering::Commutative, Refuses::Reducer, OnFailure::Park);
+    bed.catch_up(vec![refusing(), other()]).await.unwrap();
+    let shard: ShardId = bed.log.source().shards().await.unwrap()[0].id.clone();
+    bed.log.split(&shard, 1 << 127).await.unwrap();
+    bed.append("a", &[6]).await;
+    bed.append("c", &[7]).await;
+    bed.append("b", &[3]).await;
+    bed.relay().await;
+    bed.catch_up(vec![other()]).await.unwrap();
+    bed.catch_up(vec![refusing()]).await.unwrap();
+    assert_eq!(waiting(&bed).await.len(), 7);
+    comes_back_whole(&bed).await;
+}
+
+async fn comes_back_whole(bed: &Bed) {
+    redrive_all(bed).await;
+    let mended = spec(bed, Ordering::Commutative, Refuses::Nobody, OnFailure::Park);
+    let outcome = bed.catch_up(vec![mended]).await.unwrap();
+    assert!(outcome.stops.is_empty() && outcome.parked.is_empty(), "{outcome:?}");
+    assert_eq!(bed.documents(NAME).await, expected(bed, Ordering::Commutative).await);
+}
+
+/// Each parked stream comes back in the one child that takes its keys, and after a merge where both have gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedule_t_a_stream_comes_back_in_one_child_and_once() {
+    let bed = appended(1).await;
+    let refusing = || spec(&bed, Ordering::Commutative, Refuses::Reducer, OnFailure::Park);
+    bed.catch_up(vec![refusing()]).await.unwrap();
+    let shard: ShardId = bed.log.source().shards().await.unwrap()[0].id.clone();
+    let children = bed.log.split(&shard, 1 << 127).await.unwrap();
+    bed.append("a", &[6]).await;
+    bed.append("c", &[7]).await;
+    bed.relay().await;
+    bed.catch_up(vec![refusing()]).await.unwrap();
+    // Both are asked for twice, and once more behind the merge.
+    redrive_all(&bed).await;
+    redrive_all(&bed).await;
+    let _ = children;
+    comes_back_whole(&bed).await;
+}
+
+/// `on_failure: stop` and `global` stop, as nothing may pass the event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_park_stops_there() {
+    for (ordering, on_failure) in
+        [(Ordering::PerStream, OnFailure::Stop), (Ordering::Global, OnFailure::Park)]
+    {
+        let bed = appended(1).await;
+        let outcome = bed.catch_up(vec![spec(&bed, ordering, Refuses::Reducer, on_failure)]).await.unwrap();
+        assert_eq!(outcome.stops.len(), 1, "{ordering:?}");
+        assert!(outcome.stops[0].stop.to_string().contains("stream=a sequence=2"), "{outcome:?}");
+        assert_eq!(waiting(&bed).await, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parked_streams_count_against_the_limit() {
+    let mut bed = appended(1).await;
+    bed.settings.parked_events = 3;
+    let refusing = || spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
+    let outcome = bed.catch_up(vec![refusing()]).await.unwrap();
+    assert_eq!(outcome.stops.len(), 1, "{outcome:?}");
+    assert!(outcome.stops[0].stop.reason.contains("limit=3"), "{outcome:?}");
+    bed.settings.parked_events = 5;
+    let refusing = || spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
+    assert!(bed.catch_up(vec![refusing()]).await.unwrap().stops.is_empty());
+    assert_eq!(waiting(&bed).await.len(), 5);
+}
