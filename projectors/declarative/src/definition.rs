@@ -13,7 +13,7 @@ use foldstream_model::{Error, EventType, Fingerprint, Map, Result, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Raised whenever the engine makes other bytes of the same definition and events.
-const ENGINE_SEMANTICS: u64 = 1;
+const ENGINE_SEMANTICS: u64 = 2;
 
 /// A projection's definition in normal form: what decides its documents, and nothing of how it was written down.
 ///

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use foldstream_model::{Decimal, Timestamp, Value};
 
-use super::evaluate::{Evaluated, Fault, MAX_TEXT, Scope, bounded, owned};
+use super::evaluate::{Evaluated, Fault, MAX_TEXT, Scope, bounded, owned, weight};
 use super::function::Function;
 use super::node::Node;
 
@@ -15,10 +15,15 @@ pub(super) fn call<'a>(function: Function, arguments: &'a [Node], scope: &Scope<
     let values: Result<Vec<Cow<'a, Value>>, Fault> =
         arguments.iter().map(|argument| argument.evaluate(scope)).collect();
     let values = values?;
-    match values.as_slice() {
-        [only] => of_one(function, only).map(Cow::Owned),
-        several => of_several(function, several).map(Cow::Owned),
+    if !matches!(function, Function::Size | Function::Exists) {
+        scope.spend(values.iter().map(|value| weight(value)).sum())?;
     }
+    let made = match values.as_slice() {
+        [only] => of_one(function, only)?,
+        several => of_several(function, several)?,
+    };
+    scope.spend(weight(&made))?;
+    Ok(Cow::Owned(made))
 }
 
 fn coalesce<'a>(arguments: &'a [Node], scope: &Scope<'a>) -> Evaluated<'a> {

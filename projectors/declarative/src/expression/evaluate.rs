@@ -12,8 +12,10 @@ use super::call;
 use super::names::Root;
 use super::node::{Arithmetic, EventPart, Node, Order, Quantifier};
 
-/// How many elements the loops of one evaluation may visit.
-pub(super) const MAX_STEPS: u32 = 100_000;
+/// How much one evaluation may do: an element that is visited, compared or copied is a step, and so are 128 bytes of text
+/// that are read or made. Every worker must come to the same, so this is no setting.
+pub(super) const MAX_STEPS: u32 = 1_000_000;
+const STEP_BYTES: usize = 128;
 
 /// The longest text that an expression makes, in bytes.
 pub(super) const MAX_TEXT: usize = 1 << 20;
@@ -98,10 +100,13 @@ impl<'a> Scope<'a> {
         local.map_or(&NULL, |local| local.value)
     }
 
-    fn step(&self) -> Result<(), Fault> {
-        let steps = self.steps.get() + 1;
+    /// Counts work that grows with what an expression is given.
+    pub(super) fn spend(&self, steps: usize) -> Result<(), Fault> {
+        let steps = self.steps.get().saturating_add(u32::try_from(steps).unwrap_or(u32::MAX));
         if steps > MAX_STEPS {
-            return Err(Fault::new(format!("it visits more than {MAX_STEPS} elements")));
+            return Err(Fault::new(format!(
+                "it takes more than {MAX_STEPS} steps: each element that is visited, compared or copied is one, and so are 128 bytes of text"
+            )));
         }
         self.steps.set(steps);
         Ok(())
@@ -135,16 +140,24 @@ impl Node {
                 }
             }
             Node::Equal { left, right, negated } => {
-                Ok(owned((left.evaluate(scope)? == right.evaluate(scope)?) != *negated))
+                let (left, right) = (left.evaluate(scope)?, right.evaluate(scope)?);
+                scope.spend(weight(&left).min(weight(&right)))?;
+                Ok(owned((left == right) != *negated))
             }
             Node::Order { operator, left, right } => {
                 compare(*operator, &*left.evaluate(scope)?, &*right.evaluate(scope)?).map(owned)
             }
             Node::Arithmetic { operator, left, right } => {
-                compute(*operator, &*left.evaluate(scope)?, &*right.evaluate(scope)?).map(Cow::Owned)
+                let made = compute(*operator, &*left.evaluate(scope)?, &*right.evaluate(scope)?)?;
+                scope.spend(weight(&made))?;
+                Ok(Cow::Owned(made))
             }
             Node::In { item, within } => {
-                contains(&*within.evaluate(scope)?, &*item.evaluate(scope)?).map(owned)
+                let within = within.evaluate(scope)?;
+                if let Value::List(_) = &*within {
+                    scope.spend(weight(&within))?;
+                }
+                contains(&within, &*item.evaluate(scope)?).map(owned)
             }
             Node::List(items) => {
                 let items: Result<Vec<Value>, Fault> =
@@ -177,6 +190,16 @@ impl Node {
 
 pub(super) fn owned<'a>(value: impl Into<Value>) -> Cow<'a, Value> {
     Cow::Owned(value.into())
+}
+
+/// How many steps it takes to look through a value.
+pub(super) fn weight(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len() / STEP_BYTES,
+        Value::List(items) => items.iter().map(|item| 1 + weight(item)).sum(),
+        Value::Map(map) => map.values().map(|value| 1 + weight(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 fn follow<'v>(value: &'v Value, names: &[Arc<str>]) -> Result<&'v Value, Fault> {
@@ -324,7 +347,7 @@ fn quantify<'a>(quantifier: Quantifier, over: &Node, test: &Node, scope: &Scope<
     let over = over.evaluate(scope)?;
     let mut passed = 0;
     for value in &*elements(&over)? {
-        scope.step()?;
+        scope.spend(1)?;
         let local = Local { value, outer: scope.local };
         let inner = Scope { local: Some(&local), ..*scope };
         match (test.boolean(&inner)?, quantifier) {
@@ -350,7 +373,7 @@ fn transform<'a>(
     let over = over.evaluate(scope)?;
     let mut results = Vec::new();
     for value in &*elements(&over)? {
-        scope.step()?;
+        scope.spend(1)?;
         let local = Local { value, outer: scope.local };
         let inner = Scope { local: Some(&local), ..*scope };
         if let Some(test) = test

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldstream_model::{
-    Event, EventId, EventType, FieldMask, Payload, SchemaVersion, Sequence, StreamId, Timestamp, Value,
+    Event, EventId, EventType, FieldMask, Map, Payload, SchemaVersion, Sequence, StreamId, Timestamp, Value,
 };
 use proptest::prelude::*;
 
@@ -210,10 +210,44 @@ fn macros_run_over_elements_and_names() {
     ]);
     let many = "[0,1,2,3,4,5,6,7,8,9]";
     let nested = (0..6).fold("true".to_owned(), |inner, depth| format!("{many}.all(i{depth}, {inner})"));
-    assert_faults(&[(&nested, "it visits more than 100000 elements")]);
+    assert_faults(&[(
+        &nested,
+        "it takes more than 1000000 steps: each element that is visited, compared or copied is one, and so are 128 bytes of text",
+    )]);
     let long = "\"".to_owned() + &"x".repeat(1_000) + "\"";
     let doubled = (0..11).fold(format!("[{long}]"), |list, _| format!("{list}.map(t, t + t)"));
     assert_faults(&[(&doubled, "+ makes more than 1048576 bytes")]);
+}
+
+/// An event of some MiB, and what could be made of it: each ends in time and memory that it is given.
+#[test]
+fn what_an_event_makes_an_expression_do_is_bounded() {
+    let items: Vec<Value> = (0..50_000_u64).map(Value::from).collect();
+    let text = "x".repeat(600_000);
+    let big = Map::from_iter([
+        (Arc::from("items"), Value::from(items)),
+        (Arc::from("text"), Value::from(text.as_str())),
+    ]);
+    let (payload, event) = (Value::from(big), event());
+    for (text, is_bounded) in [
+        ("payload.items.map(i, payload.text.upperAscii())", false),
+        ("payload.items.exists(i, payload.text.contains(\"y\"))", false),
+        ("payload.items.exists(i, payload.text == payload.text + \"y\")", false),
+        ("payload.items.map(i, payload.items + [i])", false),
+        ("payload.items.exists(i, i in payload.items.map(j, j + 50000))", false),
+        ("payload.items.exists(i, payload.items == [i])", true),
+        ("payload.items.exists(i, size(payload.items) < i)", true),
+        ("payload.items.all(i, payload.items.size() > i) && sum(payload.items) > 0", true),
+        ("payload.text.contains(\"y\") || payload.text.upperAscii().contains(\"X\")", true),
+    ] {
+        let steps = Cell::new(0);
+        let scope = Scope { event: Some(&event), payload: &payload, ..Scope::empty(&steps) };
+        let expression = Expression::compile(text, &names()).unwrap();
+        let value = expression.evaluate(&scope);
+        assert_eq!(value.is_ok(), is_bounded, "{text}");
+        let faulted = value.err().map(|fault| fault.to_string());
+        assert!(faulted.is_none_or(|fault| fault.starts_with("it takes more than 1000000 steps")), "{text}");
+    }
 }
 
 #[test]
