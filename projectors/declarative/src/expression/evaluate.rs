@@ -141,7 +141,7 @@ impl Node {
             }
             Node::Equal { left, right, negated } => {
                 let (left, right) = (left.evaluate(scope)?, right.evaluate(scope)?);
-                scope.spend(weight(&left).min(weight(&right)))?;
+                scope.spend(to_compare(&left, &right))?;
                 Ok(owned((left == right) != *negated))
             }
             Node::Order { operator, left, right } => {
@@ -199,6 +199,17 @@ pub(super) fn weight(value: &Value) -> usize {
         Value::List(items) => items.iter().map(|item| 1 + weight(item)).sum(),
         Value::Map(map) => map.values().map(|value| 1 + weight(value)).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// Values of other sizes are told apart at once.
+fn to_compare(left: &Value, right: &Value) -> usize {
+    match (left, right) {
+        (Value::Text(left), Value::Text(right)) if left.len() != right.len() => 0,
+        (Value::List(left), Value::List(right)) if left.len() != right.len() => 0,
+        (Value::Map(left), Value::Map(right)) if left.len() != right.len() => 0,
+        (left, right) if left.kind() != right.kind() => 0,
+        (left, _) => weight(left),
     }
 }
 

@@ -233,6 +233,7 @@ fn what_an_event_makes_an_expression_do_is_bounded() {
         ("payload.items.map(i, payload.text.upperAscii())", false),
         ("payload.items.exists(i, payload.text.contains(\"y\"))", false),
         ("payload.items.exists(i, payload.text == payload.text + \"y\")", false),
+        ("payload.items.exists(i, payload.items + [i] == payload.items + [0 - 1])", false),
         ("payload.items.map(i, payload.items + [i])", false),
         ("payload.items.exists(i, i in payload.items.map(j, j + 50000))", false),
         ("payload.items.exists(i, payload.items == [i])", true),
