@@ -1,7 +1,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldstream_model::{
     Event, EventId, EventType, FieldMask, Map, Payload, SchemaVersion, Sequence, StreamId, Timestamp, Value,
 };
