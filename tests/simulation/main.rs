@@ -3,6 +3,7 @@
 
 mod chance;
 mod workload;
+mod less;
 mod oracle;
 mod world;
 mod watcher;
@@ -12,10 +13,10 @@ mod fleet;
 mod operator;
 mod resolving;
 mod run;
+mod shrinking;
 mod table;
 
 use std::{
-    panic::catch_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,26 +24,34 @@ use std::{
     thread,
 };
 
-use run::Report;
+use less::Less;
+use run::Failure;
+use shrinking::Shrunk;
 use table::Table;
 
 /// As many seeds as an ordinary run of the tests has time for.
 const SEEDS: u64 = 40;
+/// Of the seeds that fail, so many are shortened, each in up to 150 runs.
+const SHORTENED: usize = 3;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// What came of each seed, in the order of the seeds. One knows nothing of another, so every core runs its own.
-fn all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Report, String>)> {
-    let (next, outcomes) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+fn less() -> Less {
+    std::env::var("SIMULATION_LESS").map_or(Less::default(), |text| text.parse().expect("what to leave out"))
+}
+
+/// What comes of each number, in their order. One knows nothing of another, so every core works on its own.
+fn each<T: Send>(numbers: std::ops::Range<u64>, work: impl Fn(u64) -> T + Sync) -> Vec<(u64, T)> {
+    let (next, outcomes) = (AtomicU64::new(numbers.start), Mutex::new(Vec::new()));
     let work = || loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds.end {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= numbers.end {
             return;
         }
-        let outcome = catch_unwind(|| run::seed(seed)).unwrap_or_else(|_| Err("it panicked".to_owned()));
-        outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((seed, outcome));
+        let outcome = work(number);
+        outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((number, outcome));
     };
     thread::scope(|threads| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -50,19 +59,38 @@ fn all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Report, String>)> {
         }
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by_key(|(seed, _)| *seed);
+    outcomes.sort_by_key(|(number, _)| *number);
     outcomes
+}
+
+/// The command that repeats a run that has failed.
+fn tell(seed: u64, less: &Less, failure: &Failure) {
+    println!("seed {seed}: {failure}\n\n{}\n", command(seed, less));
+}
+
+/// The same of what is left of the run, once all is left out without which it fails, too.
+fn tell_shortened(seed: u64, less: Less, failure: Failure) {
+    let Shrunk { less, failure, .. } = Shrunk::of(seed, less, failure);
+    println!("shortened: {failure}\n\n{}\n", command(seed, &less));
+}
+
+fn command(seed: u64, less: &Less) -> String {
+    let less = if *less == Less::default() { String::new() } else { format!(" --less '{less}'") };
+    format!("tests/run simulation --seeds 1 --from {seed}{less}")
 }
 
 #[test]
 fn every_seed_ends_with_the_documents_of_a_sequential_fold() {
     let (seeds, from) = (number("SIMULATION_SEEDS", SEEDS), number("SIMULATION_FROM", 0));
     let (mut table, mut failed) = (Table::default(), Vec::new());
-    for (seed, outcome) in all(from..from + seeds) {
+    for (seed, outcome) in each(from..from + seeds, |seed| run::seed(seed, &less())) {
         match outcome {
             Ok(report) => table.add(&report),
-            Err(wrong) => {
-                println!("seed {seed}: {wrong}\n\ntests/run simulation --seeds 1 --from {seed}\n");
+            Err(failure) => {
+                tell(seed, &less(), &failure);
+                if failed.len() < SHORTENED {
+                    tell_shortened(seed, less(), failure);
+                }
                 failed.push(seed);
             }
         }
@@ -73,7 +101,8 @@ fn every_seed_ends_with_the_documents_of_a_sequential_fold() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for ((seed, once), (_, again)) in all(0..20).into_iter().zip(all(0..20)) {
+    let all = || each(0..20, |seed| run::seed(seed, &Less::default()).map_err(|failure| failure.to_string()));
+    for ((seed, once), (_, again)) in all().into_iter().zip(all()) {
         assert_eq!(once, again, "seed {seed}");
     }
 }
@@ -83,8 +112,8 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn seeds_that_once_failed_do_not_fail_again() {
     for seed in [48, 73, 108, 144, 169, 258, 5079, 5689, 300_169, 410_274, 850_355] {
-        if let Err(wrong) = run::seed(seed) {
-            panic!("seed {seed}: {wrong}");
+        if let Err(failure) = run::seed(seed, &Less::default()) {
+            panic!("seed {seed}: {failure}");
         }
     }
 }

@@ -51,14 +51,14 @@ pub async fn resume_all(world: &Arc<World>) {
 
 pub async fn rewind(world: &Arc<World>, number: u64, to: RewindTo) {
     let Some(id) = registered(world, number).await else { return };
-    let (back_to, what) = match to {
-        RewindTo::Beginning => (control::RewindTo::Beginning, "rewind"),
-        RewindTo::Rebuild => (control::RewindTo::Beginning, "rebuild"),
-        RewindTo::Places(seed) => (places(world, Chance::new(seed)).await, "rewind to places"),
-        RewindTo::Time(seed) => (time(world, Chance::new(seed)).await, "rewind to a time"),
+    let back_to = match to {
+        RewindTo::Beginning | RewindTo::Rebuild => control::RewindTo::Beginning,
+        RewindTo::Places(seed) => places(world, Chance::new(seed)).await,
+        RewindTo::Time(seed) => time(world, Chance::new(seed)).await,
     };
     let controls = Controls::new(rows(world));
     let plan = controls.plan_rewind(&id, &world.log, &back_to).await.expect("a plan");
+    let what = to.name();
     world.count(what);
     if !plan.ended.is_empty() {
         world.count("rewind behind a parent");

@@ -1,6 +1,12 @@
 //! One run: a seed, and what came of it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use foldstream_model::{
@@ -10,10 +16,12 @@ use foldstream_model::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    fleet, operator,
+    fleet,
+    less::Less,
+    operator,
     oracle::{self, LeftOut},
     resolving,
-    workload::{Action, Fact, Kind},
+    workload::{Action, Fact, Kind, Workload},
     world::World,
 };
 
@@ -29,31 +37,39 @@ pub struct Report {
     pub counts: BTreeMap<&'static str, u64>,
 }
 
-/// Runs a seed; what is wrong, with the end of the trace, if it fails.
-pub fn seed(seed: u64) -> Result<Report, String> {
+/// A run that has failed.
+pub struct Failure {
+    pub wrong: String,
+    pub world: Arc<World>,
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { wrong, world } = self;
+        let Workload { kinds, on_failure, shards, has_store, lateness, .. } = &world.workload;
+        writeln!(f, "{wrong}\nweather={:?}", world.weather)?;
+        writeln!(
+            f,
+            "projections={kinds:?} on_failure={on_failure:?} shards={shards} has_store={has_store} lateness={lateness:?}"
+        )?;
+        f.write_str(&world.told())
+    }
+}
+
+/// Runs a seed.
+pub fn seed(seed: u64, less: &Less) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
-        let world = World::new(seed);
-        let ended = whole(&world).await;
-        let report =
-            Report { hash: world.hash(), virtual_time: world.began.elapsed(), counts: world.counts() };
-        ended.map(|()| report).map_err(|wrong| {
-            format!(
-                "{wrong}\nweather={:?} projections={:?} on_failure={:?} shards={} has_store={} lateness={:?}\n{}",
-                world.weather,
-                world.workload.kinds,
-                world.workload.on_failure,
-                world.workload.shards,
-                world.workload.has_store,
-                world.workload.lateness,
-                world.told()
-            )
-        })
-    })
+    let world = runtime.block_on(async { World::new(seed, less) });
+    let run = || runtime.block_on(async { (whole(&world).await, world.began.elapsed()) });
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok((Ok(()), virtual_time)) => Ok(Report { hash: world.hash(), virtual_time, counts: world.counts() }),
+        Ok((Err(wrong), _)) => Err(Failure { wrong, world }),
+        Err(_) => Err(Failure { wrong: "it panicked".to_owned(), world }),
+    }
 }
 
 async fn whole(world: &Arc<World>) -> Result<(), String> {

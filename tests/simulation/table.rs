@@ -32,7 +32,14 @@ impl Table {
 
 impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} seeds passed, {} virtual minutes", self.seeds, self.time.as_secs() / 60)?;
+        let (tenths, all) = (self.time.as_secs() / 360, self.times.values().sum::<u64>());
+        writeln!(
+            f,
+            "{} seeds passed, {}.{} simulated hours; {all} times something happened:",
+            self.seeds,
+            tenths / 10,
+            tenths % 10
+        )?;
         writeln!(
             f,
             "times, and in how many seeds; to the right, in how many together with the row of that number"

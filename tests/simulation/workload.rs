@@ -204,6 +204,21 @@ pub enum Action {
     Discard(u64),
 }
 
+impl Action {
+    /// What it is counted as; none for what happens to an event, or is no harm.
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(_) | Self::Arrive(_) | Self::Resume(_) | Self::Mend => None,
+            Self::Split(_) => Some("split"),
+            Self::Merge(_) => Some("merge"),
+            Self::Pause(_) => Some("pause"),
+            Self::Rewind { to, .. } => Some(to.name()),
+            Self::Redrive(_) => Some("redrive"),
+            Self::Discard(_) => Some("discard"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub enum RewindTo {
     Beginning,
@@ -215,6 +230,17 @@ pub enum RewindTo {
     Time(u64),
 }
 
+impl RewindTo {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Beginning => "rewind",
+            Self::Rebuild => "rebuild",
+            Self::Places(_) => "rewind to places",
+            Self::Time(_) => "rewind to a time",
+        }
+    }
+}
+
 pub struct Workload {
     pub kinds: Vec<Kind>,
     pub shards: u32,
@@ -224,7 +250,7 @@ pub struct Workload {
     /// What is done about what cannot be taken, by those projections that meet it.
     pub on_failure: BTreeMap<Kind, OnFailure>,
     /// Stream and sequence of events that cannot be taken by the code of before.
-    failing: BTreeSet<(u64, u64)>,
+    pub failing: BTreeSet<(u64, u64)>,
     pub actions: Vec<(Duration, Action)>,
     /// Of each stream, the sequences of the events that projections handle.
     pub handled: BTreeMap<String, Vec<u64>>,
@@ -283,12 +309,17 @@ impl Workload {
             false => failing(chance, &facts, &mut actions),
         };
         actions.sort_by_key(|(at, _)| *at);
-        let mut handled: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for fact in facts.iter().filter(|fact| fact.n.is_some()) {
-            handled.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence);
-        }
+        let handled = handled(&facts);
         Self { kinds, shards, has_store, facts, on_failure, failing, actions, handled, lateness }
     }
+}
+
+pub fn handled(facts: &[Fact]) -> BTreeMap<String, Vec<u64>> {
+    let mut handled: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for fact in facts.iter().filter(|fact| fact.n.is_some()) {
+        handled.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence);
+    }
+    handled
 }
 
 impl Workload {

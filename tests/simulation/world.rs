@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt::Write,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,11 +21,12 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     chance::Chance,
+    less::Less,
     workload::{Kind, Workload},
 };
 
-/// Of the trace this much is kept to be shown.
-const SHOWN: usize = 400;
+/// Of the trace this much is kept to be shown of its beginning, and as much of its end.
+const SHOWN: usize = 200;
 /// Set, the whole trace is printed as it is made.
 const ALOUD: &str = "SIMULATION_TRACE";
 
@@ -95,6 +95,7 @@ pub struct World {
     pub weather: Weather,
     pub workload: Workload,
     pub began: Instant,
+    less: Less,
     aloud: bool,
     chance: Mutex<Chance>,
     /// No faults any more.
@@ -111,7 +112,10 @@ pub struct World {
 #[derive(Default)]
 struct Trace {
     hash: u64,
-    shown: VecDeque<String>,
+    begins: Vec<String>,
+    ends: VecDeque<String>,
+    /// Lines between the two.
+    between: usize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,10 +123,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Arc<Self> {
+    pub fn new(seed: u64, less: &Less) -> Arc<Self> {
         let mut chance = Chance::new(seed);
-        let workload = Workload::draw(&mut chance.fork());
-        let weather = Weather::draw(&mut chance.fork());
+        let workload = less.workload(Workload::draw(&mut chance.fork()));
+        let weather = less.weather(Weather::draw(&mut chance.fork()));
         Arc::new(Self {
             documents: Arc::default(),
             checkpoints: Arc::default(),
@@ -134,6 +138,7 @@ impl World {
             weather,
             workload,
             began: Instant::now(),
+            less: less.clone(),
             aloud: std::env::var_os(ALOUD).is_some(),
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
@@ -171,7 +176,7 @@ impl World {
 
     /// A fault that happens so many times in a thousand, if there are faults now; counted.
     pub fn strikes(&self, fault: &'static str, times: u64) -> bool {
-        let strikes = !self.is_calm() && self.chance().in_thousand(times);
+        let strikes = !self.is_calm() && self.chance().in_thousand(times) && self.less.allows(fault);
         if strikes {
             self.count(fault);
         }
@@ -209,10 +214,14 @@ impl World {
         for byte in line.bytes() {
             trace.hash = (trace.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        if trace.shown.len() == SHOWN {
-            trace.shown.pop_front();
+        if trace.begins.len() < SHOWN {
+            return trace.begins.push(line);
         }
-        trace.shown.push_back(line);
+        if trace.ends.len() == SHOWN {
+            trace.ends.pop_front();
+            trace.between += 1;
+        }
+        trace.ends.push_back(line);
     }
 
     pub fn hash(&self) -> u64 {
@@ -230,10 +239,9 @@ impl World {
     }
 
     pub fn told(&self) -> String {
-        let mut told = String::new();
-        for line in &lock(&self.trace).shown {
-            let _ = writeln!(told, "{line}");
-        }
-        told
+        let Trace { begins, ends, between, .. } = &*lock(&self.trace);
+        let between = (*between > 0).then(|| format!("      … {between} lines"));
+        let lines = begins.iter().chain(&between).chain(ends);
+        lines.flat_map(|line| [line, "\n"]).collect()
     }
 }
