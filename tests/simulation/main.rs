@@ -14,6 +14,8 @@ mod operator;
 mod resolving;
 mod run;
 mod shrinking;
+#[cfg(feature = "planted")]
+mod planted;
 mod table;
 
 use std::{
@@ -76,7 +78,9 @@ fn tell_shortened(seed: u64, less: Less, failure: Failure) {
 
 fn command(seed: u64, less: &Less) -> String {
     let less = if *less == Less::default() { String::new() } else { format!(" --less '{less}'") };
-    format!("tests/run simulation --seeds 1 --from {seed}{less}")
+    let planted =
+        std::env::var("SIMULATION_PLANTED").map_or(String::new(), |bug| format!(" --planted {bug}"));
+    format!("tests/run simulation{planted} --seeds 1 --from {seed}{less}")
 }
 
 #[test]

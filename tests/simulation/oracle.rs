@@ -23,7 +23,7 @@ pub fn documents(kind: Kind, facts: &[Fact], left_out: &LeftOut) -> Documents {
                 format!("place-{}", fact.sequence % 4),
             ]
         }),
-        Kind::States => sums(&by_stream, left_out, |fact| vec![format!("group-{}", fact.stream % 3)]),
+        Kind::States => states(&by_stream, left_out),
         Kind::Feed => feed(&by_stream, left_out),
     }
 }
@@ -75,6 +75,25 @@ fn sums(facts: &[&Fact], left_out: &LeftOut, keys: impl Fn(&Fact) -> Vec<String>
         }
     }
     let text = |(events, sum)| format!("{{\"events\":{events},\"sum\":{sum}}}");
+    all.into_iter().map(|(key, sums)| (key, text(sums))).collect()
+}
+
+fn states(facts: &[&Fact], left_out: &LeftOut) -> Documents {
+    let mut by_stream: BTreeMap<u64, i64> = BTreeMap::new();
+    let mut all: BTreeMap<String, (u64, i64, i64)> = BTreeMap::new();
+    for fact in facts {
+        let Some(n) = fact.n else { continue };
+        let total = by_stream.entry(fact.stream).or_default();
+        *total += n;
+        let key = format!("group-{}", fact.stream % 3);
+        if !is_in(left_out, &key, fact) {
+            let (events, sum, totals) = all.entry(key).or_default();
+            *events += 1;
+            *sum += n;
+            *totals += *total;
+        }
+    }
+    let text = |(events, sum, totals)| format!("{{\"events\":{events},\"sum\":{sum},\"totals\":{totals}}}");
     all.into_iter().map(|(key, sums)| (key, text(sums))).collect()
 }
 

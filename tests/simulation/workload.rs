@@ -25,7 +25,7 @@ pub enum Kind {
     Last,
     /// Three documents an event, each fed by many streams: how many events, and the sum of their numbers.
     Sums,
-    /// As `Sums` in one document a group, of what a fold of the stream has gained.
+    /// As `Sums` in one document a group, of what a fold of the stream has gained; and the sum of what it had come to.
     States,
     /// Two documents for all streams: what came, in the order of when it was recorded; a number that eleven divides
     /// deletes it.
@@ -136,6 +136,7 @@ fn apply(kind: Kind, carried: &StateCarried, document: &mut Option<Document>) ->
             let gained = total(&carried.state)?.checked_sub(&total(&carried.before)?).map_err(poison)?;
             add(fields, "events", &Decimal::from(1u64))?;
             add(fields, "sum", &gained)?;
+            add(fields, "totals", &total(&carried.state)?)?;
         }
         Kind::Feed => {
             push(fields, "feed", Value::Text(format!("{}#{}", event.stream_id, event.sequence).into()));

@@ -13,6 +13,8 @@ use foldstream_model::{
     Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp,
 };
 
+use crate::planted::{self, Bug};
+
 pub use places::{advance, close, covers, is_closed, shrink};
 
 /// Where an event comes from, as guards see it.
@@ -77,7 +79,7 @@ impl<'a> Judge<'a> {
         stored: Option<&Guard>,
     ) -> Result<Self> {
         let stored = match stored {
-            Some(guard) if guard.epoch > epoch => {
+            Some(guard) if guard.epoch > epoch && !planted::is(Bug::EpochIgnored) => {
                 return Err(Error::fenced(format!(
                     "the document was rebuilt meanwhile: document={key} epoch={} stored_epoch={}",
                     epoch.0, guard.epoch.0
@@ -132,7 +134,7 @@ impl<'a> Judge<'a> {
             Standing::Shards { .. } => Judgement::Apply,
             Standing::Ordered { key, read, .. } => match key {
                 Some(key) if origin.order() <= (key.recorded_at, &key.stream, key.sequence) => {
-                    if covers(read, origin.shard, &origin.place) {
+                    if covers(read, origin.shard, &origin.place) || planted::is(Bug::LateTakenForDuplicate) {
                         Judgement::Duplicate
                     } else {
                         Judgement::Late
@@ -203,7 +205,8 @@ impl<'a> Judge<'a> {
             return None;
         }
         let open = ShardPlaces::default();
-        let closed = if self.mark().is_some() { &open } else { closed };
+        let is_kept = self.mark().is_some() && !planted::is(Bug::ShrunkUnderMark);
+        let closed = if is_kept { &open } else { closed };
         let fed = match self.standing {
             Standing::Stream(None) => Fed::Nothing,
             Standing::Stream(Some((stream, sequence))) => Fed::Stream { stream, sequence },

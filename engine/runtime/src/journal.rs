@@ -5,6 +5,8 @@
 
 use foldstream_model::{Entry, Error, Journal, JournalEntry, Place, Position, Result, ports::Revision};
 
+use crate::planted::{self, Bug};
+
 #[cfg(test)]
 mod tests;
 
@@ -78,9 +80,13 @@ impl JournalView {
                 self.refuse_if_sealed()?;
                 next.horizon = to.clone();
             }
-            Wish::Append { entry, read } if self.is_at_horizon(read) && !self.knows(entry) => {
+            Wish::Append { entry, read }
+                if (self.is_at_horizon(read) || planted::is(Bug::EntryAtDecidersPlace))
+                    && !self.knows(entry) =>
+            {
                 self.refuse_if_sealed()?;
-                next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
+                let after = if planted::is(Bug::EntryAtDecidersPlace) { read } else { &next.horizon };
+                next.entries.push(JournalEntry { after: after.clone(), entry: entry.clone() });
             }
             Wish::Decide(entry) if !self.knows(entry) => {
                 self.refuse_if_sealed()?;

@@ -46,6 +46,7 @@ pub mod report;
 pub mod metrics;
 pub mod pure;
 pub mod invariants;
+pub mod planted;
 pub mod patient;
 pub mod retry;
 pub mod tasks;

@@ -10,6 +10,8 @@ use foldstream_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::planted::{self, Bug};
+
 pub mod rewind;
 
 #[cfg(test)]
@@ -165,7 +167,11 @@ impl Lineage {
         for (id, known) in by_number {
             if known.gone_at.is_some() {
                 outlook.lost.push(id.clone());
-            } else if known.parents.iter().all(|parent| ended.contains(parent)) {
+            } else if known.parents.iter().all(|parent| ended.contains(parent))
+                || planted::is(Bug::ChildBeforeParents)
+                || (planted::is(Bug::OneParentIsEnough)
+                    && known.parents.iter().any(|parent| ended.contains(parent)))
+            {
                 outlook.ready.push(id.clone());
             }
         }

@@ -11,6 +11,8 @@ use foldstream_model::{
     Timestamp, Value,
 };
 
+use crate::planted::{self, Bug};
+
 mod heads;
 mod early;
 mod state;
@@ -149,6 +151,10 @@ impl Order {
                 self.release(stream, head, event, partition_key.clone(), &mut exit);
                 Outcome::Released
             }
+            Turn::Past if planted::is(Bug::DuplicateReleased) => {
+                exit.push(event.clone(), event.recorded_at, partition_key.clone());
+                Outcome::Released
+            }
             Turn::Past => Outcome::Duplicate(event),
             Turn::Early => {
                 let at = Place::new(position.clone(), 0, 0);
@@ -252,7 +258,7 @@ impl Order {
             return Turn::Past;
         }
         match self.next_of(head) {
-            Some(next) if sequence != next => Turn::Early,
+            Some(next) if sequence != next && !planted::is(Bug::GapSkipped) => Turn::Early,
             _ => Turn::Next,
         }
     }
@@ -296,6 +302,11 @@ impl Order {
                 return self.early.is_waiting(stream, next);
             };
             self.release(stream, head, waiting, partition_key, exit);
+            if planted::is(Bug::OwnPlace)
+                && let (Some(placed), Some(own)) = (exit.out.last_mut(), self.changes.let_go.last())
+            {
+                placed.place = own.at.clone();
+            }
         }
         false
     }

@@ -31,8 +31,8 @@ const HANDED_ON: [(&str, &str, &str); 7] = [
 /// Those that decide: plain structs that are told what happened and say what to do.
 const DECIDING: [&str; 9] =
     ["order", "journal", "lineage", "streams", "guard", "lanes", "merge", "progress", "retention"];
-/// Calls into users' code, which panics there; it is as pure as what it calls.
-const PURE: &str = "pure";
+/// Calls into users' code, which panics there and is as pure as what it calls; and what makes a rule wrong for a test.
+const PURE: [&str; 2] = ["pure", "planted"];
 
 /// What would make the answers of one of them depend on something that it was not told.
 const FOREIGN_TO_DECISIONS: [&str; 9] =
@@ -82,7 +82,9 @@ fn what_decides_is_told_everything() {
         }
         for (at, path) in paths(&file) {
             let used = path.split("::").next();
-            if used != Some(PURE) && !stages.iter().any(|stage| used == Some(stage)) {
+            if !used.is_some_and(|used| PURE.contains(&used))
+                && !stages.iter().any(|stage| used == Some(stage))
+            {
                 wrong.push(format!("{}:{}: `{stage}` uses {path}", file.path, file.line(at)));
             }
         }

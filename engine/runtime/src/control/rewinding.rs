@@ -12,6 +12,7 @@ use super::{Actor, Controls};
 use crate::{
     checkpoint::effective,
     lineage::{Lineage, Standing, rewind::Start},
+    planted::{self, Bug},
     rows,
 };
 
@@ -180,7 +181,8 @@ impl Controls {
             if control.generation != plan.generation {
                 return false;
             }
-            control.generation = Generation(plan.generation.0 + 1);
+            control.generation =
+                Generation(plan.generation.0 + u32::from(!planted::is(Bug::RewindWithoutGeneration)));
             control.epoch = Epoch(control.epoch.0 + u32::from(rebuild));
             control.starts.clone_from(&plan.starts);
             control.ended.clone_from(&plan.ended);

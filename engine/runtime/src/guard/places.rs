@@ -3,6 +3,8 @@
 
 use foldstream_model::{Place, ShardNumber, ShardPlaces};
 
+use crate::planted::{self, Bug};
+
 /// Whether an event of this shard, released at this place, is covered.
 pub fn covers(places: &ShardPlaces, shard: ShardNumber, place: &Place) -> bool {
     is_closed(places, shard) || places.places.get(&shard).is_some_and(|covered| place <= covered)
@@ -40,6 +42,9 @@ pub fn close(places: &mut ShardPlaces, shard: ShardNumber) {
 pub fn shrink(places: &mut ShardPlaces, closed: &ShardPlaces) {
     if closed.closed_below == 0 {
         return;
+    }
+    if planted::is(Bug::ClosedEntryDropped) {
+        return places.places.retain(|shard, _| !is_closed(closed, *shard));
     }
     let open = |shard: &ShardNumber| !is_closed(places, *shard) && !is_closed(closed, *shard);
     places.except = places.except.union(&closed.except).copied().filter(open).collect();

@@ -18,6 +18,8 @@ use super::{
     words::{Delivery, Discard, LaneMode, LineId, ParkAnswer, ParkRequest, SetAside},
 };
 
+use crate::planted::{self, Bug};
+
 /// Events of a document that are parked at once: a transaction of any store takes as many.
 const PARKED_AT_ONCE: usize = 90;
 
@@ -90,6 +92,7 @@ impl Buffer {
         let refused = self.refused().map(|refused| refused.is_discarded);
         let closed = self.aside.as_ref().and_then(|aside| aside.closed);
         match (rules.mode, mark) {
+            (LaneMode::Live(_), Some(_)) if planted::is(Bug::MarkIgnored) => None,
             (LaneMode::Redrive, Some(_)) => None,
             (LaneMode::Redrive, None) => {
                 // Only what is parked is redriven.
@@ -150,6 +153,9 @@ impl Buffer {
         let aside = self.aside.get_or_insert_default();
         aside.parking = mem::replace(&mut self.pending, rest);
         aside.mark = mark;
+        if planted::is(Bug::ParkedAfterCheckpoint) {
+            out.settle(&mem::take(&mut aside.parking));
+        }
         out.parking.push(ParkRequest { key: key.clone(), mark, events });
         Turn::Park
     }
@@ -211,6 +217,11 @@ impl Lane {
         }
         let Some(aside) = &mut buffer.aside else { return };
         let full = match answer {
+            ParkAnswer::Closed if planted::is(Bug::ParkedUnderClosedMark) => {
+                self.out.settle(&mem::take(&mut aside.parking));
+                aside.refused = None;
+                None
+            }
             ParkAnswer::Done => {
                 self.out.settle(&mem::take(&mut aside.parking));
                 aside.refused = None;

@@ -8,7 +8,10 @@ use foldstream_model::{
 };
 
 use super::words::{Bounds, Delivery, LaneMode, LateEvent};
-use crate::guard::{self, Judge, Judgement};
+use crate::{
+    guard::{self, Judge, Judgement},
+    planted::{self, Bug},
+};
 
 /// By what a lane folds.
 pub(super) struct Rules {
@@ -63,7 +66,8 @@ impl Rules {
         let judgement = |delivery: &Delivery| judge.judge(&delivery.origin).unwrap_or(Judgement::Apply);
         let mut sorted = Sorted { mark: judge.mark(), ..Sorted::default() };
         if let Some(bounds) = &self.bounds {
-            sorted.is_behind = judge.is_ahead_of(&bounds.read, &self.closed);
+            let is_behind = judge.is_ahead_of(&bounds.read, &self.closed);
+            sorted.is_behind = is_behind && !planted::is(Bug::WrittenBehindGuard);
         }
         if pending.iter().all(|delivery| judgement(delivery) == Judgement::Apply) {
             return Ok(sorted);
@@ -127,8 +131,10 @@ impl Rules {
             }
             if judge.judge(&delivery.origin).map_err(failed(applied))? == Judgement::Apply {
                 let change = &delivery.touch.change;
-                crate::pure::guarded("the projector", || change.apply(&mut document))
-                    .map_err(failed(applied))?;
+                if applied == 0 || !planted::is(Bug::CoalescerKeepsFirst) {
+                    crate::pure::guarded("the projector", || change.apply(&mut document))
+                        .map_err(failed(applied))?;
+                }
                 judge.advance(&delivery.origin);
                 applied += 1;
             }
@@ -140,7 +146,12 @@ impl Rules {
         // What was parked was read by a merge with all that is ordered before it.
         let read = self.bounds.as_ref().map_or(&redriven, |bounds| &*bounds.read);
         match judge.into_guard(&self.closed, read) {
-            Some(guard) => Ok(Folded { base_guard, put: StoredDocument { guard, document }, taken, applied }),
+            Some(mut guard) => {
+                if planted::is(Bug::RealDelete) && document.is_none() {
+                    guard.fed = foldstream_model::Fed::Nothing;
+                }
+                Ok(Folded { base_guard, put: StoredDocument { guard, document }, taken, applied })
+            }
             None => {
                 Err(Failed { applied, error: Error::internal(format!("a fold of no event: document={key}")) })
             }

@@ -23,6 +23,7 @@ use crate::{
     journal::JournalView,
     lanes::LineId,
     order::{CutLog, Order, OrderOptions, Prepare},
+    planted::{self, Bug},
     read::{Decoded, Reading, ReadingNames},
     report::LineGauge,
     tasks::Task,
@@ -63,7 +64,11 @@ impl Line {
         let options = OrderOptions {
             first: context.source.first,
             gaps: context.source.gaps,
-            base: journal.journal().base,
+            base: if planted::is(Bug::BaseFromFirstEvent) {
+                BasePolicy::Seen
+            } else {
+                journal.journal().base
+            },
             max_early_bytes: context.settings.early_bytes,
         };
         let intake = context.intake.clone();

@@ -15,6 +15,7 @@ use super::{Apart, Left, Line, LineEvent, Subscriber};
 use crate::{
     checkpoint::CheckpointHandle,
     dispatch::Released,
+    planted::{self, Bug},
     report::Busy,
     subscription::{Active, Subscription},
     write::Outlet,
@@ -148,13 +149,17 @@ impl Line {
             // The rest of the way to J is in the next batches; the next one asks again and is given a newer J.
             return Ok(true);
         }
-        self.settle_and_save().await?;
+        if !planted::is(Bug::RejoinWithoutBarrier) {
+            self.settle_and_save().await?;
+        }
         for index in (0..self.subscribers.len()).rev() {
             let subscriber = &self.subscribers[index];
             if subscriber.is_gone() {
                 continue;
             }
-            if subscriber.is_level() && self.clear_caches(index).await {
+            if (subscriber.is_level() || planted::is(Bug::RejoinWithoutBarrier))
+                && self.clear_caches(index).await
+            {
                 if self.confirm(&shared, index).await {
                     self.leave(index, Left::Rejoined).await?;
                 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     checkpoint::{CheckpointHandle, Claim},
     order::cut_rows,
+    planted::{self, Bug},
     retry, rows,
     subscription::Active,
     tasks::Task,
@@ -95,7 +96,10 @@ impl Line {
             if subscriber.joining.is_some() || !subscriber.may_checkpoint() {
                 continue;
             }
-            let settled = subscriber.subscription.settled();
+            let mut settled = subscriber.subscription.settled();
+            if planted::is(Bug::CheckpointOnRead) {
+                settled.place.clone_from(&self.delivered);
+            }
             let stop = subscriber.subscription.stopped();
             let ended = ended && stop.is_none() && settled.place >= self.at;
             let has_moved = settled.place > subscriber.from;
@@ -175,7 +179,7 @@ impl Claimed {
 
 impl Save {
     async fn run(self) -> Saved {
-        let written = self.write_cuts().await;
+        let written = if planted::is(Bug::CheckpointWithoutCut) { Ok(()) } else { self.write_cuts().await };
         let mut commits = Vec::with_capacity(self.claims.len());
         for claimed in &self.claims {
             let committed = match &written {
@@ -219,6 +223,7 @@ impl super::Subscriber {
     /// What is at the ends of its parents is settled.
     fn may_checkpoint(&self) -> bool {
         self.unsettled.iter().all(|parent| parent.checkpoint().ended)
+            || planted::is(Bug::ChildSavedBeforeParents)
     }
 
     /// Everything that it was given is settled.

@@ -13,6 +13,8 @@ use super::{
     early::{Held, Waiting},
 };
 
+use crate::planted::{self, Bug};
+
 /// What has changed in an order state: what it takes to find the state before again, and to know what has moved.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -133,7 +135,8 @@ impl Order {
             }
         }
         for waiting in parents.iter().flat_map(|parent| parent.early.iter()) {
-            if range.is_none_or(|range| range.contains(hash_key(&waiting.partition_key))) {
+            let is_here = range.is_none_or(|range| range.contains(hash_key(&waiting.partition_key)));
+            if (is_here && !planted::is(Bug::EarlyNotInherited)) || planted::is(Bug::EarlyToEveryChild) {
                 child.inherit(Waiting { at: Place::BEGINNING, ..waiting.clone() });
             }
         }

@@ -19,6 +19,7 @@ use foldstream_model::{
 use crate::{
     guard::{Judge, Judgement, Origin},
     lanes::{Delivery, Lane, LaneMode, LaneOptions, LateEvent, LineId},
+    planted::{self, Bug},
     progress::BatchId,
 };
 
@@ -162,6 +163,9 @@ impl Redrive {
             self.stage = Stage::Closing(stored, mark);
             return;
         }
+        if planted::is(Bug::NewestRedrivenFirst) {
+            events.reverse();
+        }
         if self.only_discarded {
             let discarded = events.iter().take_while(|event| event.is_discarded).count();
             events.truncate(discarded);
@@ -228,7 +232,7 @@ impl Redrive {
     /// Whether the mark is closed now; if not, events have come meanwhile.
     pub fn closed(&mut self, is_closed: bool) {
         self.stage = match mem::replace(&mut self.stage, Stage::Reading) {
-            Stage::Closing(stored, mark) if is_closed => {
+            Stage::Closing(stored, mark) if is_closed || planted::is(Bug::UnparkedWithoutCondition) => {
                 let write = remarked(&self.document, stored, Mark::Cleared(mark));
                 Stage::Clearing(Box::new(write))
             }

@@ -1,0 +1,165 @@
+//! Wrong versions of the rules, one at a time, for the simulation to find: one that it does not find says that the
+//! simulation has gone soft, or that the rule is not needed.
+//!
+//! Only a build with the feature `planted` can be wrong; in any other [`is`] is the constant `false`.
+
+#[cfg(feature = "planted")]
+use std::cell::Cell;
+
+use foldstream_model::{
+    Fed, Guard, ReadModel,
+    ports::{Condition, DocumentStore, DocumentWrite},
+};
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Bug {
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+bugs! {
+    // order, journal, cuts
+    /// What comes early is released at once.
+    GapSkipped,
+    /// What is at or below a stream's head is released again.
+    DuplicateReleased,
+    /// The first event met of a stream is its first one, whatever its sequence.
+    BaseFromFirstEvent,
+    /// An event that has waited is released at its own place, not at that of what has released it.
+    OwnPlace,
+    /// Records are released beyond the horizon.
+    BeyondHorizon,
+    /// An entry takes effect where its decider has read up to.
+    EntryAtDecidersPlace,
+    /// A conflict of the journal is taken for a write.
+    JournalWithoutCondition,
+    /// A cut holds the heads of what was read, not of its place.
+    CutAtReadPosition,
+    /// A checkpoint is written without the cut that it stands on.
+    CheckpointWithoutCut,
+
+    // lineage
+    /// A child is read before its parents have ended.
+    ChildBeforeParents,
+    /// A checkpoint is written in a child although its parents have not ended.
+    ChildSavedBeforeParents,
+    /// A child of two is read when one of them has ended.
+    OneParentIsEnough,
+    /// A child of two begins with the heads of the last one.
+    LastParentsHead,
+    /// A child begins without what waits in its parents.
+    EarlyNotInherited,
+    /// What waits in a parent goes to each of its children.
+    EarlyToEveryChild,
+
+    // leases, fold
+    /// The lease of a worker that is gone is never free.
+    LeaseForEver,
+    /// The state before an event is folded from all that the event store has.
+    RefoldedTooFar,
+
+    // guard
+    /// A document is overwritten whatever is stored.
+    NoCondition,
+    /// A `per_stream` document is written if its stored sequence is lower, not if it is the one that was folded on.
+    GreaterIsEnough,
+    /// A deleted document's guard is forgotten with it.
+    RealDelete,
+    /// What a guard of a higher epoch says does not count.
+    EpochIgnored,
+    /// Guards forget shards that are settled to their end.
+    ClosedEntryDropped,
+    /// A guard shrinks while its document is parked.
+    ShrunkUnderMark,
+    /// What comes too late for a `global` document is taken for a duplicate.
+    LateTakenForDuplicate,
+    /// A `global` document is written by a merge that has not read as far as its guard.
+    WrittenBehindGuard,
+
+    // lanes
+    /// A write applies its first event and says that it has applied all.
+    CoalescerKeepsFirst,
+    /// A write that was not done, as something else was stored, is taken for done.
+    ConflictTakenForSuccess,
+    /// A write without an answer is taken for done.
+    LostAnswerIgnored,
+    /// When the first of a batch of writes was done, all were.
+    PartTakenForWhole,
+
+    // parking
+    /// What is under a mark is applied like anything else.
+    MarkIgnored,
+    /// Events are settled before they are in the lot.
+    ParkedAfterCheckpoint,
+    /// Events are settled that went to a closed mark.
+    ParkedUnderClosedMark,
+    /// The newest of the parked events is applied first.
+    NewestRedrivenFirst,
+    /// A mark is taken off although events have come under it.
+    UnparkedWithoutCondition,
+
+    // progress, checkpoint
+    /// A checkpoint stands at what was read.
+    CheckpointOnRead,
+    /// A batch is settled when all of it is on its way.
+    InFlightIgnored,
+    /// A batch is settled when one lane has settled its part.
+    OtherLaneIgnored,
+    /// A row without an answer is taken for written.
+    NoReadBack,
+    /// A rewind leaves the generation as it is.
+    RewindWithoutGeneration,
+    /// Checkpoints are written over those of a higher generation.
+    GenerationIgnored,
+    /// A projection is handed over before all up to there is settled.
+    RejoinWithoutBarrier,
+}
+
+#[cfg(feature = "planted")]
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Plants a bug in all that runs on this thread from now on, in place of the one before.
+#[cfg(feature = "planted")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+#[cfg(feature = "planted")]
+pub fn is(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+#[cfg(not(feature = "planted"))]
+pub const fn is(_: Bug) -> bool {
+    false
+}
+
+/// Makes the conditions of writes weaker than they are meant: what is stored is what must be stored.
+pub async fn loosen(documents: &dyn DocumentStore, model: &ReadModel, writes: &mut [DocumentWrite]) {
+    if !is(Bug::NoCondition) && !is(Bug::GreaterIsEnough) {
+        return;
+    }
+    let keys: Vec<_> = writes.iter().map(|write| write.key.clone()).collect();
+    let Ok(stored) = documents.read(model, &keys).await else { return };
+    for (write, stored) in writes.iter_mut().zip(stored) {
+        let guard = stored.map(|stored| stored.guard);
+        let is_lower = match (&guard, &write.put.guard.fed) {
+            (Some(Guard { fed: Fed::Stream { sequence, .. }, .. }), Fed::Stream { sequence: next, .. }) => {
+                sequence < next
+            }
+            _ => false,
+        };
+        if is(Bug::NoCondition) || is_lower {
+            write.condition = guard.map_or(Condition::Absent, Condition::GuardIs);
+        }
+    }
+}
