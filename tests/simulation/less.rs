@@ -31,7 +31,11 @@ impl Less {
     }
 
     pub fn workload(&self, mut workload: Workload) -> Workload {
-        if let Some(projections) = &self.projections {
+        let named = self.projections.as_ref();
+        // A run that has none of them keeps its own.
+        if let Some(projections) =
+            named.filter(|named| workload.kinds.iter().any(|kind| named.contains(kind)))
+        {
             workload.kinds.retain(|kind| projections.contains(kind));
             workload.on_failure.retain(|kind, _| projections.contains(kind));
         }

@@ -28,11 +28,9 @@ fn within(bug: Bug) -> u64 {
         | Bug::CoalescerKeepsFirst
         | Bug::LostAnswerIgnored
         | Bug::CheckpointOnRead
-        | Bug::InFlightIgnored
-        | Bug::RejoinWithoutBarrier => 25,
+        | Bug::InFlightIgnored => 25,
         Bug::EarlyToEveryChild
         | Bug::EpochIgnored
-        | Bug::GreaterIsEnough
         | Bug::ShrunkUnderMark
         | Bug::PartTakenForWhole
         | Bug::GenerationIgnored => 800,

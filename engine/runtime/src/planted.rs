@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use foldstream_model::{
-    Fed, Guard, ReadModel,
+    ReadModel,
     ports::{Condition, DocumentStore, DocumentWrite},
 };
 
@@ -68,8 +68,6 @@ bugs! {
     // guard
     /// A document is overwritten whatever is stored.
     NoCondition,
-    /// A `per_stream` document is written if its stored sequence is lower, not if it is the one that was folded on.
-    GreaterIsEnough,
     /// A deleted document's guard is forgotten with it.
     RealDelete,
     /// What a guard of a higher epoch says does not count.
@@ -143,23 +141,14 @@ pub const fn is(_: Bug) -> bool {
     false
 }
 
-/// Makes the conditions of writes weaker than they are meant: what is stored is what must be stored.
+/// Writes are done whatever was stored when they were sent.
 pub async fn loosen(documents: &dyn DocumentStore, model: &ReadModel, writes: &mut [DocumentWrite]) {
-    if !is(Bug::NoCondition) && !is(Bug::GreaterIsEnough) {
+    if !is(Bug::NoCondition) {
         return;
     }
     let keys: Vec<_> = writes.iter().map(|write| write.key.clone()).collect();
     let Ok(stored) = documents.read(model, &keys).await else { return };
     for (write, stored) in writes.iter_mut().zip(stored) {
-        let guard = stored.map(|stored| stored.guard);
-        let is_lower = match (&guard, &write.put.guard.fed) {
-            (Some(Guard { fed: Fed::Stream { sequence, .. }, .. }), Fed::Stream { sequence: next, .. }) => {
-                sequence < next
-            }
-            _ => false,
-        };
-        if is(Bug::NoCondition) || is_lower {
-            write.condition = guard.map_or(Condition::Absent, Condition::GuardIs);
-        }
+        write.condition = stored.map_or(Condition::Absent, |stored| Condition::GuardIs(stored.guard));
     }
 }
