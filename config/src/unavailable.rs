@@ -2,7 +2,7 @@
 
 use crate::{
     diagnostic::{Diagnostic, Place},
-    settings::{Config, Gaps, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Projector, Source},
+    settings::{Config, Gaps, OnModify, OnNewerSchema, OnRemove, Projector, Source},
 };
 
 /// Everything in what could be read of a file that this version cannot do, kinds of sources and sinks aside,
@@ -39,12 +39,10 @@ fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Stri
         OnNewerSchema::Park => Some("`on_newer_schema: park`"),
         OnNewerSchema::Ignore => Some("`on_newer_schema: ignore`"),
     };
-    let unknown = (source.on_unknown_type.value == OnUnknownType::Park).then_some("`on_unknown_type: park`");
     let choices = [
         (modify, source.on_modify.place, "on_modify", "use `ignore`"),
         (remove, source.on_remove.place, "on_remove", "use `ignore`"),
         (newer, source.on_newer_schema.place, "on_newer_schema", "use `wait`"),
-        (unknown, source.on_unknown_type.place, "on_unknown_type", "use `ignore`"),
     ];
     for (what, place, field, help) in choices {
         if let Some(what) = what {

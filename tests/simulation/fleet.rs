@@ -76,6 +76,7 @@ pub fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
         ordering: kind.ordering(),
         projector: Simulated::new(kind, link.world.clone()),
         reducer,
+        known_types: None,
         on_failure: link.world.workload.on_failure.get(&kind).copied().unwrap_or_default(),
         documents: Arc::new(Documents(link.clone())),
         definition: kind.name().into(),

@@ -197,6 +197,7 @@ impl Bed {
             ordering,
             projector: Toy::new(kind),
             reducer,
+            known_types: None,
             on_failure: OnFailure::Stop,
             documents: self.store.documents(),
             definition: format!("{kind:?}"),

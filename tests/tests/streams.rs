@@ -6,22 +6,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use foldstream_model::{
-    Epoch, Error, Event, EventType, LeftOut, Lot, OnFailure, Ordering, ParkedEvent, ParkedStream,
-    ProjectionId, Result, Sequence, ShardId, Timestamp, Value,
+    Document, DocumentKey, Epoch, Error, Event, EventType, LeftOut, Lot, OnFailure, Ordering, ParkedEvent,
+    ParkedStream, ProjectionId, Result, Sequence, ShardId, Timestamp, Value,
     ports::{ParkingLot, Projector, Reads, Reducer, Source, StateCarried, Touch},
 };
 use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec, Services},
-    deciding::Decider,
+    deciding::{Decider, open_gaps},
+    report::Phase,
     rows::Rows,
+    worker::Until,
 };
 use foldstream_tests::{
     bed::{Bed, alone},
-    projectors::{Kind, Totals, Toy, number},
+    projectors::{Kind, Totals, Toy, number, push, total},
 };
+use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "sums";
 
@@ -313,4 +317,104 @@ async fn parked_streams_count_against_the_limit() {
     let refusing = || spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
     assert!(bed.catch_up(vec![refusing()]).await.unwrap().stops.is_empty());
     assert_eq!(waiting(&bed).await.len(), 5);
+}
+
+/// A type that the projection neither handles nor knows parks its stream, whatever else is to become of failures; by the
+/// definition that knows it the stream goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_waits_at_a_type_that_nobody_knows() {
+    let bed = Bed::new(1).await;
+    let strange =
+        br#"{"stream_id":"t","sequence":2,"id":"x","type":"Strange","recorded_at":"2026-01-01T00:00:00Z"}"#;
+    bed.put("t", 1, 1).await;
+    bed.put_raw("t", strange).await;
+    for (stream, sequence) in [("t", 3), ("s", 1)] {
+        bed.put(stream, sequence, 1).await;
+    }
+    let known = |types: &[&str]| ProjectionSpec {
+        known_types: Some(types.iter().copied().map(EventType::new).collect()),
+        ..bed.projection(NAME, Ordering::PerStream, Kind::Collect)
+    };
+    assert!(bed.catch_up(vec![known(&["Other"])]).await.unwrap().stops.is_empty());
+    let found = parked(&bed).await;
+    assert_eq!((found.len(), found[0].event_type.as_str(), waiting(&bed).await.len()), (1, "Strange", 2));
+    redrive_all(&bed).await;
+    bed.catch_up(vec![known(&["Other", "Strange"])]).await.unwrap();
+    assert_eq!(parked(&bed).await, []);
+    let documents = bed.documents(NAME).await;
+    assert_eq!(documents["t"], r#"{"sequences":[1,3]}"#);
+    assert_eq!(documents["s"], r#"{"sequences":[1]}"#);
+}
+
+/// Shows what the stream has come to at each event.
+struct Shown(Arc<Toy>);
+
+impl Projector for Shown {
+    fn event_types(&self) -> &BTreeSet<EventType> {
+        self.0.event_types()
+    }
+
+    fn reads(&self, event_type: &EventType) -> Reads {
+        self.0.reads(event_type)
+    }
+
+    fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
+        let (total, stream) = (total(&carried.state)?, carried.event.stream_id.to_string());
+        let change = move |document: &mut Option<Document>| {
+            let fields = Arc::make_mut(&mut document.get_or_insert_with(Document::default).fields);
+            push(fields, "totals", Value::Number(total.clone()));
+            Ok(())
+        };
+        touches.push(Touch { key: DocumentKey::new(stream), change: Box::new(change) });
+        Ok(())
+    }
+}
+
+/// (t,2) is early; t is given up to 1; (t,1) arrives late, and the event store has it by now: no fold takes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedule_r_what_was_given_up_stays_out_of_every_fold() {
+    let bed = Bed::new(1).await;
+    let spec = || ProjectionSpec {
+        projector: Arc::new(Shown(Toy::new(Kind::SumOfStates))),
+        ..bed.projection(NAME, Ordering::PerStream, Kind::SumOfStates)
+    };
+    bed.put("s", 1, 1).await;
+    bed.put("t", 2, 20).await;
+    assert_eq!(bed.catch_up(vec![spec()]).await.unwrap().gaps.len(), 1);
+    let rows = Rows::new(bed.store.checkpoints());
+    let open = open_gaps(&rows, &bed.source().name, Sequence(1)).await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].gap.stream.as_str(), open[0].gap.last_missing), ("t", Sequence(1)));
+    decider(&bed).give_up(&open[0]).await.unwrap();
+    assert!(bed.catch_up(vec![spec()]).await.unwrap().gaps.is_empty());
+    assert_eq!(bed.documents(NAME).await["t"], r#"{"totals":[20]}"#);
+
+    bed.append("t", &[100, 20, 3]).await;
+    bed.put("t", 1, 100).await;
+    bed.put("t", 3, 3).await;
+    bed.catch_up(vec![spec()]).await.unwrap();
+    assert_eq!(bed.documents(NAME).await["t"], r#"{"totals":[20,23]}"#);
+    assert!(open_gaps(&rows, &bed.source().name, Sequence(1)).await.unwrap().is_empty());
+}
+
+/// A worker that runs finds what was decided by itself, though no record comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_at_rest_hears_of_what_operators_decide() {
+    let bed = appended(1).await;
+    let refusing = spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
+    bed.catch_up(vec![refusing]).await.unwrap();
+    let mended = spec(&bed, Ordering::PerStream, Refuses::Nobody, OnFailure::Park);
+    let worker = bed.worker(vec![bed.source()], vec![mended]);
+    let stop = CancellationToken::new();
+    let decide = async {
+        bed.is_said_to_be(NAME, Phase::Live).await;
+        redrive_all(&bed).await;
+        while !waiting(&bed).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), decide) };
+    tokio::time::timeout(Duration::from_secs(60), both).await.unwrap().0.unwrap();
+    assert_eq!(bed.documents(NAME).await, expected(&bed, Ordering::PerStream).await);
 }

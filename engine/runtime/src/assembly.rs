@@ -60,6 +60,8 @@ pub struct ProjectionSpec {
     pub ordering: Ordering,
     pub projector: Arc<dyn Projector>,
     pub reducer: Option<NamedReducer>,
+    /// The types that it knows besides those that it or its reducer handles: of any other the stream waits. None knows all.
+    pub known_types: Option<BTreeSet<EventType>>,
     /// What becomes of an event that a document cannot take.
     pub on_failure: OnFailure,
     pub documents: Arc<dyn DocumentStore>,

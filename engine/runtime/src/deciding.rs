@@ -1,9 +1,11 @@
 //! Deciding: what operators decide about the streams of a source is an entry in a shard's journal, written beside any
 //! worker. It takes effect behind all that was released there, for everybody alike.
 
+use std::sync::Arc;
+
 use foldstream_model::{
-    Entry, Error, ErrorKind, Journal, LeftOut, Lot, ParkedStream, Position, ReEntry, Result, ShardId,
-    ShardNumber,
+    Entry, Error, ErrorKind, Journal, LeftOut, Lot, ParkedStream, Place, Position, ReEntry, Result, Sequence,
+    ShardId, ShardNumber, SourceName,
 };
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     journal::{JournalView, Wish},
     line::journaling,
     lineage::Lineage,
+    order::{Gap, Gaps, Order, OrderOptions},
     retry::{self, Backoff, Verdict},
     rows::{self, Rows},
 };
@@ -45,6 +48,13 @@ impl Decider {
         };
         let hash_key = self.source.source.hash_key(&parked.partition_key);
         self.decide(parked.since.shard, hash_key, &Entry::ReEnter(Box::new(re_entry))).await
+    }
+
+    /// Gives up what is missing of a stream, for all projections of the source: what waits for it goes on without it.
+    pub async fn give_up(&self, open: &OpenGap) -> Result<ShardId> {
+        let gap = &open.gap;
+        let entry = Entry::GiveUp { stream: gap.stream.clone(), up_to: gap.last_missing };
+        self.decide(open.shard, self.source.source.hash_key(&gap.partition_key), &entry).await
     }
 
     /// Writes an entry into the journal of a shard, or where that has ended, of the one that descends from it and takes the
@@ -97,6 +107,31 @@ impl Decider {
         }
         Ok(())
     }
+}
+
+/// Missing events of a stream, as a shard that is open was last saved.
+#[derive(Debug, Clone)]
+pub struct OpenGap {
+    pub shard: ShardNumber,
+    pub gap: Gap,
+}
+
+/// What is missing in the shards of a source, by when that was first seen.
+pub async fn open_gaps(rows: &Rows, source: &SourceName, first: Sequence) -> Result<Vec<OpenGap>> {
+    let Some(lineage) = rows.source(source).await? else { return Ok(Vec::new()) };
+    let mut open = Vec::new();
+    for (id, known) in lineage.body.shards().filter(|(_, known)| known.gone_at.is_none()) {
+        let Some(journal) = rows.get::<Journal>(&rows::journal_key(source, id)).await? else { continue };
+        let (base, horizon) = (journal.body.base, journal.body.horizon);
+        let newest = rows.newest_cut(source, id, &Place::end(horizon, u32::MAX)).await?;
+        let Some(newest) = newest.filter(|_| !journal.body.sealed) else { continue };
+        let options = OrderOptions { first, gaps: Gaps::Refuse, base, max_early_bytes: usize::MAX };
+        let cuts = rows.cuts(source, id, &newest).await?;
+        let order = Order::restore(options, Arc::new(|_| Ok(())), &cuts)?;
+        open.extend(order.gaps().into_iter().map(|gap| OpenGap { shard: known.number, gap }));
+    }
+    open.sort_by_key(|open| open.gap.since);
+    Ok(open)
 }
 
 fn child(lineage: &Lineage, of: &ShardId, hash_key: u128) -> Option<ShardId> {

@@ -93,7 +93,7 @@ impl Intake {
         metrics::unknown_type(&self.source, event_type.as_str());
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.insert(event_type.clone()) {
-            tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know; its events are ignored");
+            tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know: its events are ignored, or wait where `on_unknown_type: park` says so");
         }
     }
 }

@@ -9,6 +9,7 @@ use foldstream_model::{
 };
 
 use crate::{
+    assembly::ProjectionSpec,
     budget::Hold,
     fold::States,
     guard::Origin,
@@ -105,7 +106,11 @@ impl Released {
                     continue;
                 }
             }
-            match (self.touch(subscription, index, &mut scratch), on_failure) {
+            let (touched, on_failure) = match unknown_type(&subscription.projection.spec, &placed.event) {
+                Err(unknown) => (Err(unknown), subscription.on_unknown_type()),
+                Ok(()) => (self.touch(subscription, index, &mut scratch), on_failure),
+            };
+            match (touched, on_failure) {
                 (Ok(carried), _) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {
                     event: index,
                     carried: carried.clone(),
@@ -201,6 +206,19 @@ impl Released {
         let bytes = size_of::<Delivery>() + placed.event.payload.raw.len();
         let Touched { touch, carried, .. } = touched;
         Delivery { line: subscription.line, batch, origin, touch, carried, bytes }
+    }
+}
+
+/// Poison of a type that the projection neither handles nor is told to ignore.
+fn unknown_type(spec: &ProjectionSpec, event: &Event) -> Result<()> {
+    let Some(known) = &spec.known_types else { return Ok(()) };
+    let of = &event.event_type;
+    let is_reduced = spec.reducer.as_ref().is_some_and(|named| named.reducer.event_types().contains(of));
+    match known.contains(of) || is_reduced || spec.projector.event_types().contains(of) {
+        true => Ok(()),
+        false => Err(Error::poison(format!(
+            "type={of} is neither handled nor in the source's `types`: add it to one of them, take that over with `foldstream projections amend`, and let the stream come back with `foldstream parked redrive`"
+        ))),
     }
 }
 

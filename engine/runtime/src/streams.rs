@@ -150,6 +150,25 @@ impl Streams {
         self.parked.remove(&stream).map(|parked| ParkedStream { until, ..parked })
     }
 
+    /// What others have decided of a stream that comes back at this place. To be asked after what waits was listed: of what they
+    /// have taken out of the lot by then, everything is known.
+    pub fn learn(
+        &mut self,
+        stream: StreamHash,
+        at: &Place,
+        parked: impl IntoIterator<Item = ParkedStream>,
+        left_out: impl IntoIterator<Item = (StreamHash, Sequence)>,
+    ) {
+        self.left_out.extend(left_out.into_iter().filter(|(of, _)| *of == stream));
+        for parked in parked {
+            let since = known(stream, &parked.since.place);
+            let is_here = parked.stream.hash() == stream && Some(parked.since.shard) == self.shard;
+            if is_here && since >= known(stream, at) {
+                self.ahead.entry(since).or_insert(parked);
+            }
+        }
+    }
+
     /// The event has no effect on anything from now on; to be made durable before anything behind it goes on.
     pub fn leave_out(&mut self, stream: StreamHash, sequence: Sequence) {
         self.left_out.insert((stream, sequence));

@@ -125,6 +125,14 @@ impl Subscription {
         }
     }
 
+    /// A type that nobody knows waits for a definition that knows it, whatever becomes of what cannot be taken.
+    pub fn on_unknown_type(&self) -> OnFailure {
+        match self.projection.spec.ordering {
+            Ordering::Global => OnFailure::Stop,
+            Ordering::PerStream | Ordering::Commutative => OnFailure::Park,
+        }
+    }
+
     /// A batch of this many touches begins; its bytes are held until it is settled.
     pub fn open(
         &self,

@@ -163,6 +163,7 @@ fn assembly(
         ordering: Ordering::PerStream,
         projector: projector(),
         reducer: None,
+        known_types: None,
         on_failure: OnFailure::Stop,
         documents,
         definition: String::new(),

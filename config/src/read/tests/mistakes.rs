@@ -168,7 +168,7 @@ projections:
   a: { version: 1, source: shop, ordering: global, projector: { wasm: a.wasm } }
 ";
     let found = crate::unavailable(&read(text));
-    assert_eq!(found.len(), 5, "{}", show(&found));
+    assert_eq!(found.len(), 4, "{}", show(&found));
     assert!(
         found
             .iter()

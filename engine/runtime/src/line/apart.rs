@@ -267,6 +267,9 @@ impl Line {
         let end = || context.rows.end_parked(lot, &parked);
         retry::until_done(&never, "letting a parked stream come back", end).await?;
         let waiting = waiting(&context, &projection, &parked).await?;
+        // Another may have been here before, and have taken away by now what it has decided about.
+        let known = context.rows.parked_streams(lot).await?;
+        apart.streams.learn(stream, at, known, context.rows.left_out(lot).await?.into_keys());
         let orders = waiting.iter().map(|event| event.order.clone()).collect();
         apart.returned.push(Returned { at: at.clone(), stream: document(&parked.stream), orders });
         let events = self.come_back(&parked, waiting, at)?;

@@ -35,6 +35,8 @@ pub(super) enum Held {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     pub stream: StreamId,
+    /// Of a record of the stream.
+    pub partition_key: Arc<str>,
     pub first_missing: Sequence,
     pub last_missing: Sequence,
     /// When the first of those that wait came.
@@ -261,6 +263,7 @@ impl EarlyEvents {
         let (sequence, first) = of_stream.next()?;
         let mut gap = Gap {
             stream: first.stream.clone(),
+            partition_key: first.partition_key.clone(),
             first_missing,
             last_missing: Sequence(sequence.0.saturating_sub(1)),
             since: first.since,

@@ -82,6 +82,10 @@ pub struct DiscardParked {
     /// All that is parked
     #[arg(long, conflicts_with_all = ["document", "stream", "error", "since", "until"])]
     pub all: bool,
+    /// Give up the events of this stream that are missing, for which others wait: all projections of its source go on
+    /// without them
+    #[arg(long, value_name = "ID", conflicts_with_all = ["all", "document", "stream", "error", "since", "until"])]
+    pub gap: Option<String>,
     #[command(flatten)]
     pub permission: Permission,
 }

@@ -1,8 +1,11 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use foldstream_config::{
     Config,
-    settings::{self, Limits, Name, Projection, Projector as Declared, SourceKind},
+    settings::{self, Limits, Name, OnUnknownType, Projection, Projector as Declared, SourceKind},
 };
 use foldstream_declarative::{Compiled, Definition};
 use foldstream_local::{LocalLog, LocalStore, LogDescription, LogOptions};
@@ -140,6 +143,7 @@ fn projection_spec(
             name: name.as_str().into(),
             reducer: Arc::clone(reducer) as Arc<dyn Reducer>,
         }),
+        known_types: known_types(config, projection),
         on_failure: match projection.on_failure.value {
             settings::OnFailure::Stop => OnFailure::Stop,
             settings::OnFailure::Park => OnFailure::Park,
@@ -150,6 +154,13 @@ fn projection_spec(
         definition: definition.to_text(),
         allowed_lateness: projection.allowed_lateness,
     })
+}
+
+/// None: types that nobody knows are ignored.
+fn known_types(config: &Config, projection: &Projection) -> Option<BTreeSet<EventType>> {
+    let source = config.sources.get(projection.source.value.as_str())?;
+    let known = source.types.as_ref().filter(|_| source.on_unknown_type.value == OnUnknownType::Park)?;
+    Some(known.iter().map(|known| EventType::new(known.value.as_str())).collect())
 }
 
 /// The code of a projection, and what stands for it in its definition where it is not declared.

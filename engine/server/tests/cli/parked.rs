@@ -267,3 +267,32 @@ fn an_event_of_a_parked_stream_is_left_out_and_the_rest_comes_back() {
     assert_eq!(document(&folder, "s"), json!({"total": 11}));
     assert!(folder.run(&["status"]).ok().contains("1 event discarded"));
 }
+
+#[test]
+fn a_stream_waits_at_a_type_that_is_not_known_until_it_is() {
+    let folder = Folder::new();
+    let shop = |types: &str| {
+        let source = format!("shop: {{ kind: local, shards: 1, types: [{types}], on_unknown_type: park }}");
+        BY_SHOP.replace("shop: { kind: local, shards: 1 }", &source)
+    };
+    folder.write("foldstream.yaml", shop("Sold"));
+    sold(&folder, "a", "{\"price\":2,\"shop\":\"s\"}");
+    folder.run(&["events", "append", "a", "Returned", "{}"]).ok();
+    sold(&folder, "a", "{\"price\":3,\"shop\":\"s\"}");
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    let listed = objects(&folder, &["parked", "list"]);
+    assert_eq!((&listed[0]["type"], &listed[0]["events"]), (&json!("Returned"), &json!(2)));
+    folder.write("foldstream.yaml", shop("Sold, Returned"));
+    folder.run(&["projections", "amend", "sales", "--yes", "--reason", "a new type"]).ok();
+    folder.run(&["parked", "redrive", "sales"]).ok();
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(document(&folder, "s"), json!({"total": 5}));
+}
+
+#[test]
+fn a_gap_is_given_up_only_where_there_is_one() {
+    let folder = parked_stream();
+    let discard = ["parked", "discard", "sales", "--gap", "b", "--yes", "--reason", "lost"];
+    assert!(folder.run(&discard).fails(1).contains("no event of b waits"));
+    folder.run(&["parked", "discard", "sales", "--gap", "b", "--all", "--yes"]).fails(2);
+}

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_runtime::{control::Controls, rows::Rows};
 use serde_json::json;
 
-use super::{lot, redrive::what, redriver, selected, streams};
+use super::{gaps, lot, redrive::what, redriver, selected, streams};
 use crate::{
     cli::{DiscardParked, ParkedFilter},
     commands::{
@@ -18,13 +18,16 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let ParkedFilter { document, stream, error, since, until } = &arguments.filter;
     let is_narrowed =
         document.is_some() || stream.is_some() || error.is_some() || since.is_some() || until.is_some();
-    if !is_narrowed && !arguments.all {
-        let help = "say which: --document, --stream, --error, --since, --until, or --all of them";
+    if !is_narrowed && !arguments.all && arguments.gap.is_none() {
+        let help = "say which: --document, --stream, --error, --since, --until, --gap, or --all of them";
         return Err(Failure::invalid(help));
     }
     let audited = &arguments.permission.audited;
     if audited.reason.is_none() && !audited.dry_run {
         return Err(Failure::invalid("say why with --reason: it is kept with each event that is left out"));
+    }
+    if let Some(stream) = &arguments.gap {
+        return gaps::give_up(arguments, stream, context).await;
     }
     let store = context.store_to_change()?;
     let projection = context.projection(&arguments.projection, &store).await?;

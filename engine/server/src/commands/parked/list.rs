@@ -5,7 +5,7 @@ use foldstream_model::{DocumentKey, ProjectionId};
 use serde_json::json;
 
 use super::{
-    lot,
+    gaps, lot,
     selected::{self, ParkedDocument},
     streams::{self, Found},
 };
@@ -34,7 +34,8 @@ pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
         }
     }
     streams.retain(|(_, streams)| !streams.is_empty());
-    if found.is_empty() && streams.is_empty() && !context.output.is_json() {
+    let gaps = gaps::found(arguments, &store, context).await?;
+    if found.is_empty() && streams.is_empty() && gaps.is_empty() && !context.output.is_json() {
         context.output.line("nothing is parked")?;
     } else if arguments.by_error {
         by_error(&found, &streams, context)?;
@@ -43,6 +44,7 @@ pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
             by_document(&found, context)?;
         }
         streams::show(&streams, context)?;
+        gaps::show(&gaps, context)?;
     }
     Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 
 mod describe;
 mod discard;
+mod gaps;
 mod list;
 mod redrive;
 mod selected;

@@ -1,0 +1,115 @@
+//! Events that wait for a missing one of their stream.
+
+use std::collections::BTreeMap;
+
+use foldstream_local::LocalStore;
+use foldstream_model::{Sequence, SourceName};
+use foldstream_runtime::{
+    control::Controls,
+    deciding::{Decider, OpenGap, open_gaps},
+    rows::Rows,
+};
+use serde_json::json;
+
+use super::configured;
+use crate::{
+    cli::{DiscardParked, ListParked},
+    commands::{
+        Context,
+        projections::{actor, done, may_go_on},
+    },
+    exit::{Exit, Failure, Outcome},
+    output::{Column, Table, count, printable, seconds},
+};
+
+/// What is missing in the sources that are configured, of the streams that were asked for.
+pub async fn found(
+    arguments: &ListParked,
+    store: &LocalStore,
+    context: &Context,
+) -> Outcome<Vec<(SourceName, OpenGap)>> {
+    let filter = &arguments.filter;
+    if filter.document.is_some() || filter.error.is_some() {
+        return Ok(Vec::new());
+    }
+    let Some(config) = context.config_if_any() else { return Ok(Vec::new()) };
+    let rows = Rows::new(store.checkpoints());
+    let mut found = Vec::new();
+    for (name, source) in &config.sources {
+        let (name, first) = (SourceName::new(name.as_str()), source.event.sequence.as_ref());
+        let open = open_gaps(&rows, &name, Sequence(first.map_or(1, |sequence| sequence.first))).await?;
+        let is_asked_for = |open: &OpenGap| {
+            let gap = &open.gap;
+            filter.stream.as_deref().is_none_or(|stream| stream == gap.stream.as_str())
+                && filter.since.is_none_or(|since| gap.since >= since)
+                && filter.until.is_none_or(|until| gap.since < until)
+        };
+        found.extend(open.into_iter().filter(is_asked_for).map(|open| (name.clone(), open)));
+    }
+    Ok(found)
+}
+
+pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<()> {
+    let mut table = Table::new([
+        Column::Name("SOURCE"),
+        Column::Text("STREAM"),
+        Column::Number("EVENTS"),
+        Column::Name("SINCE"),
+        Column::Text("MISSING"),
+    ]);
+    for (source, OpenGap { gap, .. }) in found {
+        if context.output.is_json() {
+            context.output.object(&json!({
+                "source": source,
+                "stream_id": gap.stream,
+                "events": gap.waiting,
+                "since": gap.since,
+                "missing": {"from": gap.first_missing, "to": gap.last_missing},
+            }))?;
+            continue;
+        }
+        table.row([
+            source.to_string(),
+            printable(gap.stream.as_str()),
+            count(gap.waiting as u64),
+            seconds(gap.since),
+            format!("#{} to #{}", gap.first_missing, gap.last_missing),
+        ]);
+    }
+    if !found.is_empty() && !context.output.is_json() {
+        context.output.table(&table)?;
+    }
+    Ok(())
+}
+
+/// Gives up the first gap of a stream.
+pub async fn give_up(arguments: &DiscardParked, stream: &str, context: &mut Context) -> Outcome {
+    let store = context.store_to_change()?;
+    let projection = context.projection(&arguments.projection, &store).await?;
+    let (source, _, _, services) = configured(&projection, &store, context).await?;
+    let (rows, name) = (Rows::new(store.checkpoints()), source.name.clone());
+    let open = open_gaps(&rows, &name, source.first).await?;
+    let Some(open) = open.into_iter().find(|open| open.gap.stream.as_str() == stream) else {
+        return Err(Failure::failed(format!(
+            "no event of {stream} waits for a missing one in source {name}"
+        )));
+    };
+    let missing = format!("#{} to #{}", open.gap.first_missing, open.gap.last_missing);
+    let plan = format!(
+        "give up what is missing of {stream}, {missing}, for all projections of source {name}: they will never have it"
+    );
+    if !may_go_on(&plan, &arguments.permission, context)? {
+        return Ok(Exit::Done);
+    }
+    let shard = Decider::new(source, services).give_up(&open).await?;
+    let actor = actor(&arguments.permission.audited, context);
+    let details =
+        BTreeMap::from([("missing".to_owned(), missing.clone()), ("shard".to_owned(), shard.to_string())]);
+    Controls::new(rows).audit(&actor, "give up", &format!("{name}/{stream}"), details).await?;
+    let text = format!(
+        "{missing} of {stream} are given up: what waits for them goes on without them where source {name} is read"
+    );
+    let object = json!({"source": name, "stream_id": stream, "missing": {"from": open.gap.first_missing, "to": open.gap.last_missing}});
+    done(&text, &object, context)?;
+    Ok(Exit::Done)
+}
