@@ -191,6 +191,28 @@ async fn beyond_the_limit_the_projection_stops_and_says_so() {
     assert_eq!(bed.documents(NAME).await, expected);
 }
 
+/// A document is marked before its events are parked: were there room for none of them, no redrive would find it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_with_more_events_than_may_be_parked_is_redriven_part_by_part() {
+    let mut bed = appended(1).await;
+    bed.settings.parked_events = 1;
+    let spec = || spec(&bed, Ordering::PerStream, Kind::CollectPositive, OnFailure::Park);
+    let mended = mended(&bed, Ordering::PerStream, Kind::Collect);
+    let mut rounds = 0;
+    while !bed.catch_up(vec![spec()]).await.unwrap().stops.is_empty() {
+        let waiting = parked(&bed).await;
+        assert_eq!(waiting.len(), 1, "round={rounds}");
+        mended.redrive(&waiting[0].document).await.unwrap();
+        rounds += 1;
+        assert!(rounds < 10);
+    }
+    for parked in parked(&bed).await {
+        mended.redrive(&parked.document).await.unwrap();
+    }
+    let expected = sequences(&[("a", &[1, 2, 3, 4, 5]), ("b", &[1, 2]), ("c", &[1])]);
+    assert_eq!(bed.documents(NAME).await, expected);
+}
+
 /// Events of a document wait in a shard that ends meanwhile: the document must not take all of that shard as covered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_has_ended_does_not_hide_what_waits_from_it() {

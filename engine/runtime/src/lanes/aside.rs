@@ -86,7 +86,6 @@ impl Buffer {
         key: &DocumentKey,
         rules: &Rules,
         mark: Option<MarkNumber>,
-        due: usize,
         out: &mut Outbox,
     ) -> Option<Turn> {
         let refused = self.refused().map(|refused| refused.is_discarded);
@@ -103,7 +102,7 @@ impl Buffer {
                 let folded = rules.reguard(key, self.base.take(), |judge| judge.clear_mark());
                 Some(self.write_guard(key, folded, rules, out))
             }
-            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, due, rules, out)),
+            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, rules, out)),
             (LaneMode::Live(_), Some(_)) => {
                 let message = "events of the document are parked, and this one stands behind them: redrive or discard them, or write `on_failure: park`";
                 Some(self.stop_at_first(key, Error::poison(message), rules, out))
@@ -132,24 +131,18 @@ impl Buffer {
         }
     }
 
-    fn park(
-        &mut self,
-        key: &DocumentKey,
-        mark: MarkNumber,
-        due: usize,
-        rules: &Rules,
-        out: &mut Outbox,
-    ) -> Turn {
-        let due = due.min(PARKED_AT_ONCE);
-        let mut events = Vec::with_capacity(due);
-        for delivery in self.pending.iter().take(due) {
+    /// Due or not: a redrive takes what the lot has for all that was read, and moves the document past what is not there.
+    fn park(&mut self, key: &DocumentKey, mark: MarkNumber, rules: &Rules, out: &mut Outbox) -> Turn {
+        let first = self.pending.len().min(PARKED_AT_ONCE);
+        let mut events = Vec::with_capacity(first);
+        for delivery in self.pending.iter().take(first) {
             let error = events.is_empty().then(|| self.refused().map(|refused| refused.error.clone()));
             match set_aside(key, delivery, error.flatten()) {
                 Ok(event) => events.push(event),
                 Err(error) => return self.stop_at_first(key, error, rules, out),
             }
         }
-        let rest = self.pending.split_off(due);
+        let rest = self.pending.split_off(first);
         let aside = self.aside.get_or_insert_default();
         aside.parking = mem::replace(&mut self.pending, rest);
         aside.mark = mark;

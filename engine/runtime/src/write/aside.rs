@@ -64,6 +64,9 @@ impl Running {
     }
 }
 
+/// Parks what there is room for. The document is marked by now, and a redrive finds it by what waits of it: so if there is
+/// room for a part only, the first of its events are parked, unless some wait already. Nothing that is ordered before those
+/// may be left out then, as a redrive moves the document past it.
 async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Result<Vec<ParkAnswer>> {
     let Aside { parking, lot, limit, .. } = aside;
     let before = parking::total(parking.as_ref(), &lot.projection, lot.epoch).await?;
@@ -71,21 +74,25 @@ async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Resul
     let mut answers = Vec::with_capacity(requests.len());
     let mut parkings = Vec::with_capacity(requests.len());
     for request in &requests {
-        let more = total + request.events.len() as u64;
-        answers.push(if more > limit {
+        let (more, room) = (request.events.len() as u64, limit.saturating_sub(total));
+        answers.push(if more > room {
             ParkAnswer::Full(parking::full(total, limit))
         } else {
             ParkAnswer::Done
         });
-        if more <= limit {
-            total = more;
-            parkings.push(parking_of(aside, request, at)?);
-        }
+        let some_wait = || async {
+            let page = parking.list(lot, Some(&request.key), None, 1).await?;
+            Result::Ok(!page.events.is_empty())
+        };
+        let parked = if more > room && (room == 0 || some_wait().await?) { 0 } else { more.min(room) };
+        let first = usize::try_from(parked).unwrap_or(usize::MAX);
+        parkings.push(parking_of(aside, request, first, at)?);
+        total += parked;
     }
     let parked_events = parkings.iter().map(|parking| parking.events.len()).sum();
-    let mut parked = parking.append(lot, parkings).await?.into_iter();
-    for answer in answers.iter_mut().filter(|answer| matches!(answer, ParkAnswer::Done)) {
-        if parked.next() == Some(Parked::Closed) {
+    let parked = parking.append(lot, parkings).await?;
+    for (answer, parked) in answers.iter_mut().zip(parked) {
+        if parked == Parked::Closed {
             *answer = ParkAnswer::Closed;
         }
     }
@@ -98,16 +105,16 @@ async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Resul
     Ok(answers)
 }
 
-fn parking_of(aside: &Aside, request: &ParkRequest, at: Timestamp) -> Result<Parking> {
+fn parking_of(aside: &Aside, request: &ParkRequest, first: usize, at: Timestamp) -> Result<Parking> {
     let lot = &aside.lot;
-    for event in &request.events {
+    for event in request.events.iter().take(first) {
         if let Some(error) = &event.error {
             let origin = &event.origin;
             tracing::warn!(projection = %lot.projection, document = %request.key, stream = %origin.stream, sequence = origin.sequence.0, %error, "a document cannot take an event: it is parked, with all that follows");
         }
     }
     let event = |event| parking::parked_event(aside.ordering, &request.key, event, at);
-    let events = request.events.iter().map(event);
+    let events = request.events.iter().take(first).map(event);
     let events = events.collect::<Result<_>>()?;
     Ok(Parking { document: request.key.clone(), mark: request.mark, events })
 }
