@@ -17,7 +17,7 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, SourceSpec},
-    rows::Rows,
+    rows::{self, Rows},
     worker::Until,
 };
 use foldstream_tests::{bed::Bed, crashing::gated, projectors::Kind};
@@ -139,6 +139,53 @@ async fn a_shard_that_was_read_and_is_trimmed_before_all_of_it_is_settled_is_not
     let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
     let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
     assert!(outcome.unwrap().stops.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_others_have_overtaken_and_finds_records_trimmed_goes_on_where_they_are() {
+    let mut bed = Bed::new(1).await;
+    (bed.settings.batch_records, bed.settings.bytes_in_flight, bed.settings.read_ahead_bytes) = (1, 1, 1);
+    append(&bed, 20).await;
+    let (gate, slow) = gated(collect(&bed, "slow"));
+    let worker = bed.worker(vec![bed.source()], vec![slow]);
+    let stop = CancellationToken::new();
+    let see = async {
+        while bed.counted.most().1 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bed.catch_up(vec![collect(&bed, "slow")]).await.unwrap();
+        trim(&bed, bed.clock.now()).await;
+        gate.send_replace(true);
+        append(&bed, 2).await;
+        while bed.documents("slow").await.get("s") != Some(&sequences(22)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
+    assert!(outcome.unwrap().stops.is_empty());
+}
+
+/// Whoever ended its parent died before it had opened the child.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_trimmed_of_a_child_before_anybody_opened_it_is_lost_and_said() {
+    let bed = Bed::new(1).await;
+    append(&bed, 5).await;
+    bed.catch_up(vec![collect(&bed, "late")]).await.unwrap();
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let children = bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    bed.catch_up(vec![collect(&bed, "late")]).await.unwrap();
+    let (rows, source) = (Rows::new(bed.store.checkpoints()), SourceName::new("events"));
+    for child in &children {
+        rows.delete(&rows::journal_key(&source, child)).await.unwrap();
+    }
+    append(&bed, 3).await;
+    trim(&bed, bed.clock.now()).await;
+    let outcome = bed.catch_up(vec![collect(&bed, "late")]).await.unwrap();
+    assert_eq!(outcome.stops.len(), 1, "{outcome:?}");
+    assert!(children.contains(&outcome.stops[0].shard));
+    assert!(outcome.stops[0].stop.reason.contains("were trimmed"), "{}", outcome.stops[0].stop.reason);
 }
 
 /// A source of which one shard is gone as soon as somebody opens it.

@@ -115,7 +115,7 @@ impl JournalView {
     }
 
     /// Takes what is stored, after a conflict or an unknown answer. Internal when it is behind what was stored before;
-    /// invalid when entries were removed that this worker has never seen: it has slept for longer than records are kept.
+    /// fenced when entries were removed that this worker has never seen: it has slept for longer than records are kept.
     pub fn take(&mut self, stored: Option<(Revision, Journal)>) -> Result<()> {
         let Some((revision, stored)) = stored else {
             if self.revision.is_none() {
@@ -131,7 +131,10 @@ impl JournalView {
             ));
         }
         if self.revision.is_some() && stored.trimmed.as_ref() > Some(&self.journal.horizon) {
-            return Err(lost(&self.journal.horizon, &stored));
+            let (slept, trimmed) = (&self.journal.horizon, lost_until(&stored));
+            return Err(Error::fenced(format!(
+                "others have read on in the shard, and what happened behind position={slept} is kept only from position={trimmed} on"
+            )));
         }
         let known = std::mem::take(&mut self.journal.entries);
         self.removed.extend(known.into_iter().filter(|known| is_removed(known, &stored)));
@@ -214,8 +217,12 @@ fn is_removed(entry: &JournalEntry, from: &Journal) -> bool {
     from.trimmed.as_ref().is_some_and(|trimmed| entry.after < *trimmed)
 }
 
+fn lost_until(journal: &Journal) -> &Position {
+    journal.trimmed.as_ref().unwrap_or(&Position::BEGINNING)
+}
+
 fn lost(begins: &Position, journal: &Journal) -> Error {
-    let trimmed = journal.trimmed.as_ref().unwrap_or(&Position::BEGINNING);
+    let trimmed = lost_until(journal);
     Error::invalid(format!(
         "what happened in the shard behind position={begins} is kept only from position={trimmed} on: its retention time was over before it was read. Rewind or delete the projection that stands there, or give it a new version"
     ))

@@ -44,6 +44,7 @@ use crate::{
     order::{CutLog, Order, Outcome, Placed},
     read::{Decoded, DecodedRecord},
     report::{Busy, LineGauge, Stage},
+    retry::{self, Verdict},
     rows::Rows,
     settings::Settings,
     subscription::Subscription,
@@ -176,14 +177,18 @@ pub struct Line {
 impl Line {
     /// Runs until every subscriber has left. Cancelling `drain` stops reading, settles what was delivered and saves it;
     /// an error is the worker's.
-    pub async fn run(self, drain: CancellationToken) -> Result<()> {
-        let gauge = self.gauge.clone();
-        let ended = self.read_on(&drain).await;
-        gauge.close();
+    pub async fn run(mut self, drain: CancellationToken) -> Result<()> {
+        let mut ended = self.read_on(&drain).await;
+        if let Err(error) = &ended
+            && retry::verdict(error.kind()) == Verdict::LookAnew
+        {
+            ended = self.fence_all(&error.clone()).await;
+        }
+        self.gauge.close();
         ended
     }
 
-    async fn read_on(mut self, drain: &CancellationToken) -> Result<()> {
+    async fn read_on(&mut self, drain: &CancellationToken) -> Result<()> {
         self.tell_gauge();
         if self.knows_nothing {
             return self.lost(&Error::invalid("what was saved of its streams there was removed")).await;

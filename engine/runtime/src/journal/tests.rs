@@ -147,7 +147,7 @@ fn a_worker_that_is_behind_keeps_the_entries_that_it_knew_and_is_refused_those_t
 
     let mut asleep = stored(&with_entries(3, &[(3, "a")]));
     let error = asleep.take(Some(row(&later, 2))).unwrap_err();
-    assert!(error.kind() == ErrorKind::Invalid && error.message().contains("retention"), "{error}");
+    assert!(error.kind() == ErrorKind::Fenced && error.message().contains("kept only from"), "{error}");
 }
 
 #[test]

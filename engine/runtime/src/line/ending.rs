@@ -31,10 +31,19 @@ impl Line {
                 if !matches!(left, Left::Fenced(_)) {
                     self.save_now(false).await?;
                 }
+                let left = self.subscribers[index].unless_overtaken(left);
                 self.leave(index, left).await?;
             }
         }
         Ok(())
+    }
+
+    /// Others have read on, and what this line knows is of no use any more.
+    pub(super) async fn fence_all(&mut self, error: &Error) -> Result<()> {
+        for subscriber in &self.subscribers {
+            subscriber.subscription.fence(error.clone());
+        }
+        self.drop_left().await
     }
 
     /// Those that are told to leave and have something to settle first. The others do not wait for them.
@@ -106,7 +115,7 @@ impl Line {
     }
 
     /// What is to be read next was trimmed. Who needs it stops here; who stands behind it goes on from there.
-    pub(super) async fn lost(mut self, error: &Error) -> Result<()> {
+    pub(super) async fn lost(&mut self, error: &Error) -> Result<()> {
         let (shard, position) = (&self.context.shard.id, &self.at.position);
         let error = error.clone().context(format!(
             "shard={shard}: records behind position={position} were trimmed before the projection had read them, so their events are lost to it. Bring them into a new stream, from the event store or wherever they are kept, read that under another name in `sources`, and give the projection a new version; a longer retention time keeps this from happening again"
@@ -117,7 +126,7 @@ impl Line {
     }
 
     /// The line is told to stop: nothing more is read; what was delivered is settled and saved.
-    pub(super) async fn drain(mut self) -> Result<()> {
+    pub(super) async fn drain(&mut self) -> Result<()> {
         if self.kind != LineKind::Merge {
             self.settle_and_save().await?;
         }
@@ -131,7 +140,7 @@ impl Line {
     }
 
     /// The last record is in order: the shard is sealed, and each projection has ended it when it has settled it.
-    pub(super) async fn finish(mut self, drain: &CancellationToken) -> Result<()> {
+    pub(super) async fn finish(&mut self, drain: &CancellationToken) -> Result<()> {
         self.fill_all_gaps(drain).await?;
         if drain.is_cancelled() {
             return self.drain().await;
@@ -214,6 +223,18 @@ impl Line {
             self.tell(subscriber.id(), left, self.gauge.busy()).await;
         }
         Ok(())
+    }
+}
+
+impl Subscriber {
+    /// Where another worker has got beyond what stops it here, it looks anew, and goes on from there.
+    fn unless_overtaken(&self, left: Left) -> Left {
+        match left {
+            Left::Stopped(stop) if stop.place < self.handle.checkpoint().place() => Left::Fenced(
+                Error::fenced(format!("others have got beyond what stopped the projection here: {stop}")),
+            ),
+            left => left,
+        }
     }
 }
 

@@ -180,7 +180,10 @@ async fn first_journal(context: &ShardContext) -> Result<foldstream_model::Journ
         Start::Latest => (BasePolicy::Seen, From::Latest),
         Start::AtTimestamp(instant) => (BasePolicy::Seen, From::AtTimestamp(instant)),
     };
-    let from = if context.initial { from } else { From::TrimHorizon };
+    if !context.initial {
+        // If its first record is not kept any more, reading finds that, and stops those who need it.
+        return Ok(journaling::first_journal(base, Position::BEGINNING));
+    }
     let source = &context.source.source;
     let opened: Result<Box<dyn ShardReader>> = source.open(&context.shard.id, from).await;
     let start = match opened {
