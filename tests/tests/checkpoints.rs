@@ -6,11 +6,11 @@ use std::{
 };
 
 use foldstream_model::{
-    Control, CutId, Epoch, Fingerprint, Generation, Ordering, Place, Position, ProjectionId, ShardId,
-    SourceName, Stop, Timestamp,
+    Checkpoint, Control, CutId, Epoch, Fingerprint, Generation, Ordering, Place, Position, ProjectionId,
+    ShardId, SourceName, Stop, Timestamp,
 };
 use foldstream_runtime::{
-    checkpoint::{CheckpointHandle, Claim},
+    checkpoint::{CheckpointHandle, Claim, Committed},
     rows::Rows,
 };
 use foldstream_tests::memory::MemoryCheckpoints;
@@ -27,11 +27,8 @@ fn claim(cut: Option<u128>, stop: Option<u128>) -> Claim {
     }
 }
 
-#[tokio::test]
-async fn a_worker_that_wakes_late_does_not_stop_a_projection_that_others_have_brought_further() {
-    let rows = Rows::new(Arc::new(MemoryCheckpoints::default()));
-    let (id, source, shard) = (ProjectionId::new("p", 1), SourceName::new("events"), ShardId::new("shard"));
-    let control = Control {
+fn control() -> Control {
+    Control {
         source: SourceName::new("events"),
         ordering: Ordering::PerStream,
         definition: String::new(),
@@ -43,16 +40,60 @@ async fn a_worker_that_wakes_late_does_not_stop_a_projection_that_others_have_br
         starts: BTreeMap::new(),
         ended: BTreeSet::new(),
         registered_at: Timestamp::EPOCH,
-    };
-    let read = async || CheckpointHandle::read(&rows, &id, &source, &shard, &control).await.unwrap();
-    let stored = async || rows.checkpoint(&id, &source, &shard).await.unwrap().unwrap().body;
-    read().await.commit(claim(Some(5), None)).await.unwrap();
-    let (asleep, awake) = (read().await, read().await);
+    }
+}
+
+/// The checkpoint of one projection in one shard.
+struct Bed {
+    rows: Rows,
+    id: ProjectionId,
+    source: SourceName,
+    shard: ShardId,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let rows = Rows::new(Arc::new(MemoryCheckpoints::default()));
+        let (id, source, shard) =
+            (ProjectionId::new("p", 1), SourceName::new("events"), ShardId::new("shard"));
+        Self { rows, id, source, shard }
+    }
+
+    async fn read(&self) -> Arc<CheckpointHandle> {
+        CheckpointHandle::read(&self.rows, &self.id, &self.source, &self.shard, &control()).await.unwrap()
+    }
+
+    async fn stored(&self) -> Checkpoint {
+        self.rows.checkpoint(&self.id, &self.source, &self.shard).await.unwrap().unwrap().body
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_wakes_late_does_not_stop_a_projection_that_others_have_brought_further() {
+    let bed = Bed::new();
+    bed.read().await.commit(claim(Some(5), None)).await.unwrap();
+    let (asleep, awake) = (bed.read().await, bed.read().await);
     awake.commit(claim(Some(20), None)).await.unwrap();
-    let before = stored().await;
+    let before = bed.stored().await;
     asleep.commit(claim(None, Some(10))).await.unwrap();
-    assert_eq!(stored().await, before);
+    assert_eq!(bed.stored().await, before);
     awake.commit(claim(None, Some(21))).await.unwrap();
-    assert_eq!(stored().await.stop.unwrap().place.position, Position::new(21));
-    assert_eq!(stored().await.cut, before.cut);
+    assert_eq!(bed.stored().await.stop.unwrap().place.position, Position::new(21));
+    assert_eq!(bed.stored().await.cut, before.cut);
+}
+
+/// What a sleeping worker's next cut adds to is what the checkpoint stood on when it fell asleep. Once others have moved that,
+/// nobody stands there any more, and it may be removed.
+#[tokio::test]
+async fn a_cut_that_adds_to_one_on_which_nobody_stands_any_more_is_not_claimed() {
+    let bed = Bed::new();
+    bed.read().await.commit(claim(Some(5), None)).await.unwrap();
+    let (asleep, awake) = (bed.read().await, bed.read().await);
+    awake.commit(claim(Some(20), None)).await.unwrap();
+    assert_eq!(asleep.commit(claim(Some(30), None)).await.unwrap(), Committed::Overtaken);
+    assert_eq!(bed.stored().await.place().position, Position::new(20));
+    assert_eq!(asleep.checkpoint().place().position, Position::new(20), "the next cut is taken by this");
+    assert_eq!(asleep.commit(claim(Some(30), None)).await.unwrap(), Committed::Stands);
+    assert_eq!(awake.commit(claim(Some(25), None)).await.unwrap(), Committed::Stands, "more is stored");
+    assert_eq!(bed.stored().await.place().position, Position::new(30));
 }

@@ -52,6 +52,16 @@ impl Claim {
     }
 }
 
+/// How a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The claim is stored, or more than it says.
+    Stands,
+    /// Others have moved the checkpoint, and the claim was not put: what its cut adds to may be gone, as nobody stood on that
+    /// any more. What a new chain of cuts begins with may be claimed.
+    Overtaken,
+}
+
 impl CheckpointHandle {
     /// Reads where a projection of this generation begins in a shard: its checkpoint, or where its generation starts.
     /// `Fenced` when a higher generation is stored.
@@ -80,11 +90,11 @@ impl CheckpointHandle {
     }
 
     /// Commits a claim. Nothing happens when it is behind what is stored; `Fenced` when a higher generation is stored.
-    pub async fn commit(&self, claim: Claim) -> Result<()> {
+    pub async fn commit(&self, claim: Claim) -> Result<Committed> {
         let mut seen = self.seen.lock().await;
         loop {
             if !advances(&seen.checkpoint, &claim) {
-                return Ok(());
+                return Ok(Committed::Stands);
             }
             let checkpoint = self.body(&claim, &seen.checkpoint);
             let moves_on = invariants::checkpoint_moves_on(&seen.checkpoint, &checkpoint);
@@ -92,11 +102,16 @@ impl CheckpointHandle {
             if let Some(revision) = self.rows.put(&self.key, seen.revision, &checkpoint).await? {
                 *seen = Seen { revision: Some(revision), checkpoint };
                 self.tell(&seen);
-                return Ok(());
+                return Ok(Committed::Stands);
             }
             let stored = self.rows.get::<Checkpoint>(&self.key).await?;
+            let before = seen.checkpoint.place();
             *seen = self.adopt(stored, &seen.checkpoint)?;
             self.tell(&seen);
+            let was_moved = seen.checkpoint.place() > before;
+            if was_moved && claim.cut.is_some() && advances(&seen.checkpoint, &claim) {
+                return Ok(Committed::Overtaken);
+            }
         }
     }
 

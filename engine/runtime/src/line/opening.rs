@@ -76,7 +76,7 @@ impl Line {
         let known = order(&context, &options, &prepare, &opening.beginning).await?;
         let knows_nothing = known.is_none();
         let order = known.unwrap_or_else(|| Order::new(options, prepare));
-        let chain = format!("{}-{}", context.services.clock.now().micros(), context.services.ids.unique());
+        let chain = context.new_chain();
         let mut line = Self {
             id: opening.id,
             kind: opening.kind,
@@ -155,6 +155,11 @@ impl Line {
 }
 
 impl ShardContext {
+    /// A name for the cuts of one reader, which no other has.
+    pub(super) fn new_chain(&self) -> String {
+        format!("{}-{}", self.services.clock.now().micros(), self.services.ids.unique())
+    }
+
     /// A fold that knows no state yet.
     pub(super) fn fold(&self, named: &NamedReducer) -> Fold {
         let (events, intake) = (self.source.events.clone(), self.intake.clone());

@@ -13,7 +13,7 @@ use super::{
     apart::{self, Returned},
 };
 use crate::{
-    checkpoint::{CheckpointHandle, Claim},
+    checkpoint::{CheckpointHandle, Claim, Committed},
     order::cut_rows,
     planted::{self, Bug},
     retry, rows,
@@ -27,7 +27,7 @@ pub(super) type Saving = Task<Saved>;
 /// How a save ended, for each projection.
 pub(super) struct Saved {
     cuts: BTreeMap<Place, Cut>,
-    commits: Vec<(Arc<CheckpointHandle>, Result<()>)>,
+    commits: Vec<(Arc<CheckpointHandle>, Result<Committed>)>,
 }
 
 /// What one save writes.
@@ -76,7 +76,14 @@ impl Line {
         let saved = saved?;
         self.remember(saved.cuts);
         for (handle, ended) in saved.commits {
-            let Err(error) = ended else { continue };
+            let error = match ended {
+                Ok(Committed::Stands) => continue,
+                Ok(Committed::Overtaken) => {
+                    self.begin_chain();
+                    continue;
+                }
+                Err(error) => error,
+            };
             // It may have left meanwhile, and be here again under another generation.
             let found = self.subscribers.iter().find(|subscriber| Arc::ptr_eq(&subscriber.handle, &handle));
             match (retry::verdict(error.kind()), found) {
@@ -149,6 +156,12 @@ impl Line {
         Ok(())
     }
 
+    /// No cut of before is added to any more.
+    fn begin_chain(&mut self) {
+        self.chain = self.context.new_chain();
+        self.cuts.begin_chain(self.chain.clone());
+    }
+
     /// The cuts that are durable now may be added to.
     fn remember(&mut self, cuts: BTreeMap<Place, Cut>) {
         for (place, cut) in &cuts {
@@ -170,10 +183,14 @@ impl Line {
 }
 
 impl Claimed {
-    async fn commit(&self, context: &ShardContext) -> Result<()> {
+    async fn commit(&self, context: &ShardContext) -> Result<Committed> {
         let (never, handle) = (CancellationToken::new(), &self.handle);
-        retry::until_done(&never, "writing a checkpoint", || handle.commit(self.claim.clone())).await?;
-        apart::remove(context, &self.projection, &self.returned).await
+        let commit = || handle.commit(self.claim.clone());
+        let committed = retry::until_done(&never, "writing a checkpoint", commit).await?;
+        if committed == Committed::Stands {
+            apart::remove(context, &self.projection, &self.returned).await?;
+        }
+        Ok(committed)
     }
 }
 

@@ -65,6 +65,13 @@ impl CutLog {
         }
     }
 
+    /// The next cut is a whole one, of another chain: those of this one may not be added to any more.
+    pub fn begin_chain(&mut self, chain: String) {
+        self.chain = chain;
+        self.cuts.clear();
+        self.moved.clear();
+    }
+
     /// Takes what the batch that ends at `end` has changed. Internal when `end` is not behind the batch before.
     pub fn released(&mut self, end: Place, changes: Changes) -> Result<()> {
         let last = self.batches.back().map_or(&self.start, |batch| &batch.end);

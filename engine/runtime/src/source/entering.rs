@@ -195,7 +195,9 @@ impl Running {
         match place.handle.commit(claim).await {
             // It was rewound meanwhile, which is looked into soon.
             Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
-            committed => committed?,
+            committed => {
+                committed?;
+            }
         }
         self.stopped(projection, shard, stop);
         self.gone(projection, shard);

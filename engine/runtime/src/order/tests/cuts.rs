@@ -122,6 +122,27 @@ fn a_cut_adds_to_none_that_is_older_than_what_it_is_written_for_stands_on() {
 }
 
 #[test]
+fn a_new_chain_begins_with_a_whole_cut_at_a_place_that_was_cut_before_too() {
+    let mut stage = Stage::new(options());
+    let mut log = CutLog::new("chain".into(), Place::BEGINNING);
+    for position in 1..=3 {
+        stage.record(position, event("s", position as u64));
+        log.released(end(position), stage.order.take_changes()).unwrap();
+        let cut = log.cut(&end(position), &Place::BEGINNING, &stage.order).unwrap();
+        log.saved(&end(position), &cut);
+    }
+    log.begin_chain("next".into());
+    assert_eq!(log.saved_at(&end(3)), None);
+    let whole = log.cut(&end(3), &Place::BEGINNING, &stage.order).unwrap();
+    assert_eq!((whole.since.as_ref(), whole.heads.len()), (None, 1));
+    log.saved(&end(3), &whole);
+    stage.record(4, event("t", 1));
+    log.released(end(4), stage.order.take_changes()).unwrap();
+    let next = log.cut(&end(4), &end(3), &stage.order).unwrap();
+    assert_eq!((next.since.unwrap().chain.as_str(), next.heads.len()), ("next", 1));
+}
+
+#[test]
 fn what_nobody_will_ask_for_is_forgotten_though_no_cut_was_saved() {
     let mut stage = Stage::new(options());
     let mut log = CutLog::new("chain".into(), Place::BEGINNING);
