@@ -1,5 +1,7 @@
 //! A checkpoint that several workers write.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

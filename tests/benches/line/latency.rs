@@ -100,7 +100,7 @@ pub fn latency(per_second: usize) {
             let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), all_written);
             outcome.expect("an outcome");
         });
-        stamps
+        (stamps, waited_for_a_core())
     });
     let begin = started.elapsed() + Duration::from_millis(200);
     let (mut due, mut late) = (vec![0u64; events], vec![0u64; events]);
@@ -114,7 +114,7 @@ pub fn latency(per_second: usize) {
         late[index] = nanos(started.elapsed()) - due[index];
         source.show();
     }
-    let stamps = worker.join().expect("the worker");
+    let (stamps, waited) = worker.join().expect("the worker");
     let written = stamps.written.lock().expect("stamps");
     let mut delays: Vec<u64> =
         written.iter().zip(&due).map(|(written, due)| written.saturating_sub(*due)).collect();
@@ -122,8 +122,20 @@ pub fn latency(per_second: usize) {
     println!("offered {per_second} events/s");
     show("latency", &mut delays[warm..]);
     show("of which the generator's own lateness", &mut late[warm..]);
+    if let Some(waited) = waited {
+        println!(
+            "the line was ready and had no core for {} ms a second",
+            waited.as_millis() / seconds as u128
+        );
+    }
     let mut waits = pauses(per_second, Duration::from_secs(5));
     show("what two idle loops would add on this machine", &mut waits);
+}
+
+/// For how long this thread was ready to run while others had the cores; none where the system does not tell.
+fn waited_for_a_core() -> Option<Duration> {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    told.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 /// How long each event would wait for a loop that does nothing else, beside another one: the machine's own pauses.
