@@ -86,6 +86,7 @@ impl Buffer {
         key: &DocumentKey,
         rules: &Rules,
         mark: Option<MarkNumber>,
+        due: usize,
         out: &mut Outbox,
     ) -> Option<Turn> {
         let refused = self.refused().map(|refused| refused.is_discarded);
@@ -102,7 +103,7 @@ impl Buffer {
                 let folded = rules.reguard(key, self.base.take(), |judge| judge.clear_mark());
                 Some(self.write_guard(key, folded, rules, out))
             }
-            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, rules, out)),
+            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, due, rules, out)),
             (LaneMode::Live(_), Some(_)) => {
                 let message = "events of the document are parked, and this one stands behind them: redrive or discard them, or write `on_failure: park`";
                 Some(self.stop_at_first(key, Error::poison(message), rules, out))
@@ -131,9 +132,17 @@ impl Buffer {
         }
     }
 
-    /// Due or not: a redrive takes what the lot has for all that was read, and moves the document past what is not there.
-    fn park(&mut self, key: &DocumentKey, mark: MarkNumber, rules: &Rules, out: &mut Outbox) -> Turn {
-        let first = self.pending.len().min(PARKED_AT_ONCE);
+    /// Only what is due: a redrive moves a `global` document to the last of what is parked, and what is ordered before that
+    /// and was not read yet would be late.
+    fn park(
+        &mut self,
+        key: &DocumentKey,
+        mark: MarkNumber,
+        due: usize,
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> Turn {
+        let first = due.min(PARKED_AT_ONCE);
         let mut events = Vec::with_capacity(first);
         for delivery in self.pending.iter().take(first) {
             let error = events.is_empty().then(|| self.refused().map(|refused| refused.error.clone()));

@@ -157,7 +157,7 @@ impl Buffer {
         if due == 0 {
             return Turn::Wait(Rules::first_due(&self.pending));
         }
-        if let Some(turn) = self.set_aside(key, rules, sorted.mark, out) {
+        if let Some(turn) = self.set_aside(key, rules, sorted.mark, due, out) {
             return turn;
         }
         let due = self.pending.get(..due).unwrap_or(&self.pending);

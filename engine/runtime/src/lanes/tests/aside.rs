@@ -1,14 +1,17 @@
 //! Events that are set aside: each step of it, and what would go wrong without it.
 
+use std::sync::Arc;
+
 use foldstream_model::{
-    DocumentKey, Epoch, Error, Fed, Guard, Mark, MarkNumber, OnFailure, Ordering, ShardNumber,
+    DocumentKey, Epoch, Error, Fed, Guard, Mark, MarkNumber, OnFailure, Ordering, ShardNumber, ShardPlaces,
+    Timestamp,
     ports::{Condition, Written},
 };
 
 use super::toy::{Deed, Store, carrying, delivery, guard_of, names, one_write, origin, place, run};
 use crate::{
     guard::Origin,
-    lanes::{Delivery, Lane, LaneMode, LaneOptions, LineId, ParkAnswer},
+    lanes::{Bounds, Delivery, Lane, LaneMode, LaneOptions, LineId, ParkAnswer},
 };
 
 fn at(shard: u32, number: u64, stream: &str, sequence: u64) -> Origin {
@@ -62,6 +65,33 @@ fn a_document_is_marked_before_anything_of_it_is_parked_and_nothing_is_settled_b
     lane.parked(&k(), ParkAnswer::Done);
     assert!(lane.is_idle() && lane.take_poison().is_empty());
     assert_eq!((lane.bytes(), store.names("k")), (0, names(&["a/1"])));
+}
+
+/// What is not read yet and is ordered before it would be late if this were redriven first.
+#[test]
+fn of_a_global_document_only_what_is_due_is_parked() {
+    let (mut lane, mut store) = (parks(Ordering::Global), Store::default());
+    let micros = Timestamp::from_micros;
+    let events = [(1, Deed::Fail, 10), (2, Deed::Name, 20)].map(|(number, deed, recorded_at)| {
+        let origin = Origin { recorded_at: micros(recorded_at), ..at(0, number, "a", number) };
+        carrying(delivery(1, origin, "k", deed))
+    });
+    let mut read = ShardPlaces::default();
+    read.places.insert(ShardNumber(0), place(2));
+    let read = Arc::new(read);
+    lane.merged(events, Bounds { watermark: micros(15), read: read.clone() });
+    run(&mut lane, &mut store);
+    let parked = |lane: &mut Lane| -> Vec<u64> {
+        let requests = lane.take_parking();
+        requests.iter().flat_map(|request| &request.events).map(|event| event.origin.sequence.0).collect()
+    };
+    assert_eq!(parked(&mut lane), [1]);
+    lane.parked(&k(), ParkAnswer::Done);
+    run(&mut lane, &mut store);
+    assert_eq!(parked(&mut lane), [0; 0]);
+    lane.merged([], Bounds { watermark: micros(20), read });
+    run(&mut lane, &mut store);
+    assert_eq!(parked(&mut lane), [2]);
 }
 
 #[test]
