@@ -1,3 +1,5 @@
+use foldstream_local::FleetLock;
+use foldstream_model::Timestamp;
 use serde_json::{Value, json};
 
 use super::Folder;
@@ -134,6 +136,10 @@ fn a_change_that_takes_what_could_not_be_taken_is_taken_over_and_redriven() {
     assert!(error.contains("foldstream projections amend sales@1"), "{error}");
     folder.run(&["projections", "amend", "sales", "--yes"]).fails(2);
     let amend = ["projections", "amend", "sales", "--yes", "--reason", "some are given away"];
+    let old = FleetLock::join(&folder.path().join("foldstream-data"), Timestamp::EPOCH).unwrap();
+    let error = folder.run(&amend).fails(2);
+    assert!(error.contains("another process runs this data folder; stop it first"), "{error}");
+    drop(old);
     assert!(folder.run(&amend).ok().contains("took over the change"));
     folder.run(&["parked", "redrive", "sales"]).ok();
     sold(&folder, "a", "{\"price\":5}");
