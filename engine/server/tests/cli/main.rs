@@ -100,7 +100,9 @@ impl Folder {
         // The superuser may write everywhere, and others may not reach the binary where it was built.
         let reachable = tempfile::tempdir().unwrap();
         let binary = reachable.path().join("foldstream");
-        fs::copy(env!("CARGO_BIN_EXE_foldstream"), &binary).unwrap();
+        // By a process of its own: a command that another test begins meanwhile would have the copy open for writing, too.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_foldstream")).arg(&binary).status();
+        assert!(copied.unwrap().success());
         allow(&binary, 0o555);
         allow(reachable.path(), 0o755);
         let mut command = self.command_of(&binary, arguments);
