@@ -74,7 +74,7 @@ pub struct Payload {
     /// What [`Payload::parse`] took out of them; null before.
     pub value: Value,
     /// Why nobody can read it: poison for whoever has to.
-    pub unreadable: Option<Error>,
+    pub unreadable: Option<Box<Error>>,
 }
 
 impl Payload {
@@ -85,13 +85,13 @@ impl Payload {
     /// Nobody can read it, for this reason.
     pub fn set_unreadable(&mut self, why: Error) {
         self.value = Value::Null;
-        self.unreadable = Some(why);
+        self.unreadable = Some(Box::new(why));
     }
 
     /// Poison when nobody can read it.
     pub fn refuse_unreadable(&self) -> Result<()> {
         match &self.unreadable {
-            Some(why) => Err(why.clone()),
+            Some(why) => Err(Error::clone(why)),
             None => Ok(()),
         }
     }
