@@ -22,24 +22,30 @@ fn sold(folder: &Folder, stream: &str, payload: &str) {
     folder.run(&["events", "append", stream, "Sold", payload]).ok();
 }
 
+/// What was sold, read by this configuration: so many events of it are parked.
+fn parked_of(config: &str, sales: &[(&str, &str)], parked: usize) -> Folder {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", config);
+    for (stream, payload) in sales {
+        sold(&folder, stream, payload);
+    }
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains(&format!("{parked} events of sales v1 parked")), "{ran:?}");
+    folder
+}
+
 /// Of `a` and `b` one event each cannot be taken, and of `a` two stand behind it.
 fn parked() -> Folder {
-    let folder = Folder::new();
-    folder.write("foldstream.yaml", CONFIG);
-    for (stream, payload) in [
+    let sales = [
         ("a", "{\"price\":2}"),
         ("a", "{}"),
         ("b", "{}"),
         ("a", "{\"price\":3}"),
         ("c", "{\"price\":7}"),
         ("a", "{\"price\":4}"),
-    ] {
-        sold(&folder, stream, payload);
-    }
-    let ran = folder.run(&["run", "--until-caught-up"]);
-    assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.out.contains("4 events of sales v1 parked"), "{ran:?}");
-    folder
+    ];
+    parked_of(CONFIG, &sales, 4)
 }
 
 fn document(folder: &Folder, key: &str) -> Value {
@@ -211,20 +217,13 @@ projections:
 
 /// Of `a` an event names no shop, and one stands behind it.
 fn parked_stream() -> Folder {
-    let folder = Folder::new();
-    folder.write("foldstream.yaml", BY_SHOP);
-    for (stream, payload) in [
+    let sales = [
         ("a", "{\"price\":2,\"shop\":\"s\"}"),
         ("a", "{\"price\":3}"),
         ("b", "{\"price\":4,\"shop\":\"s\"}"),
         ("a", "{\"price\":5,\"shop\":\"s\"}"),
-    ] {
-        sold(&folder, stream, payload);
-    }
-    let ran = folder.run(&["run", "--until-caught-up"]);
-    assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.out.contains("2 events of sales v1 parked"), "{ran:?}");
-    folder
+    ];
+    parked_of(BY_SHOP, &sales, 2)
 }
 
 #[test]

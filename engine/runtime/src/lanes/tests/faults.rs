@@ -11,7 +11,7 @@ use foldstream_model::{
 };
 use proptest::prelude::*;
 
-use super::toy::{Chance, Deed, Store, delivery, name_of, names_in, origin, place};
+use super::toy::{Chance, Deed, Reading, Store, checkpoint, delivery, name_of, names_in, origin, place};
 use crate::{
     guard::Origin,
     lanes::{Lane, LaneMode, LaneOptions, LineId},
@@ -36,13 +36,6 @@ struct World {
     delayed: Vec<DocumentWrite>,
     lines: u64,
     faults: bool,
-}
-
-/// A line's place in its shard, and how many touches of each record have not settled.
-struct Reading {
-    line: LineId,
-    next: usize,
-    open: BTreeMap<BatchId, usize>,
 }
 
 struct Worker {
@@ -207,20 +200,7 @@ impl Worker {
     }
 
     fn checkpoint(&mut self, world: &mut World) {
-        assert!(self.lane.take_poison().is_empty());
-        for (line, batch, count) in self.lane.take_settled() {
-            let reading = self.readings.iter_mut().flatten().find(|reading| reading.line == line);
-            let open =
-                reading.expect("only lines that were not abandoned settle").open.get_mut(&batch).unwrap();
-            *open = open.checked_sub(count).expect("an event settles once");
-        }
-        for (shard, reading) in self.readings.iter().enumerate() {
-            let Some(reading) = reading else { continue };
-            let waiting =
-                reading.open.iter().find(|(_, open)| **open > 0).map(|(batch, _)| batch.0 as usize - 1);
-            let settled = waiting.unwrap_or(reading.next);
-            world.checkpoints[shard] = world.checkpoints[shard].max(settled);
-        }
+        checkpoint(&mut self.lane, &mut self.readings, &mut world.checkpoints);
         (0..SHARDS)
             .filter(|shard| world.ended(*shard))
             .for_each(|shard| self.lane.closed(ShardNumber(shard as u32)));

@@ -205,3 +205,26 @@ pub fn one_write(lane: &mut Lane, store: &Store) -> DocumentWrite {
 pub fn guard_of(store: &Store, key: &str) -> Guard {
     store.documents[&DocumentKey::new(key)].guard.clone()
 }
+
+/// A line's place in its shard, and how many touches of each record have not settled.
+pub struct Reading {
+    pub line: LineId,
+    pub next: usize,
+    pub open: BTreeMap<BatchId, usize>,
+}
+
+/// Moves the checkpoint of each shard that is read over what has settled.
+pub fn checkpoint(lane: &mut Lane, readings: &mut [Option<Reading>], checkpoints: &mut [usize]) {
+    assert!(lane.take_poison().is_empty(), "nothing stops");
+    for (line, batch, count) in lane.take_settled() {
+        let reading = readings.iter_mut().flatten().find(|reading| reading.line == line);
+        let open = reading.expect("only lines that were not abandoned settle").open.get_mut(&batch).unwrap();
+        *open = open.checked_sub(count).expect("an event settles once");
+    }
+    for (reading, checkpoint) in readings.iter().zip(checkpoints) {
+        let Some(reading) = reading else { continue };
+        let waiting = reading.open.iter().find(|(_, open)| **open > 0);
+        let settled = waiting.map_or(reading.next, |(batch, _)| batch.0 as usize - 1);
+        *checkpoint = (*checkpoint).max(settled);
+    }
+}
