@@ -116,27 +116,26 @@ impl Aspect for Away {
     }
 }
 
+/// A worker whose checkpoint store has something around it.
+fn with_checkpoints(bed: &Bed, aspect: impl Aspect, projection: ProjectionSpec) -> Worker {
+    let services = Services {
+        checkpoints: Arc::new(Around { inner: bed.store.checkpoints(), aspect }),
+        parking: bed.store.parking(),
+        leases: alone(),
+        clock: bed.clock.clone(),
+        ids: bed.ids.clone(),
+    };
+    let (sources, projections) = (vec![bed.source()], vec![projection]);
+    Worker::new(Assembly { services, sources, projections, settings: bed.settings.clone(), process: 0 })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
     let mut bed = narrow().await;
     bed.settings.checkpoint_interval = Duration::from_secs(3_600);
     append(&bed, 0..3, 5).await;
     let (leave, away) = watch::channel(false);
-    let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: Away(away) });
-    let services = Services {
-        checkpoints,
-        parking: bed.store.parking(),
-        leases: alone(),
-        clock: bed.clock.clone(),
-        ids: bed.ids.clone(),
-    };
-    let worker = Worker::new(Assembly {
-        services,
-        sources: vec![bed.source()],
-        projections: vec![collect(&bed, "quick")],
-        settings: bed.settings.clone(),
-        process: 0,
-    });
+    let worker = with_checkpoints(&bed, Away(away), collect(&bed, "quick"));
     let so = async {
         has(&bed, "quick", 3, 5).await;
         leave.send_replace(true);
@@ -150,6 +149,27 @@ async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
     assert!(rows.checkpoint(&id, &source, &shard).await.unwrap().is_none());
     bed.catch_up(vec![collect(&bed, "quick")]).await.unwrap();
     has(&bed, "quick", 3, 5).await;
+}
+
+/// A store that takes its time.
+struct Slow(Duration);
+
+impl Aspect for Slow {
+    async fn around<T: Send>(&self, _: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        tokio::time::sleep(self.0).await;
+        answer.await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_goes_on_beside_a_gap_though_the_journal_is_read_more_slowly_than_it_is_looked_at() {
+    let mut bed = narrow().await;
+    bed.settings.checkpoint_interval = Duration::from_millis(1);
+    // Nobody has its first event.
+    bed.put("lost", 2, 1).await;
+    append(&bed, 0..10, 10).await;
+    let worker = with_checkpoints(&bed, Slow(Duration::from_millis(10)), collect(&bed, "quick"));
+    stop_when(&worker, has(&bed, "quick", 10, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -222,7 +222,13 @@ impl Line {
                 () = self.departures.changed() => {}
                 () = ending::any_level(leaving) => {}
                 Some(command) = self.commands.recv() => self.command(command).await?,
-                _ = tick.tick() => { self.save()?; self.look_for_decisions().await?; self.fill_old_gaps().await?; }
+                _ = tick.tick() => {
+                    self.save()?;
+                    self.look_for_decisions().await?;
+                    self.fill_old_gaps().await?;
+                    // A store that answers more slowly than that leaves time to read, too.
+                    tick.reset();
+                }
                 saved = saving::poll(&mut self.saving) => self.saved(saved)?,
                 batch = next(&self.share, &mut batches, give_up) => {
                     self.gauge.spent(Stage::Source, waited.elapsed());
