@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_local::{LocalLog, LocalStore, LogOptions, NewRecord, OpenOptions};
 use foldstream_model::{
-    Clock, Event, EventId, EventType, Fingerprint, Ids, OnFailure, Ordering, Position, ProjectionId, Record,
-    Result, SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
+    Clock, Event, EventId, EventType, Fingerprint, Ids, OnFailure, Ordering, PayloadReads, Position,
+    ProjectionId, Record, Result, SchemaVersion, Sequence, Shard, ShardId, SourceName, StreamId, Timestamp,
     ports::{
         Append, Appended, Batch, Decoder, DocumentStore, EventStore, ExpectedSequence, From, LeaseStore,
         NewEvent, ReadLimit, ShardReader, Source, SourceDescription, Table,
@@ -60,8 +60,8 @@ impl Ids for CountedIds {
 pub struct Envelopes;
 
 impl Decoder for Envelopes {
-    fn decode(&self, record: &Record) -> Result<Option<Event>> {
-        Event::from_envelope(&record.data).map(Some)
+    fn decode(&self, record: &Record, reads: &dyn PayloadReads) -> Result<Option<Event>> {
+        Event::read_envelope(&record.data, reads).map(Some)
     }
 }
 

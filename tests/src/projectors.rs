@@ -106,7 +106,7 @@ impl Reducer for Totals {
 
     fn reduce(&self, event: &Event, before: &Value) -> Result<Value> {
         let sum = total(before)?.checked_add(&number(event)?).map_err(poison)?;
-        let mut map = foldstream_model::Map::new();
+        let mut map = foldstream_model::Map::new_vec();
         map.insert("total".into(), Value::Number(sum));
         Ok(Value::Map(Arc::new(map)))
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use foldstream_model::{
-    Error, ErrorKind, Event, EventType, Ordering, Record, Result, SchemaVersion, Value,
+    Error, ErrorKind, Event, EventType, Ordering, PayloadReads, Record, Result, SchemaVersion, Value,
     ports::{Decoder, Upcaster},
 };
 use foldstream_runtime::assembly::SourceSpec;
@@ -16,9 +16,9 @@ use foldstream_tests::{
 struct PanickingDecoder;
 
 impl Decoder for PanickingDecoder {
-    fn decode(&self, record: &Record) -> Result<Option<Event>> {
+    fn decode(&self, record: &Record, reads: &dyn PayloadReads) -> Result<Option<Event>> {
         assert_ne!(&*record.partition_key, "odd", "the record is odd");
-        Envelopes.decode(record)
+        Envelopes.decode(record, reads)
     }
 }
 

@@ -116,6 +116,19 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Says of an event, while it is decoded, which fields of its payload will be read.
+pub trait PayloadReads {
+    /// None: nobody knows yet, or nobody reads any.
+    fn of(&self, event_type: &EventType) -> Option<&FieldMask>;
+}
+
+/// Payloads stay as they are.
+impl PayloadReads for () {
+    fn of(&self, _event_type: &EventType) -> Option<&FieldMask> {
+        None
+    }
+}
+
 /// A fact of one stream.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -171,7 +184,13 @@ impl Event {
 
     /// Reads an envelope; payload and metadata stay slices of `bytes`. Poison when it is no envelope.
     pub fn from_envelope(bytes: &Bytes) -> Result<Self> {
-        canonical::read(bytes).map_or_else(|| Self::from_any_envelope(bytes), Ok)
+        Self::read_envelope(bytes, &())
+    }
+
+    /// Reads an envelope and, where that takes no second look at it, what will be read of its payload; otherwise that is
+    /// left to [`Payload::parse`], as are mistakes in it.
+    pub fn read_envelope(bytes: &Bytes, reads: &dyn PayloadReads) -> Result<Self> {
+        canonical::read(bytes, reads).map_or_else(|| Self::from_any_envelope(bytes), Ok)
     }
 
     fn from_any_envelope(bytes: &Bytes) -> Result<Self> {

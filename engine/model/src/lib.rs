@@ -26,7 +26,7 @@ pub use checkpoint::{Checkpoint, Control, Generation, RefusedEvent, Stop};
 pub use cut::{Cut, CutId, Early, EarlyEvent, GivenUp, Head, SpilledEvent};
 pub use document::{Document, DocumentKey, ReadModel};
 pub use error::{Error, ErrorKind, Result};
-pub use event::{Event, EventId, EventType, Payload, SchemaVersion};
+pub use event::{Event, EventId, EventType, Payload, PayloadReads, SchemaVersion};
 pub use guard::{Epoch, Fed, Guard, Mark, MarkNumber, OrderKey, ShardPlaces};
 pub use journal::{BasePolicy, Entry, Journal, JournalEntry, LeftOut, ReEntry};
 pub use lease::{Lease, LeaseKey, WorkerId};

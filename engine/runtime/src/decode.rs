@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Error, ErrorKind, Event, EventType, FieldMask, Record, Result,
+    Error, ErrorKind, Event, EventType, FieldMask, PayloadReads, Record, Result,
     ports::{Decoder, Reads},
 };
 
@@ -52,7 +52,7 @@ impl Intake {
 
     /// The event in a record, ready to be ordered; none when the record is not meant to be one.
     pub fn decode(&self, record: &Record) -> Result<Option<Event>> {
-        let decoded = pure::guarded("the decoder", || self.decoder.decode(record))?;
+        let decoded = pure::guarded("the decoder", || self.decoder.decode(record, self))?;
         let Some(mut event) = decoded else { return Ok(None) };
         self.prepare(&mut event)?;
         Ok(Some(event))
@@ -86,7 +86,10 @@ impl Intake {
             event.payload.parse(&FieldMask::ALL)?;
             return self.upcasts.lift(event);
         }
-        event.payload.parse(&reads.payload)
+        if event.payload.value.is_null() {
+            event.payload.parse(&reads.payload)?;
+        }
+        Ok(())
     }
 
     fn say_unknown(&self, event_type: &EventType) {
@@ -95,6 +98,14 @@ impl Intake {
         if said.insert(event_type.clone()) {
             tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know: its events are ignored, or wait where `on_unknown_type: park` says so");
         }
+    }
+}
+
+/// What will be lifted is parsed whole, once it is known to which version.
+impl PayloadReads for Intake {
+    fn of(&self, event_type: &EventType) -> Option<&FieldMask> {
+        let reads = self.reads.get(event_type).filter(|_| !self.upcasts.lift_type(event_type))?;
+        Some(&reads.payload)
     }
 }
 

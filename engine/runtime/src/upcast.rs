@@ -31,6 +31,11 @@ impl Upcasts {
                 .is_some_and(|steps| steps.contains_key(&event.schema_version))
     }
 
+    /// Whether events of this type are lifted at any version.
+    pub fn lift_type(&self, event_type: &EventType) -> bool {
+        self.by_type.contains_key(event_type)
+    }
+
     /// The version that an event's type is lifted to, if it is lifted at all and the event is of a newer one.
     pub fn falls_short_of(&self, event: &Event) -> Option<SchemaVersion> {
         let (last, _) = self.by_type.get(&event.event_type)?.last_key_value()?;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use foldstream_config::settings::EventMapping;
 use foldstream_model::ports::Decoder;
 use foldstream_model::{
-    Error, Event, EventId, EventType, FieldMask, Record, Result, SchemaVersion, Sequence, StreamId,
-    Timestamp, Value,
+    Error, Event, EventId, EventType, FieldMask, PayloadReads, Record, Result, SchemaVersion, Sequence,
+    StreamId, Timestamp, Value,
 };
 use std::cell::Cell;
 
@@ -109,7 +109,7 @@ impl MappedDecoder {
 }
 
 impl Decoder for MappedDecoder {
-    fn decode(&self, record: &Record) -> Result<Option<Event>> {
+    fn decode(&self, record: &Record, _reads: &dyn PayloadReads) -> Result<Option<Event>> {
         let Some(parts) = self.parts(&record.data)? else { return Ok(None) };
         let Some(sequence) = parts.sequence else {
             let message =

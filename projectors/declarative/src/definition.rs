@@ -140,7 +140,7 @@ impl Definition {
     }
 
     fn map(&self, name: &str) -> &Map {
-        static NOTHING: Map = Map::new();
+        static NOTHING: Map = Map::new_vec();
         self.field(name).as_map().unwrap_or(&NOTHING)
     }
 }

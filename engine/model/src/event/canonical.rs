@@ -5,18 +5,18 @@
 
 use bytes::Bytes;
 
-use super::{Event, EventId, EventType, Payload, SchemaVersion};
+use super::{Event, EventId, EventType, Payload, PayloadReads, SchemaVersion};
 use crate::{
     stream::{Sequence, StreamId},
     time::Timestamp,
-    value::Strict,
+    value::{FieldMask, Strict, Value, masked_value},
 };
 
 #[cfg(test)]
 mod tests;
 
 /// The event in an envelope of the canonical form; none where it has another form, or is no envelope.
-pub(super) fn read(bytes: &Bytes) -> Option<Event> {
+pub(super) fn read(bytes: &Bytes, reads: &dyn PayloadReads) -> Option<Event> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut fields = Fields { bytes, text, passing: Strict::new(text) };
     let stream_id = StreamId::new(fields.text_of(r#"{"stream_id":"#)?);
@@ -29,8 +29,8 @@ pub(super) fn read(bytes: &Bytes) -> Option<Event> {
         true => Timestamp::parse(fields.text()?).ok()?,
         false => recorded_at,
     };
-    let payload = fields.json_of(r#","payload":"#)?;
-    let metadata = fields.json_of(r#","metadata":"#)?;
+    let payload = fields.json_of(r#","payload":"#, reads.of(&event_type))?;
+    let metadata = fields.json_of(r#","metadata":"#, None)?;
     let is_whole = fields.passing.skip("}") && fields.passing.is_at_end();
     is_whole.then_some(Event {
         stream_id,
@@ -75,13 +75,17 @@ impl<'e> Fields<'e> {
     }
 
     /// Empty where the field is not there.
-    fn json_of(&mut self, name: &str) -> Option<Payload> {
+    fn json_of(&mut self, name: &str, reads: Option<&FieldMask>) -> Option<Payload> {
         if !self.passing.skip(name) {
             return Some(Payload::default());
         }
         let begin = self.passing.at();
-        self.passing.value()?;
+        let value = match reads.filter(|mask| **mask != FieldMask::NONE) {
+            Some(mask) => masked_value(&mut self.passing, mask, 0)?,
+            None => self.passing.value().map(|()| Value::Null)?,
+        };
         let json = begin..self.passing.at();
-        (self.text.get(json.clone()) != Some("null")).then(|| Payload::new(self.bytes.slice(json)))
+        let is_there = self.text.get(json.clone()) != Some("null");
+        is_there.then(|| Payload { value, ..Payload::new(self.bytes.slice(json)) })
     }
 }

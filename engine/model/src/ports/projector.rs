@@ -6,16 +6,17 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     document::{Document, DocumentKey},
     error::Result,
-    event::{Event, EventType, SchemaVersion},
+    event::{Event, EventType, PayloadReads, SchemaVersion},
     shard::Record,
     value::{FieldMask, Value},
 };
 
 /// Turns a source's raw records into events. Called once for each record that is read.
 pub trait Decoder: Send + Sync {
-    /// The event in a record; none when the record is not meant to be one. Payload and metadata stay raw.
+    /// The event in a record; none when the record is not meant to be one. Metadata stays raw, and so may the payload; a
+    /// decoder that goes through the payload anyway may take out of it what `reads` names, all of that and no more.
     /// `Poison`: the record should be an event and is none.
-    fn decode(&self, record: &Record) -> Result<Option<Event>>;
+    fn decode(&self, record: &Record, reads: &dyn PayloadReads) -> Result<Option<Event>>;
 }
 
 /// Lifts a payload by one schema version. Chained by the upcast stage until no upcaster matches.

@@ -10,19 +10,18 @@ mod path;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use decimal::{Decimal, NumberError};
-pub(crate) use json::Strict;
 pub use json::{FieldMask, MAX_DEPTH, ParseError, write_canonical_map};
+pub(crate) use json::{Strict, masked_value};
 pub use path::{Path, PathError};
 
 /// Text that is cheap to copy: up to 23 bytes inside itself, more of it shared.
 pub type Text = smol_str::SmolStr;
 
-/// The fields of an object, in the order of their names' bytes.
-pub type Map = BTreeMap<Arc<str>, Value>;
+/// The fields of an object, in the order of their names' bytes. Most have few: flat, they take a third of a tree's memory.
+pub type Map = litemap::LiteMap<Arc<str>, Value>;
 
 /// A JSON value with exact numbers. Cloning shares; [`Arc::make_mut`] copies what is shared when it is changed.
 ///

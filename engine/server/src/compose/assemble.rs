@@ -10,8 +10,8 @@ use foldstream_config::{
 use foldstream_declarative::{Compiled, Definition};
 use foldstream_local::{LocalLog, LocalStore, LogDescription, LogOptions};
 use foldstream_model::{
-    Clock, Error, Event, EventType, Ids, OnFailure, Ordering, ProjectionId, Record, Result, Sequence,
-    SourceName,
+    Clock, Error, Event, EventType, Ids, OnFailure, Ordering, PayloadReads, ProjectionId, Record, Result,
+    Sequence, SourceName,
     ports::{Decoder, Projector, Reducer, Upcaster},
 };
 use foldstream_runtime::{
@@ -114,8 +114,8 @@ fn source_spec(
 struct Envelopes;
 
 impl Decoder for Envelopes {
-    fn decode(&self, record: &Record) -> Result<Option<Event>> {
-        Event::from_envelope(&record.data).map(Some)
+    fn decode(&self, record: &Record, reads: &dyn PayloadReads) -> Result<Option<Event>> {
+        Event::read_envelope(&record.data, reads).map(Some)
     }
 }
 

@@ -34,12 +34,13 @@ fn table() -> Arc<MappedDecoder> {
 }
 
 fn decode(decoder: &MappedDecoder, data: &str) -> Result<Option<Event>, Error> {
-    decoder.decode(&Record {
+    let record = Record {
         position: Position::new(1),
         partition_key: Arc::from("k"),
         arrived_at: Timestamp::from_seconds(9),
         data: Bytes::copy_from_slice(data.as_bytes()),
-    })
+    };
+    decoder.decode(&record, &())
 }
 
 #[test]

@@ -325,7 +325,7 @@ fn contains(within: &Value, item: &Value) -> Result<bool, Fault> {
 }
 
 fn map<'a>(fields: &'a [(Node, Node)], scope: &Scope<'a>) -> Evaluated<'a> {
-    let mut map = Map::new();
+    let mut map = Map::new_vec();
     for (name, value) in fields {
         let name = match &*name.evaluate(scope)? {
             Value::Text(name) => Arc::<str>::from(name.clone()),

@@ -340,7 +340,7 @@ fn references_are_the_fields_that_are_read() {
 fn paths_share_and_do_not_copy() {
     let text: Arc<str> = Arc::from("shared, as it is longer than what fits inside");
     let payload =
-        Value::from(foldstream_model::Map::from([(Arc::from("a"), Value::Text(text.clone().into()))]));
+        Value::from(foldstream_model::Map::from_iter([(Arc::from("a"), Value::Text(text.clone().into()))]));
     let expression = Expression::compile("payload.a", &names()).unwrap();
     let steps = Cell::new(0);
     let scope = Scope { payload: &payload, ..Scope::empty(&steps) };

@@ -198,7 +198,7 @@ fn expected(events: &[Touching]) -> Value {
     let set: BTreeSet<Value> = numbers().map(Value::from).chain(texts()).collect();
     let last = events.iter().max_by_key(rank).unwrap();
     let first = events.iter().min_by_key(rank).unwrap();
-    let object = |name: &str, value: Value| Value::from(Map::from([(Arc::from(name), value)]));
+    let object = |name: &str, value: Value| Value::from(Map::from_iter([(Arc::from(name), value)]));
     Value::from(Map::from_iter([
         (Arc::from("sum"), Value::from(numbers().sum::<i64>())),
         (Arc::from("low"), Value::from(numbers().min().unwrap())),

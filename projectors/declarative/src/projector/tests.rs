@@ -1,11 +1,11 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_config::Config;
 use foldstream_model::ports::{Projector, StateCarried, Touch};
 use foldstream_model::{
-    Document, ErrorKind, Event, EventId, EventType, FieldMask, Payload, SchemaVersion, Sequence, StreamId,
-    Timestamp, Value,
+    Document, ErrorKind, Event, EventId, EventType, FieldMask, Map, Payload, SchemaVersion, Sequence,
+    StreamId, Timestamp, Value,
 };
 use proptest::prelude::*;
 
@@ -219,6 +219,10 @@ const SHAPES: [&str; 12] = [
         delete_document: true",
 ];
 
+fn object(fields: BTreeMap<Arc<str>, Value>) -> Value {
+    Value::from(Map::from_iter(fields))
+}
+
 fn payloads() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -229,10 +233,10 @@ fn payloads() -> impl Strategy<Value = Value> {
     let inner = leaf.prop_recursive(2, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map("[abc]".prop_map(Arc::from), inner, 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[abc]".prop_map(Arc::from), inner, 0..3).prop_map(object),
         ]
     });
-    prop::collection::btree_map("[abcd]".prop_map(Arc::from), inner, 0..4).prop_map(Value::from)
+    prop::collection::btree_map("[abcd]".prop_map(Arc::from), inner, 0..4).prop_map(object)
 }
 
 proptest! {

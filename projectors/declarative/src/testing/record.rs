@@ -85,11 +85,11 @@ fn given_fields(
 
 fn object(payload: &Payload) -> Result<Map> {
     if payload.raw.is_empty() {
-        return Ok(Map::new());
+        return Ok(Map::new_vec());
     }
     match Value::parse(&payload.raw) {
         Ok(Value::Map(fields)) => Ok(Arc::unwrap_or_clone(fields)),
-        Ok(Value::Null) => Ok(Map::new()),
+        Ok(Value::Null) => Ok(Map::new_vec()),
         Ok(other) => Err(Error::poison(format!("a payload is {}, not an object", other.kind()))),
         Err(error) => Err(Error::poison(error.to_string())),
     }

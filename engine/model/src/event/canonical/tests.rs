@@ -55,6 +55,27 @@ fn damage() -> impl Strategy<Value = (prop::sample::Index, u8, Option<u8>)> {
     (any::<prop::sample::Index>(), 0u8..3, prop::option::weighted(0.9, byte))
 }
 
+/// The fields of one mask are read of every event.
+#[derive(Debug)]
+struct All(FieldMask);
+
+impl PayloadReads for All {
+    fn of(&self, _event_type: &EventType) -> Option<&FieldMask> {
+        Some(&self.0)
+    }
+}
+
+/// Names of which [`json`] makes fields.
+fn mask() -> impl Strategy<Value = All> {
+    let paths = prop::collection::vec("[a-c\n\"]{1,2}(\\.[a-c]{1,2})?", 0..4);
+    let fields = paths.prop_map(|paths| {
+        let mut mask = FieldMask::NONE;
+        paths.iter().for_each(|path| mask.insert(&path.parse().unwrap()));
+        mask
+    });
+    prop_oneof![fields, Just(FieldMask::ALL)].prop_map(All)
+}
+
 fn shown(event: Result<Event, Error>) -> Option<String> {
     event.ok().map(|event| format!("{event:?}"))
 }
@@ -65,6 +86,7 @@ proptest! {
     fn whatever_is_read_the_general_way_reads_alike(
         event in event("[ -~é√]{0,30}"),
         damages in prop::collection::vec(damage(), 0..4),
+        mask in mask(),
     ) {
         let Ok(mut envelope) = event.to_envelope() else { return Ok(()) };
         for (index, how, byte) in damages {
@@ -76,8 +98,14 @@ proptest! {
             }
         }
         let envelope = Bytes::from(envelope);
-        if let Some(event) = read(&envelope) {
+        if let Some(event) = read(&envelope, &()) {
             prop_assert_eq!(shown(Ok(event)), shown(Event::from_any_envelope(&envelope)));
+        }
+        if let Some(event) = read(&envelope, &mask) {
+            let mut later = Event::from_any_envelope(&envelope).unwrap();
+            later.payload.parse(&mask.0).unwrap();
+            prop_assert_eq!(&event.payload.value, &later.payload.value);
+            prop_assert_eq!(shown(Ok(event)), shown(Ok(later)));
         }
     }
 
@@ -86,11 +114,17 @@ proptest! {
         event in event("[ !#-\\[\\]-~é√]{0,30}"),
         sequence in 1u64..,
         version in 1u32..,
+        mask in mask(),
     ) {
         let event = Event { sequence: Sequence(sequence), schema_version: SchemaVersion(version), ..event };
         prop_assume!([&event.payload, &event.metadata].iter().all(|payload| payload.raw != "null"));
         let envelope = Bytes::from(event.to_envelope().unwrap());
-        prop_assert_eq!(read(&envelope).map(|event| format!("{event:?}")), Some(format!("{event:?}")));
+        prop_assert_eq!(read(&envelope, &()).map(|event| format!("{event:?}")), Some(format!("{event:?}")));
+        let mut later = event.clone();
+        if later.payload.parse(&mask.0).is_ok() {
+            let at_once = read(&envelope, &mask).unwrap();
+            prop_assert_eq!(at_once.payload.value, later.payload.value);
+        }
     }
 }
 
@@ -130,7 +164,7 @@ fn what_is_no_json_is_not_read() {
         "1 1",
     ] {
         let envelope = envelope_of(payload);
-        assert!(read(&envelope).is_none(), "{payload}");
+        assert!(read(&envelope, &()).is_none(), "{payload}");
         assert_eq!(
             Event::from_envelope(&envelope).unwrap_err().kind(),
             crate::ErrorKind::Poison,
@@ -140,10 +174,22 @@ fn what_is_no_json_is_not_read() {
 }
 
 #[test]
-fn what_is_nested_deeper_than_a_word_has_bits_is_left_to_the_general_way() {
-    for (depth, is_read) in [(64, true), (65, false)] {
-        let envelope = envelope_of(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
-        assert_eq!(read(&envelope).is_some(), is_read);
-        assert!(Event::from_envelope(&envelope).is_ok());
+fn what_is_nested_deeper_than_a_word_has_bits_is_passed_over_as_well() {
+    for depth in [63, 64, 65, 128, 129, 1_000] {
+        let lists = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let objects = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        for json in [&lists, &objects] {
+            assert!(read(&envelope_of(json), &()).is_some(), "{json}");
+            assert!(Event::from_any_envelope(&envelope_of(json)).is_ok(), "{json}");
+            assert!(read(&envelope_of(json.get(..json.len() - 1).unwrap()), &()).is_none(), "{json}");
+        }
+        assert!(
+            read(&envelope_of(&format!("{}1{}", "[{\"a\":".repeat(depth), "}]".repeat(depth))), &())
+                .is_some()
+        );
+        assert!(
+            read(&envelope_of(&format!("{}1{}", "[{\"a\":".repeat(depth), "]}".repeat(depth))), &())
+                .is_none()
+        );
     }
 }

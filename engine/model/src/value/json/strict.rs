@@ -1,11 +1,9 @@
 //! Passing over JSON with all of it checked, for whoever only wants to know where a value ends.
 
-/// How deep [`Strict::value`] follows lists and objects: as many as fit the bits of a word.
-const DEEPEST: u32 = u64::BITS;
-
 /// Stands somewhere in a text. Every step that returns none has found what is no JSON, or not what was asked for; where
 /// it then stands means nothing.
 pub(crate) struct Strict<'j> {
+    text: &'j str,
     json: &'j [u8],
     at: usize,
 }
@@ -13,7 +11,7 @@ pub(crate) struct Strict<'j> {
 impl<'j> Strict<'j> {
     /// At the beginning of a text, which must be UTF-8.
     pub fn new(json: &'j str) -> Self {
-        Self { json: json.as_bytes(), at: 0 }
+        Self { text: json, json: json.as_bytes(), at: 0 }
     }
 
     pub fn at(&self) -> usize {
@@ -59,19 +57,31 @@ impl<'j> Strict<'j> {
         Some(escaped)
     }
 
-    /// Steps over a value, nested at most 64 deep.
+    /// What a step passes over.
+    pub fn passed(&mut self, step: impl FnOnce(&mut Self) -> Option<()>) -> Option<&'j str> {
+        let begin = self.at;
+        step(self)?;
+        self.text.get(begin..self.at)
+    }
+
+    /// Steps over a string. Ok: what is between its quotes, where that has no escapes; an error is the string as it stands.
+    pub fn plain_text(&mut self) -> Option<Result<&'j str, &'j str>> {
+        let mut escaped = false;
+        let quoted = self.passed(|passing| passing.string().map(|found| escaped = found))?;
+        Some(if escaped { Err(quoted) } else { Ok(quoted.get(1..quoted.len() - 1)?) })
+    }
+
+    /// Steps over a value, however deep it is nested.
     pub fn value(&mut self) -> Option<()> {
-        // Of the lists and objects that are open, the innermost last: whether it is an object.
-        let (mut objects, mut depth) = (0_u64, 0);
+        let mut open = Open::default();
         loop {
             let first = self.next()?;
-            if matches!(first, b'{' | b'[') && depth < DEEPEST {
+            if matches!(first, b'{' | b'[') {
                 self.at += 1;
                 self.blanks();
                 let is_object = first == b'{';
                 if !self.closes(is_object) {
-                    depth += 1;
-                    objects = objects << 1 | u64::from(is_object);
+                    open.push(is_object);
                     if is_object {
                         self.name()?;
                     }
@@ -81,10 +91,7 @@ impl<'j> Strict<'j> {
                 self.simple(first)?;
             }
             loop {
-                if depth == 0 {
-                    return Some(());
-                }
-                let in_object = objects & 1 == 1;
+                let Some(in_object) = open.innermost() else { return Some(()) };
                 self.blanks();
                 if self.next()? == b',' {
                     self.at += 1;
@@ -97,29 +104,28 @@ impl<'j> Strict<'j> {
                 if !self.closes(in_object) {
                     return None;
                 }
-                depth -= 1;
-                objects >>= 1;
+                open.pop();
             }
         }
     }
 
-    fn next(&self) -> Option<u8> {
+    pub fn next(&self) -> Option<u8> {
         self.json.get(self.at).copied()
     }
 
-    fn step(&mut self, byte: u8) -> Option<()> {
+    pub fn step(&mut self, byte: u8) -> Option<()> {
         self.at += 1;
         (self.json.get(self.at - 1) == Some(&byte)).then_some(())
     }
 
-    fn blanks(&mut self) {
+    pub fn blanks(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.next() {
             self.at += 1;
         }
     }
 
     /// Steps over the end of a list or an object, if it comes next.
-    fn closes(&mut self, object: bool) -> bool {
+    pub fn closes(&mut self, object: bool) -> bool {
         let closes = self.next() == Some(if object { b'}' } else { b']' });
         self.at += usize::from(closes);
         closes
@@ -128,6 +134,11 @@ impl<'j> Strict<'j> {
     /// A field's name, and what is between it and the field's value.
     fn name(&mut self) -> Option<()> {
         self.string()?;
+        self.colon()
+    }
+
+    /// What is between a field's name and its value.
+    pub fn colon(&mut self) -> Option<()> {
         self.blanks();
         self.step(b':')?;
         self.blanks();
@@ -145,7 +156,7 @@ impl<'j> Strict<'j> {
         self.skip(word).then_some(())
     }
 
-    fn number(&mut self) -> Option<()> {
+    pub fn number(&mut self) -> Option<()> {
         self.skip("-");
         let is_whole = self.skip("0") || self.digits();
         let has_decimals = !self.skip(".") || self.digits();
@@ -171,22 +182,61 @@ impl<'j> Strict<'j> {
     }
 }
 
+/// The lists and objects that are open: of each whether it is an object, a bit in a word, the innermost in the lowest.
+#[derive(Default)]
+struct Open {
+    depth: u32,
+    objects: u64,
+    /// Words that were full, the outermost first.
+    outer: Vec<u64>,
+}
+
+impl Open {
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.objects & 1 == 1)
+    }
+
+    fn push(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(u64::BITS) {
+            self.outer.push(self.objects);
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u64::from(is_object);
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.objects >>= 1;
+        if self.depth.is_multiple_of(u64::BITS) {
+            self.objects = self.outer.pop().unwrap_or_default();
+        }
+    }
+}
+
 /// The first quote, backslash or control character from here on.
 fn quote_escape_or_control(bytes: &[u8], from: usize) -> Option<usize> {
-    let (words, rest) = bytes.get(from..)?.as_chunks();
-    for (index, word) in words.iter().enumerate() {
+    // No `||`: without branches the processor takes many bytes at once.
+    let is_found = |byte: &u8| (*byte == b'"') | (*byte == b'\\') | (*byte < b' ');
+    let mut at = from;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<32>())
+        && chunk.iter().fold(0, |any, byte| any | u8::from(is_found(byte))) == 0
+    {
+        at += chunk.len();
+    }
+    let (words, rest) = bytes.get(at..)?.as_chunks();
+    for word in words {
         let word = u64::from_le_bytes(*word);
         let found = equal_to(word, b'"') | equal_to(word, b'\\') | below(word, b' ');
         if found != 0 {
-            return Some(from + 8 * index + found.trailing_zeros() as usize / 8);
+            return Some(at + found.trailing_zeros() as usize / 8);
         }
+        at += 8;
     }
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))?;
-    Some(bytes.len() - rest.len() + found)
+    rest.iter().position(is_found).map(|found| at + found)
 }
 
 /// Sets the highest bit of each byte that equals this one; of bytes behind such a one it may be set too.
-pub(super) fn equal_to(word: u64, byte: u8) -> u64 {
+fn equal_to(word: u64, byte: u8) -> u64 {
     below(word ^ (LOWEST * u64::from(byte)), 1)
 }
 

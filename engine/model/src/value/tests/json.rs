@@ -66,7 +66,7 @@ fn digits_are_kept() {
 
 #[test]
 fn bad_text_is_refused_with_its_place() {
-    assert_eq!(error(b"{\"a\":1,\n \"a\":2}"), "the name \"a\" twice in one object at line 2, column 7");
+    assert_eq!(error(b"{\"a\":1,\n \"a\":2}"), "the name \"a\" twice in one object at line 2, column 8");
     assert_eq!(error(b"\"\xff\""), "text that is not UTF-8 at line 1, column 2");
     assert!(error(b"{} {}").contains("line 1, column 4"), "{}", error(b"{} {}"));
     assert!(error(b"").contains("line 1"), "{}", error(b""));
@@ -90,7 +90,7 @@ fn escaped_names_meet_the_mask_and_broken_objects_are_refused() {
         assert!(parsed(text).is_err(), "{text}");
     }
     let twice = parsed("{\"a\":1,\n \"a\":2}").unwrap_err();
-    assert_eq!(twice.to_string(), "the name \"a\" twice in one object at line 2, column 2");
+    assert_eq!(twice.to_string(), "the name \"a\" twice in one object at line 2, column 8");
 }
 
 #[test]

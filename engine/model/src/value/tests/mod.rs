@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Decimal, Value};
+use super::{Decimal, Map, Value};
 
 pub(super) fn number(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -39,7 +39,8 @@ pub(super) fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map(names(), inner, 0..5).prop_map(Value::from),
+            prop::collection::btree_map(names(), inner, 0..5)
+                .prop_map(|fields| Value::from(Map::from_iter(fields))),
         ]
     })
 }

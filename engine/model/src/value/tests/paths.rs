@@ -25,6 +25,7 @@ proptest! {
         value in values(),
     ) {
         let path = Path::new(names).unwrap();
+        let fields = Map::from_iter(fields);
         let before = fields.clone();
         let mut changed = fields.clone();
         if path.set(&mut changed, value.clone()).is_ok() {

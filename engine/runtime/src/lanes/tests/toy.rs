@@ -113,7 +113,7 @@ pub fn touch(key: &str, name: String, deed: Deed) -> Touch {
         let mut names = names_in(document.as_ref());
         names.push(name.clone());
         let names = Value::from(names.into_iter().map(Value::from).collect::<Vec<_>>());
-        let fields = Arc::new(Map::from([(Arc::from("names"), names)]));
+        let fields = Arc::new(Map::from_iter([(Arc::from("names"), names)]));
         *document = Some(Document { fields, ..Document::default() });
         Ok(())
     };
