@@ -132,9 +132,15 @@ impl LeaseStore for Leases {
 
 pub struct Checkpoints(pub Arc<Link>);
 
-async fn put(world: Arc<World>, key: RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+async fn put(
+    world: Arc<World>,
+    key: RowKey,
+    expected: Option<Revision>,
+    body: Bytes,
+    beside: Option<(RowKey, Revision)>,
+) -> Result<Put> {
     let before = world.checkpoints.body(&key);
-    let put = world.checkpoints.put(&key, expected, body.clone()).await?;
+    let put = world.checkpoints.put(&key, expected, body.clone(), beside.as_ref()).await?;
     if matches!(put, Put::Done(_)) {
         watcher::row(&world, &key, before.as_ref(), &body).await;
     }
@@ -157,15 +163,21 @@ impl CheckpointStore for Checkpoints {
         self.0.read("listing rows", self.0.world.checkpoints.list(table, partition, after, limit)).await
     }
 
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
-        let (world, key) = (self.0.world.clone(), key.clone());
+    async fn put(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: Bytes,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Put> {
+        let (world, key, beside) = (self.0.world.clone(), key.clone(), beside.cloned());
         let told = match key.table {
             Table::Checkpoints | Table::Journals => String::from_utf8_lossy(&body).into_owned(),
             _ => String::new(),
         };
         let what = format!("put {key} expected={expected:?} {told}");
         let request = Box::new(move || -> crate::link::Carried<_> {
-            Box::pin(put(world.clone(), key.clone(), expected, body.clone()))
+            Box::pin(put(world.clone(), key.clone(), expected, body.clone(), beside.clone()))
         });
         self.0.write(what, request).await
     }

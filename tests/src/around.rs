@@ -81,8 +81,14 @@ impl<S: CheckpointStore + ?Sized, A: Aspect> CheckpointStore for Around<S, A> {
         self.aspect.around(Call::Other, self.inner.list(table, partition, after, limit)).await
     }
 
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
-        self.aspect.around(Call::Change(key.table), self.inner.put(key, expected, body)).await
+    async fn put(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: Bytes,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Put> {
+        self.aspect.around(Call::Change(key.table), self.inner.put(key, expected, body, beside)).await
     }
 
     async fn delete(&self, key: &RowKey) -> Result<()> {

@@ -33,6 +33,7 @@ use foldstream_runtime::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::around::{Around, Aspect};
 use crate::memory::leases::MemoryLeases;
 use crate::projectors::{Kind, TYPE, Totals, Toy};
 
@@ -206,14 +207,38 @@ impl Bed {
         }
     }
 
-    pub fn worker(&self, sources: Vec<SourceSpec>, projections: Vec<ProjectionSpec>) -> Worker {
-        let services = Services {
+    pub fn services(&self) -> Services {
+        Services {
             checkpoints: self.store.checkpoints(),
             leases: alone(),
             parking: self.store.parking(),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
-        };
+        }
+    }
+
+    pub fn worker(&self, sources: Vec<SourceSpec>, projections: Vec<ProjectionSpec>) -> Worker {
+        self.worker_with(self.services(), sources, projections)
+    }
+
+    /// A worker whose checkpoint store has something around it.
+    pub fn worker_around(
+        &self,
+        aspect: impl Aspect,
+        source: SourceSpec,
+        projections: Vec<ProjectionSpec>,
+    ) -> Worker {
+        let checkpoints = Arc::new(Around { inner: self.store.checkpoints(), aspect });
+        let services = Services { checkpoints, ..self.services() };
+        self.worker_with(services, vec![source], projections)
+    }
+
+    fn worker_with(
+        &self,
+        services: Services,
+        sources: Vec<SourceSpec>,
+        projections: Vec<ProjectionSpec>,
+    ) -> Worker {
         let settings = self.settings.clone();
         Worker::new(Assembly { services, sources, projections, settings, process: 0 })
     }

@@ -77,11 +77,17 @@ impl CheckpointStore for MemoryCheckpoints {
         Ok(behind.take(limit).map(row).collect())
     }
 
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
+    async fn put(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: Bytes,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Put> {
         assert!(body.len() <= MAX_ROW_BYTES, "a row is too large: key={key} bytes={}", body.len());
         let mut rows = self.rows();
-        let stored = rows.get(key).map(|(revision, _)| *revision);
-        if stored != expected {
+        let revision_of = |key| rows.get(key).map(|(revision, _)| *revision);
+        if revision_of(key) != expected || beside.is_some_and(|(key, of)| revision_of(key) != Some(*of)) {
             let found = rows.get(key);
             let row = found.map(|(revision, body)| Row {
                 key: key.clone(),

@@ -8,17 +8,12 @@ use foldstream_model::{
     ports::{CheckpointStore, Table},
 };
 use foldstream_runtime::{
-    assembly::{ProjectionSpec, Services, SourceSpec},
+    assembly::{ProjectionSpec, SourceSpec},
     control::{Actor, Controls, RewindTo},
     rows::Rows,
-    worker::{Assembly, Until, Worker},
+    worker::Until,
 };
-use foldstream_tests::{
-    around::Around,
-    bed::{Bed, alone},
-    crashing::Crash,
-    projectors::Kind,
-};
+use foldstream_tests::{around::Around, bed::Bed, crashing::Crash, projectors::Kind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,17 +42,7 @@ async fn run(bed: &Bed, source: SourceSpec, specs: Vec<ProjectionSpec>, crash: &
             spec
         })
         .collect();
-    let checkpoints = Arc::new(Around { inner: bed.store.checkpoints(), aspect: crash.clone() });
-    let services = Services {
-        checkpoints,
-        parking: bed.store.parking(),
-        leases: alone(),
-        clock: bed.clock.clone(),
-        ids: bed.ids.clone(),
-    };
-    let settings = bed.settings.clone();
-    let worker =
-        Worker::new(Assembly { services, sources: vec![source], projections: specs, settings, process: 0 });
+    let worker = bed.worker_around(crash.clone(), source, specs);
     let (_complete, complete) = watch::channel(true);
     let run = worker.run(Until::CaughtUp(complete), CancellationToken::new());
     tokio::time::timeout(Duration::from_secs(120), async {

@@ -1,19 +1,19 @@
 //! Sinks and stores that hang or are away, and what they hold up: themselves, and nobody else for long.
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use foldstream_model::{Error, Ordering, ProjectionId, Result, SourceName, ports::Source as _};
 use foldstream_runtime::{
-    assembly::{ProjectionSpec, Services},
+    assembly::ProjectionSpec,
     report::Phase,
     rows::Rows,
     settings::Settings,
-    worker::{Assembly, Outcome, Until, Worker},
+    worker::{Outcome, Until, Worker},
 };
 use foldstream_tests::{
-    around::{Around, Aspect, Call},
-    bed::{Bed, alone},
+    around::{Aspect, Call},
+    bed::Bed,
     crashing,
     projectors::Kind,
 };
@@ -116,26 +116,13 @@ impl Aspect for Away {
     }
 }
 
-/// A worker whose checkpoint store has something around it.
-fn with_checkpoints(bed: &Bed, aspect: impl Aspect, projection: ProjectionSpec) -> Worker {
-    let services = Services {
-        checkpoints: Arc::new(Around { inner: bed.store.checkpoints(), aspect }),
-        parking: bed.store.parking(),
-        leases: alone(),
-        clock: bed.clock.clone(),
-        ids: bed.ids.clone(),
-    };
-    let (sources, projections) = (vec![bed.source()], vec![projection]);
-    Worker::new(Assembly { services, sources, projections, settings: bed.settings.clone(), process: 0 })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_takes_one_patience_while_the_store_of_checkpoints_is_away() {
     let mut bed = narrow().await;
     bed.settings.checkpoint_interval = Duration::from_secs(3_600);
     append(&bed, 0..3, 5).await;
     let (leave, away) = watch::channel(false);
-    let worker = with_checkpoints(&bed, Away(away), collect(&bed, "quick"));
+    let worker = bed.worker_around(Away(away), bed.source(), vec![collect(&bed, "quick")]);
     let so = async {
         has(&bed, "quick", 3, 5).await;
         leave.send_replace(true);
@@ -168,7 +155,8 @@ async fn reading_goes_on_beside_a_gap_though_the_journal_is_read_more_slowly_tha
     // Nobody has its first event.
     bed.put("lost", 2, 1).await;
     append(&bed, 0..10, 10).await;
-    let worker = with_checkpoints(&bed, Slow(Duration::from_millis(10)), collect(&bed, "quick"));
+    let worker =
+        bed.worker_around(Slow(Duration::from_millis(10)), bed.source(), vec![collect(&bed, "quick")]);
     stop_when(&worker, has(&bed, "quick", 10, 10)).await;
 }
 

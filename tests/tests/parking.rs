@@ -9,14 +9,14 @@ use foldstream_model::{
     ports::{ParkingLot, Source, Table},
 };
 use foldstream_runtime::{
-    assembly::{ProjectionSpec, Services},
+    assembly::ProjectionSpec,
     control::Actor,
     redriving::Redriver,
     rows::{Discard, DiscardRow, Rows},
     worker::Until,
 };
 use foldstream_tests::{
-    bed::{Bed, alone},
+    bed::Bed,
     projectors::{Kind, Toy},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,14 +33,7 @@ fn mended(bed: &Bed, ordering: Ordering, kind: Kind) -> Redriver {
 }
 
 fn redriver(bed: &Bed, spec: ProjectionSpec) -> Redriver {
-    let services = Services {
-        checkpoints: bed.store.checkpoints(),
-        parking: bed.store.parking(),
-        leases: alone(),
-        clock: bed.clock.clone(),
-        ids: bed.ids.clone(),
-    };
-    Redriver::new(&bed.source(), spec, Epoch::default(), &services, None)
+    Redriver::new(&bed.source(), spec, Epoch::default(), &bed.services(), None)
 }
 
 fn lot() -> Lot {

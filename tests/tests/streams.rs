@@ -10,19 +10,21 @@ use std::{
 };
 
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, Event, EventType, LeftOut, Lot, OnFailure, Ordering, ParkedEvent,
-    ParkedStream, ProjectionId, Result, Sequence, ShardId, Timestamp, Value,
-    ports::{ParkingLot, Projector, Reads, Reducer, Source, StateCarried, Touch},
+    Document, DocumentKey, Epoch, Error, Event, EventType, Fingerprint, LeftOut, Lot, OnFailure, Ordering,
+    ParkedEvent, ParkedStream, ProjectionId, Result, Sequence, ShardId, Timestamp, Value,
+    ports::{ParkingLot, Projector, Reads, Reducer, Source, StateCarried, Table, Touch},
 };
 use foldstream_runtime::{
-    assembly::{NamedReducer, ProjectionSpec, Services},
+    assembly::{NamedReducer, ProjectionSpec},
+    control::{Actor, Controls},
     deciding::{Decider, open_gaps},
     report::Phase,
     rows::Rows,
     worker::Until,
 };
 use foldstream_tests::{
-    bed::{Bed, alone},
+    around::{Aspect, Call},
+    bed::Bed,
     projectors::{Kind, Totals, Toy, number, push, total},
 };
 use tokio_util::sync::CancellationToken;
@@ -121,14 +123,7 @@ async fn parked(bed: &Bed) -> Vec<ParkedStream> {
 }
 
 fn decider(bed: &Bed) -> Decider {
-    let services = Services {
-        checkpoints: bed.store.checkpoints(),
-        parking: bed.store.parking(),
-        leases: alone(),
-        clock: bed.clock.clone(),
-        ids: bed.ids.clone(),
-    };
-    Decider::new(bed.source(), services)
+    Decider::new(bed.source(), bed.services())
 }
 
 async fn redrive_all(bed: &Bed) {
@@ -417,4 +412,58 @@ async fn a_worker_at_rest_hears_of_what_operators_decide() {
     let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), decide) };
     tokio::time::timeout(Duration::from_secs(60), both).await.unwrap().0.unwrap();
     assert_eq!(bed.documents(NAME).await, expected(&bed, Ordering::PerStream).await);
+}
+
+/// Somebody sleeps before his first call that changes a row of this table.
+struct Sleep {
+    before: Table,
+    asleep: CancellationToken,
+    awake: CancellationToken,
+}
+
+impl Aspect for Sleep {
+    async fn around<T: Send>(&self, call: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if call == Call::Change(self.before) {
+            self.asleep.cancel();
+            self.awake.cancelled().await;
+        }
+        answer.await
+    }
+}
+
+/// A worker meets what its definition cannot take, and sleeps before it says so. Meanwhile the definition is changed, and
+/// another worker takes the event by the new one. When the first wakes, nothing is parked or discarded any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_an_older_definition_sets_nothing_aside_that_others_may_have_taken() {
+    for (on_failure, before) in
+        [(OnFailure::Park, Table::ParkedStreams), (OnFailure::Discard, Table::Discarded)]
+    {
+        let bed = appended(1).await;
+        let older = spec(&bed, Ordering::PerStream, Refuses::Reducer, on_failure);
+        let fingerprint = Fingerprint("newer".to_owned());
+        let newer =
+            ProjectionSpec { fingerprint, ..spec(&bed, Ordering::PerStream, Refuses::Nobody, on_failure) };
+        let sleep = Sleep { before, asleep: CancellationToken::new(), awake: CancellationToken::new() };
+        let (asleep, awake) = (sleep.asleep.clone(), sleep.awake.clone());
+        let (stop, worker) = (CancellationToken::new(), bed.worker_around(sleep, bed.source(), vec![older]));
+        let meanwhile = async {
+            asleep.cancelled().await;
+            let actor = Actor { who: "somebody".to_owned(), reason: None, at: Timestamp::EPOCH };
+            Controls::new(Rows::new(bed.store.checkpoints())).amend(&newer, &actor).await.unwrap();
+            assert!(bed.catch_up(vec![newer.clone()]).await.unwrap().stops.is_empty());
+            awake.cancel();
+            bed.append("a", &[6]).await;
+            bed.relay().await;
+            bed.catch_up(vec![newer]).await.unwrap();
+            stop.cancel();
+        };
+        let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), meanwhile);
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.outdated, [ProjectionId::new(NAME, 1)]);
+        assert!(outcome.stops.is_empty(), "{outcome:?}");
+        let rows = Rows::new(bed.store.checkpoints());
+        assert_eq!(rows.parked_streams(&lot(NAME)).await.unwrap(), []);
+        assert_eq!(rows.left_out(&lot(NAME)).await.unwrap(), BTreeMap::new());
+        assert_eq!(bed.documents(NAME).await, expected(&bed, Ordering::PerStream).await, "{on_failure:?}");
+    }
 }

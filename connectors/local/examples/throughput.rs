@@ -121,7 +121,7 @@ async fn lanes(store: &LocalStore, batch: u64) -> foldstream_model::Result<()> {
             for first in (lane * a_lane..(lane + 1) * a_lane).step_by(batch as usize) {
                 flush(store, &model, first..first + batch, sequence).await?;
                 let body = Bytes::from(format!("{{\"place\":{first}}}"));
-                match store.checkpoints().put(&key, revision, body).await? {
+                match store.checkpoints().put(&key, revision, body, None).await? {
                     foldstream_model::ports::Put::Done(next) => revision = Some(next),
                     foldstream_model::ports::Put::Conflict(row) => {
                         panic!("a row was changed by others: {row:?}")

@@ -44,12 +44,18 @@ impl CheckpointStore for LocalCheckpoints {
         self.database.read(move |snapshot| list(snapshot, table, &partition, after.as_deref(), limit)).await
     }
 
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
-        let key = key.clone();
+    async fn put(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: Bytes,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Put> {
+        let (key, beside) = (key.clone(), beside.cloned());
         let Ok(body) = String::from_utf8(body.into()) else {
             return Err(Error::internal(format!("the body of a row is no text: row={key}")));
         };
-        self.database.write(move |transaction| put(transaction, &key, expected, &body)).await
+        self.database.write(move |transaction| put(transaction, &key, expected, &body, beside.as_ref())).await
     }
 
     async fn delete(&self, key: &RowKey) -> Result<()> {
@@ -91,9 +97,14 @@ fn put(
     key: &RowKey,
     expected: Option<Revision>,
     body: &str,
+    beside: Option<&(RowKey, Revision)>,
 ) -> Result<Put, Failure> {
     let stored = get(transaction, key)?;
-    if stored.as_ref().map(|row| row.revision) != expected {
+    let is_moved = match beside {
+        Some((key, revision)) => get(transaction, key)?.is_none_or(|row| row.revision != *revision),
+        None => false,
+    };
+    if is_moved || stored.as_ref().map(|row| row.revision) != expected {
         return Ok(Put::Conflict(stored));
     }
     let revision: i64 = transaction

@@ -44,8 +44,14 @@ impl CheckpointStore for Patient<dyn CheckpointStore> {
         again("listing what is in the checkpoint store", || self.0.list(table, partition, after, limit)).await
     }
 
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put> {
-        self.0.put(key, expected, body).await
+    async fn put(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: Bytes,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Put> {
+        self.0.put(key, expected, body, beside).await
     }
 
     async fn delete(&self, key: &RowKey) -> Result<()> {

@@ -141,15 +141,19 @@ impl ProjectionTask {
 
     fn wanted(&self) -> Option<Control> {
         let known = self.around.controls.look();
-        let control = known.get(&self.spec.id).filter(|control| !control.paused)?;
+        let is_ours = |control: &&Control| !control.paused && control.fingerprint == self.spec.fingerprint;
+        let control = known.get(&self.spec.id).filter(is_ours)?;
         let merge = LeaseKey::Merge(self.spec.id.clone());
         let held = || self.source.claims.held.look().get(&merge) == Some(Holding::Work);
         (self.spec.ordering != Ordering::Global || held()).then(|| control.clone())
     }
 
-    /// Starts what is registered now, unless it is paused. `busy` is dropped once it has its lines.
+    /// Starts what is registered now, unless it is paused, or this process has an older definition of it. `busy` is dropped once it has its lines.
     async fn begin(&mut self, busy: Busy) -> Result<()> {
-        let Some(control) = self.wanted() else { return Ok(()) };
+        let Some(control) = self.wanted() else {
+            self.say_outdated();
+            return Ok(());
+        };
         let running = self.started(control.clone())?;
         tracing::info!(projection = %self.spec.id, generation = control.generation.0, "starting from the checkpoints");
         let registered = Registered { active: running.active.clone(), control };
@@ -157,6 +161,13 @@ impl ProjectionTask {
         // A source that is gone has failed, and the worker is stopping.
         let _ = self.source.messages.send(Message::Start(registered, busy)).await;
         Ok(())
+    }
+
+    fn say_outdated(&self) {
+        let known = self.around.controls.look();
+        if known.get(&self.spec.id).is_some_and(|control| control.fingerprint != self.spec.fingerprint) {
+            tracing::warn!(projection = %self.spec.id, "its definition was changed: this process has the older one, and leaves it to processes that have the new one");
+        }
     }
 
     /// The projection's lanes, and its merge if it has one.

@@ -102,10 +102,21 @@ impl Rows {
         expected: Option<Revision>,
         body: &T,
     ) -> Result<Option<Revision>> {
+        self.put_beside(key, expected, body, None).await
+    }
+
+    /// The same, on condition also that another row has not moved.
+    async fn put_beside<T: Serialize>(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: &T,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Option<Revision>> {
         let bytes = encode(key, body)?;
         let mut backoff = Backoff::new();
         loop {
-            let stored = match self.store.put(key, expected, bytes.clone()).await {
+            let stored = match self.store.put(key, expected, bytes.clone(), beside).await {
                 Ok(Put::Done(revision)) => return Ok(Some(revision)),
                 Ok(Put::Conflict(stored)) => return Ok(own(stored.as_ref(), &bytes)),
                 Err(_) if planted::is(Bug::NoReadBack) => return Ok(Some(expected.unwrap_or(Revision(0)))),
@@ -123,7 +134,7 @@ impl Rows {
 
     /// Puts a row that is written once, whole; one that is there already is left as it is.
     pub async fn put_once(&self, key: &RowKey, body: Bytes) -> Result<()> {
-        self.store.put(key, None, body).await.map(|_| ())
+        self.store.put(key, None, body, None).await.map(|_| ())
     }
 
     /// The cuts that a cut stands on and itself, the whole one first.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Error, ProjectionId, Result, ShardId, Timestamp, WorkerId,
+    Clock, Control, Error, ProjectionId, Result, ShardId, Timestamp, WorkerId,
     ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
@@ -64,6 +64,8 @@ pub struct Outcome {
     /// Gaps that wait for a missing event, by shard.
     pub gaps: BTreeMap<ShardId, usize>,
     pub paused: Vec<ProjectionId>,
+    /// Those whose definition was changed meanwhile; this worker has the older one.
+    pub outdated: Vec<ProjectionId>,
     /// How many events are parked, of those projections that have any; known of a run that is caught up.
     pub parked: BTreeMap<ProjectionId, u64>,
 }
@@ -132,9 +134,15 @@ impl Worker {
         projections?;
         let controls = running.controls.look().clone();
         let parked = if caught_up { self.parked(&controls).await? } else { BTreeMap::new() };
-        let paused =
-            controls.iter().filter(|(_, control)| control.paused).map(|(id, _)| id.clone()).collect();
-        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused, parked })
+        let those = |of: &dyn Fn(&ProjectionId, &Control) -> bool| {
+            controls.iter().filter(|(id, control)| of(id, control)).map(|(id, _)| id.clone()).collect()
+        };
+        let paused = those(&|_, control| control.paused);
+        let outdated = those(&|id, control| {
+            let ours = self.assembly.projections.iter().find(|spec| spec.id == *id);
+            ours.is_some_and(|spec| spec.fingerprint != control.fingerprint)
+        });
+        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused, outdated, parked })
     }
 
     async fn parked(&self, controls: &KnownControls) -> Result<BTreeMap<ProjectionId, u64>> {

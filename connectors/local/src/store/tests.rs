@@ -247,7 +247,7 @@ async fn several_stores_write_at_once_and_see_each_other() {
         for number in 0..50 {
             append(store, "shared", number).await.unwrap();
             let key = RowKey::new(Table::Controls, "projections", format!("{writer}-{number}"));
-            let put = store.checkpoints().put(&key, None, Bytes::from_static(b"{}")).await.unwrap();
+            let put = store.checkpoints().put(&key, None, Bytes::from_static(b"{}"), None).await.unwrap();
             assert!(matches!(put, Put::Done(_)));
         }
     };

@@ -11,6 +11,7 @@ use crate::ports::{CheckpointStore, Put, Revision, Row, RowKey, Table};
 /// Checks a store. It deletes and puts rows in partitions whose names begin with `conformance`.
 pub async fn run(store: &dyn CheckpointStore) {
     a_row_is_put_on_condition_of_its_revision(store).await;
+    a_row_is_put_on_condition_of_another(store).await;
     revisions_never_come_back(store).await;
     a_delete_asks_for_no_revision(store).await;
     tables_and_partitions_do_not_touch_each_other(store).await;
@@ -41,7 +42,7 @@ fn body(number: u64) -> Bytes {
 }
 
 async fn put(store: &dyn CheckpointStore, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Put {
-    store.put(key, expected, body).await.expect("a put is answered")
+    store.put(key, expected, body, None).await.expect("a put is answered")
 }
 
 async fn put_done(
@@ -68,6 +69,25 @@ async fn list(
     limit: usize,
 ) -> Vec<Row> {
     store.list(table, partition, after, limit).await.expect("a list is answered")
+}
+
+async fn a_row_is_put_on_condition_of_another(store: &dyn CheckpointStore) {
+    let partition = fresh(store, "beside").await;
+    let (key, beside) = (key(&partition, "row"), RowKey::new(Table::Controls, &*partition, "beside"));
+    let put = async |expected, number, beside: (&RowKey, Revision)| {
+        let beside = (beside.0.clone(), beside.1);
+        store.put(&key, expected, body(number), Some(&beside)).await.expect("a put is answered")
+    };
+    assert_eq!(put(None, 1, (&beside, Revision(1))).await, Put::Conflict(None), "there is no row beside it");
+    let first = put_done(store, &beside, None, 1).await;
+    let Put::Done(revision) = put(None, 2, (&beside, first)).await else { panic!("both conditions hold") };
+    let second = put_done(store, &beside, Some(first), 2).await;
+    let stored = get(store, &key).await;
+    assert_eq!(put(Some(revision), 3, (&beside, first)).await, Put::Conflict(stored.clone()), "it has moved");
+    assert_eq!(put(None, 3, (&beside, second)).await, Put::Conflict(stored), "there is a row");
+    store.delete(&beside).await.expect("a row can be deleted");
+    assert!(matches!(put(Some(revision), 3, (&beside, second)).await, Put::Conflict(_)), "it is gone");
+    assert_eq!(get(store, &key).await.map(|row| row.body), Some(body(2)));
 }
 
 async fn a_row_is_put_on_condition_of_its_revision(store: &dyn CheckpointStore) {

@@ -29,9 +29,16 @@ pub trait CheckpointStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Row>>;
 
-    /// Puts a row iff the stored revision is `expected`; `None` iff there is no row. Acknowledged means synced to disk.
+    /// Puts a row iff the stored revision is `expected`; `None` iff there is no row. Where another row is named `beside`
+    /// it, also iff that one has the revision named; both are judged at one moment. Acknowledged means synced to disk.
     /// `Transient`: unknown whether it was put; get the row and compare bodies.
-    async fn put(&self, key: &RowKey, expected: Option<Revision>, body: Bytes) -> Result<Put>;
+    async fn put(
+        &self,
+        key: &RowKey,
+        expected: Option<Revision>,
+        body: Bytes,
+        beside: Option<&(RowKey, Revision)>,
+    ) -> Result<Put>;
 
     /// Removes a row, whatever its revision; a row that is not there is no error.
     async fn delete(&self, key: &RowKey) -> Result<()>;
@@ -130,6 +137,6 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
     Done(Revision),
-    /// Another revision is stored, or none.
+    /// Another revision is stored, or none; or it is as expected, and the row beside it is not.
     Conflict(Option<Row>),
 }

@@ -114,7 +114,8 @@ pub(super) async fn remove(context: &ShardContext, projection: &Active, returned
 pub(super) type Parts = Vec<(Arc<Released>, Dispatched)>;
 
 impl Line {
-    /// What a batch is to one projection; what it sets aside is durable then.
+    /// What a batch is to one projection; what it sets aside is durable then. `Fenced`: what is set aside is no longer this
+    /// process' to judge.
     pub(super) async fn dispatch_to(&mut self, index: usize, released: &Arc<Released>) -> Result<Parts> {
         let mut apart = mem::take(&mut self.subscribers[index].apart);
         let (subscription, from) =
@@ -193,14 +194,15 @@ impl Line {
     ) -> Result<()> {
         let Aside { parked, waiting, discarded } = mem::take(&mut dispatched.aside);
         let (context, lot) = (&self.context, &subscription.projection.streams_lot);
-        let (never, rows) = (CancellationToken::new(), &context.rows);
+        let (never, rows, spec) = (CancellationToken::new(), &context.rows, &subscription.projection.spec);
         for (placed, error) in &discarded {
             let event = LeftOutEvent {
                 error: Some(error.to_string()),
                 ..left_out(&placed.event, "on_failure: discard".to_owned(), None, now)?
             };
             tracing::warn!(projection = %lot.projection, stream = %event.stream, sequence = event.sequence.0, %error, "it cannot be told which documents an event touches: it is discarded");
-            retry::until_done(&never, "recording a discarded event", || rows.leave_out(lot, &event)).await?;
+            retry::until_done(&never, "recording a discarded event", || rows.leave_out(spec, lot, &event))
+                .await?;
             metrics::discarded(lot.projection.name.as_str(), 1);
         }
         let Some((first, _)) = waiting.first() else { return Ok(()) };
@@ -214,7 +216,7 @@ impl Line {
         // First where it begins: what waits is found by that.
         for parked in &parked {
             tracing::warn!(projection = %lot.projection, stream = %parked.stream, sequence = parked.sequence.0, error = %parked.error, "it cannot be told which documents an event touches: its stream is parked");
-            retry::until_done(&never, "parking a stream", || rows.park_stream(lot, parked)).await?;
+            retry::until_done(&never, "parking a stream", || rows.park_stream(spec, lot, parked)).await?;
         }
         metrics::parked(lot.projection.name.as_str(), waiting.len());
         for parking in parkings {
@@ -278,7 +280,7 @@ impl Line {
                 if without.sequences.contains(&event.sequence) {
                     let LeftOut { who, reason, .. } = without;
                     let event = left_out(event, who.clone(), reason.clone(), without.at)?;
-                    let put = || context.rows.leave_out(lot, &event);
+                    let put = || context.rows.leave_out(&projection.spec, lot, &event);
                     retry::until_done(&never, "recording a discarded event", put).await?;
                     apart.streams.leave_out(stream, event.sequence);
                 }

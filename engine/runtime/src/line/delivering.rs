@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use foldstream_model::{Error, Place, ReEntry, Result, Timestamp};
+use foldstream_model::{Error, ErrorKind, Place, ReEntry, Result, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -93,10 +93,13 @@ impl Line {
         let (waited, patience) = (Instant::now(), self.patience);
         let is_behind = tokio::select! {
             biased;
-            parts = self.dispatch_to(index, released) => {
-                let parts = parts?;
-                self.send_to(index, released, parts, &hurry).await?
-            }
+            parts = self.dispatch_to(index, released) => match parts {
+                Err(error) if error.kind() == ErrorKind::Fenced => {
+                    self.subscribers[index].subscription.fence(error);
+                    false
+                }
+                parts => self.send_to(index, released, parts?, &hurry).await?,
+            },
             // What was settled before is saved with the others.
             () = hurry.cancelled() => false,
             () = tokio::time::sleep(patience) => true,

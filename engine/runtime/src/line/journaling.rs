@@ -152,7 +152,7 @@ pub async fn write(
         metrics::watch("journal_moves_on", moves_on);
     }
     let (key, body) = (rows::journal_key(source, shard), rows::journals::body(next)?);
-    match services.checkpoints.put(&key, known.revision(), body).await? {
+    match services.checkpoints.put(&key, known.revision(), body, None).await? {
         Put::Done(revision) => Ok(Some(revision)),
         Put::Conflict(Some(stored)) if planted::is(Bug::JournalWithoutCondition) => Ok(Some(stored.revision)),
         Put::Conflict(_) => Ok(None),

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use foldstream_model::{
-    Epoch, Lot, ParkedStream, ProjectionId, Result, Sequence, StreamHash, StreamId, Timestamp,
+    Epoch, Error, Lot, ParkedStream, ProjectionId, Result, Sequence, StreamHash, StreamId, Timestamp,
     ports::{RowKey, Table},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rows, cut_rows::position_key};
+use super::{Rows, control_key, cut_rows::position_key};
+use crate::assembly::ProjectionSpec;
 
 /// An event that has no effect on any document of a projection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +46,8 @@ impl Rows {
     }
 
     /// Makes it durable that a stream is parked. A row that is there already is by whoever met the event before.
-    pub async fn park_stream(&self, lot: &Lot, parked: &ParkedStream) -> Result<()> {
-        self.put(&parked_key(lot, parked), None, parked).await.map(|_| ())
+    pub async fn park_stream(&self, of: &ProjectionSpec, lot: &Lot, parked: &ParkedStream) -> Result<()> {
+        self.put_judged(of, &parked_key(lot, parked), parked).await
     }
 
     /// Makes it durable that a stream came back; the first place counts.
@@ -75,10 +76,29 @@ impl Rows {
     }
 
     /// Makes it durable that an event is left out. A row that is there already is by whoever met it before.
-    pub async fn leave_out(&self, lot: &Lot, event: &LeftOutEvent) -> Result<()> {
+    pub async fn leave_out(&self, of: &ProjectionSpec, lot: &Lot, event: &LeftOutEvent) -> Result<()> {
         let sort = format!("{}/{:020}", hash_text(&event.stream), event.sequence.0);
         let key = RowKey::new(Table::Discarded, lot.row_name(), sort);
-        self.put(&key, None, event).await.map(|_| ())
+        self.put_judged(of, &key, event).await
+    }
+
+    /// Puts once what a definition says of an event. `Fenced`, and nothing is put: the definition is no longer the one that
+    /// is registered. By that one somebody may have taken the event already, and gone on.
+    async fn put_judged<T: Serialize>(&self, of: &ProjectionSpec, key: &RowKey, body: &T) -> Result<()> {
+        loop {
+            let control = self.control(&of.id).await?;
+            let Some(control) = control.filter(|control| control.body.fingerprint == of.fingerprint) else {
+                return Err(Error::fenced(format!(
+                    "projection={}: its definition was changed while this process ran with the older one",
+                    of.id
+                )));
+            };
+            let beside = (control_key(&of.id), control.revision);
+            let is_put = self.put_beside(key, None, body, Some(&beside)).await?.is_some();
+            if is_put || self.store.get(key).await?.is_some() {
+                return Ok(());
+            }
+        }
     }
 }
 

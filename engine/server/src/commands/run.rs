@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use foldstream_local::{FleetLock, LocalStore};
-use foldstream_model::ports::Table;
+use foldstream_model::{ProjectionId, ports::Table};
 use foldstream_runtime::{
     control::{Actor, Controls},
     retry,
@@ -115,7 +115,8 @@ fn refused(changed: &[Changed]) -> Failure {
 
 /// How `--until-caught-up` ended.
 fn report(ended: &Ended, context: &mut Context) -> Outcome {
-    let clean = ended.stops.is_empty() && ended.gaps.is_empty() && ended.parked.is_empty();
+    let is_whole = ended.gaps.is_empty() && ended.parked.is_empty() && ended.outdated.is_empty();
+    let clean = ended.stops.is_empty() && is_whole;
     let output = &mut context.output;
     if output.is_json() {
         let stops: Vec<_> = ended
@@ -137,7 +138,8 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
             "stopped": stops,
             "gaps": ended.gaps,
             "parked": ended.parked.iter().map(|(id, events)| (id.row_name(), events)).collect::<BTreeMap<_, _>>(),
-            "paused": ended.paused.iter().map(|paused| paused.row_name()).collect::<Vec<_>>(),
+            "paused": ended.paused.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
+            "outdated": ended.outdated.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
         }))?;
     } else {
         let said = match (ended.caught_up, clean) {
@@ -161,6 +163,9 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
         for (projection, events) in &ended.parked {
             let events = plural(*events, "event");
             output.line(format!("  {events} of {projection} parked; `foldstream parked list` shows them"))?;
+        }
+        for outdated in &ended.outdated {
+            output.line(format!("  {outdated}, whose definition was changed meanwhile; run the new one"))?;
         }
         for paused in &ended.paused {
             output

@@ -45,22 +45,22 @@ fn caught_up() -> Folder {
 }
 
 /// A `run` in the background, killed when the test ends.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
-    fn start(folder: &Folder, arguments: &[&str]) -> Self {
+    pub fn start(folder: &Folder, arguments: &[&str]) -> Self {
         let mut command = folder.command(&[&["run"], arguments].concat());
         Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// The first line of standard error that holds this.
-    fn says(&mut self, words: &str) -> String {
+    pub fn says(&mut self, words: &str) -> String {
         let lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
         let mut lines = lines.map_while(Result::ok);
         lines.find(|line| line.contains(words)).unwrap_or_else(|| panic!("it never said {words:?}"))
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let killed = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status();
         assert!(killed.unwrap().success());
     }
@@ -73,7 +73,7 @@ impl Drop for Running {
     }
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(60), "{what}");

@@ -1,4 +1,3 @@
-use foldstream_local::WorkerLock;
 use foldstream_runtime::{control::Controls, rows::Rows};
 use serde_json::json;
 
@@ -40,11 +39,9 @@ pub async fn execute(arguments: &AmendProjection, context: &mut Context) -> Outc
     if !may_go_on(&plan, &arguments.permission, context)? {
         return Ok(Exit::Done);
     }
-    // Who went on with the older definition could park a stream that others have passed by the newer.
-    let _nobody_runs = WorkerLock::acquire(&context.global.data, context.clock.now())?;
     Controls::new(rows).amend(spec, &actor(audited, context)).await?;
     let text = format!(
-        "took over the change of {projection}; `foldstream run` runs it, and `foldstream parked redrive` applies what waits by it"
+        "took over the change of {projection}; processes with the older definition leave it alone from now on, `foldstream run` runs the new one, and `foldstream parked redrive` applies what waits by it"
     );
     done(&text, &json!({"changed": true, "differences": changed.differences}), context)?;
     Ok(Exit::Done)
