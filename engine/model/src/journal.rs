@@ -64,6 +64,19 @@ pub enum Entry {
     /// A stream that a projection has parked comes back to it: what waited is applied here, by the definition that the
     /// projection has by now. To all others it is nothing.
     ReEnter(Box<ReEntry>),
+    /// The record at the horizon that this was appended at could not be decoded: nobody takes it for an event there, by
+    /// whatever mapping it is read later.
+    SetAside,
+    /// A record that was set aside, as the event that it turned out to be. It comes here, as if it stood here.
+    ReadAnew(Box<ReadAnew>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAnew {
+    /// Of the record.
+    pub partition_key: String,
+    /// As [`crate::Event::to_envelope`] writes it.
+    pub event: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

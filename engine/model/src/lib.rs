@@ -28,7 +28,7 @@ pub use document::{Document, DocumentKey, ReadModel};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventId, EventType, Payload, PayloadReads, SchemaVersion};
 pub use guard::{Epoch, Fed, Guard, Mark, MarkNumber, OrderKey, ShardPlaces};
-pub use journal::{BasePolicy, Entry, Journal, JournalEntry, LeftOut, ReEntry};
+pub use journal::{BasePolicy, Entry, Journal, JournalEntry, LeftOut, ReEntry, ReadAnew};
 pub use lease::{Lease, LeaseKey, WorkerId};
 pub use parking::{Lot, LotOf, ParkedEvent, ParkedOrder, ParkedStream};
 pub use position::{Place, Position};

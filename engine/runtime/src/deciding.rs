@@ -4,18 +4,22 @@
 use std::sync::Arc;
 
 use foldstream_model::{
-    Entry, Error, ErrorKind, Journal, LeftOut, Lot, ParkedStream, Place, Position, ReEntry, Result, Sequence,
-    ShardId, ShardNumber, SourceName,
+    Entry, Error, ErrorKind, Event, Journal, LeftOut, Lot, ParkedStream, Place, Position, ReEntry, ReadAnew,
+    Result, Sequence, ShardId, ShardNumber, SourceName,
 };
 
 use crate::{
     assembly::{Services, SourceSpec},
+    decode::Intake,
     journal::{JournalView, Wish},
-    line::journaling,
+    line::{gaps, journaling},
     lineage::Lineage,
-    order::{Gap, Gaps, Order, OrderOptions},
+    order::{self, Gap, Gaps, Order, OrderOptions},
     retry::{self, Backoff, Verdict},
-    rows::{self, Rows},
+    rows::{
+        self, Rows,
+        records::{Decided, Fate, RecordAside},
+    },
 };
 
 /// What writes decisions into the journals of a source.
@@ -55,6 +59,45 @@ impl Decider {
         let gap = &open.gap;
         let entry = Entry::GiveUp { stream: gap.stream.clone(), up_to: gap.last_missing };
         self.decide(open.shard, self.source.source.hash_key(&gap.partition_key), &entry).await
+    }
+
+    /// Reads a record anew that could not be decoded: the event in it comes where it is read on by now, for all projections of
+    /// the source. None: it is not meant to be an event. Poison: it still is none, or another event has its sequence.
+    pub async fn read_anew(
+        &self,
+        record: &RecordAside,
+        decided: Decided,
+    ) -> Result<Option<(ShardId, Event)>> {
+        let source = &self.source.name;
+        let raw = self.rows.record_as_read(source, record).await?;
+        let event = Intake::new(&self.source, &[]).decode(&raw)?;
+        let mut came = None;
+        if let Some(event) = event {
+            self.refuse_fork(&event).await?;
+            let envelope = event.to_envelope().map_err(|error| Error::poison(error.to_string()))?;
+            let event_text =
+                String::from_utf8(envelope).map_err(|error| Error::internal(error.to_string()))?;
+            let anew = ReadAnew { partition_key: record.partition_key.clone(), event: event_text };
+            let hash_key = self.source.source.hash_key(&record.partition_key);
+            let shard = self.decide(record.shard, hash_key, &Entry::ReadAnew(Box::new(anew))).await?;
+            came = Some((shard, event));
+        }
+        self.rows.decide_record(source, record, &Fate::CameBack(decided)).await?;
+        Ok(came)
+    }
+
+    async fn refuse_fork(&self, event: &Event) -> Result<()> {
+        let Some(store) = &self.source.events else { return Ok(()) };
+        let known = store.read_stream(&event.stream_id, event.sequence, 1).await?;
+        match known.first().filter(|known| known.sequence == event.sequence) {
+            Some(known) if !order::is_same(known, event) => Err(gaps::forked(known, event)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves out a record that could not be decoded. False: it was decided before.
+    pub async fn discard_record(&self, record: &RecordAside, decided: Decided) -> Result<bool> {
+        self.rows.decide_record(&self.source.name, record, &Fate::Discarded(decided)).await
     }
 
     /// Writes an entry into the journal of a shard, or where that has ended, of the one that descends from it and takes the

@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Error, ErrorKind, Event, EventType, FieldMask, PayloadReads, Record, Result,
+    Error, ErrorKind, Event, EventType, FieldMask, PayloadReads, Record, Result, Sequence,
     ports::{Decoder, Reads},
 };
 
@@ -23,6 +23,7 @@ pub struct Intake {
     reads: BTreeMap<EventType, Reads>,
     known: Option<BTreeSet<EventType>>,
     said: Mutex<BTreeSet<EventType>>,
+    first: Sequence,
     source: String,
 }
 
@@ -46,14 +47,21 @@ impl Intake {
             reads,
             known: source.types.clone(),
             said: Mutex::default(),
+            first: source.first,
             source: source.name.to_string(),
         }
     }
 
-    /// The event in a record, ready to be ordered; none when the record is not meant to be one.
+    /// The event in a record, ready to be ordered; none when the record is not meant to be one. Poison: it is none.
     pub fn decode(&self, record: &Record) -> Result<Option<Event>> {
         let decoded = pure::guarded("the decoder", || self.decoder.decode(record, self))?;
         let Some(mut event) = decoded else { return Ok(None) };
+        if event.sequence < self.first {
+            return Err(Error::poison(format!(
+                "stream={} sequence={} is below the first sequence that the source's mapping allows",
+                event.stream_id, event.sequence
+            )));
+        }
         self.prepare(&mut event)?;
         Ok(Some(event))
     }

@@ -29,6 +29,8 @@ pub enum Wish {
     Append { entry: Entry, read: Position },
     /// What an operator has decided, directly after the horizon, wherever who writes it has read.
     Decide(Entry),
+    /// To release the record at this position as one that nobody takes for an event.
+    SetAside(Position),
     /// To end the shard, whose last record is at this position.
     Seal(Position),
 }
@@ -66,6 +68,15 @@ impl JournalView {
         self.revision.is_some() && *position <= self.journal.horizon
     }
 
+    /// Whether nobody takes the record at `position` for an event.
+    pub fn sets_aside(&self, position: &Position) -> bool {
+        [&self.removed, &self.journal.entries].into_iter().any(|known| {
+            let behind = known.iter().skip(known.partition_point(|known| known.after < *position));
+            let mut there = behind.take_while(|known| known.after == *position);
+            there.any(|known| matches!(known.entry, Entry::SetAside))
+        })
+    }
+
     /// Whether who has read up to a position has read all that may be released.
     pub fn is_at_horizon(&self, read: &Position) -> bool {
         read.max(&self.journal.start) >= &self.journal.horizon
@@ -91,6 +102,11 @@ impl JournalView {
             Wish::Decide(entry) if !self.knows(entry) => {
                 self.refuse_if_sealed()?;
                 next.entries.push(JournalEntry { after: next.horizon.clone(), entry: entry.clone() });
+            }
+            Wish::SetAside(record) if *record > next.horizon => {
+                self.refuse_if_sealed()?;
+                next.horizon = record.clone();
+                next.entries.push(JournalEntry { after: record.clone(), entry: Entry::SetAside });
             }
             Wish::Seal(end) if !next.sealed => {
                 let end = end.max(&next.start);

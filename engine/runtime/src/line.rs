@@ -8,7 +8,8 @@
 pub mod apart;
 mod opening;
 pub(crate) mod journaling;
-mod gaps;
+pub(crate) mod gaps;
+mod undecodable;
 mod spilling;
 mod delivering;
 mod rejoin;
@@ -170,6 +171,8 @@ pub struct Line {
     departures: Reader<()>,
     saving: Option<saving::Saving>,
     search: gaps::Search,
+    /// Records were set aside that may come back.
+    has_set_aside: bool,
     /// Duplicates whose payload is still to be compared with the event store's.
     suspects: Vec<gaps::Suspect>,
 }
@@ -299,9 +302,6 @@ impl Line {
                 self.backlog.iter().rev().find(within).map(|record| record.position.clone())
             }
         };
-        if let Some(last) = &last {
-            self.raise(last).await?;
-        }
         let mut placed = Vec::new();
         let mut poison = self.order_backlog(last.as_ref(), &mut placed).await?;
         if poison.is_none() {
@@ -327,6 +327,7 @@ impl Line {
         let (mut early, mut duplicates) = (0, 0);
         let now = self.context.services.clock.now();
         while self.backlog.front().is_some_and(|record| record.position <= *last) {
+            let refused = self.admit(last).await?;
             let Some(record) = self.backlog.pop_front() else { break };
             if let Some(poison) = self.order_entries(Some(&record.position), placed).await? {
                 return Ok(Some(poison));
@@ -334,7 +335,11 @@ impl Line {
             let place = Place::new(record.position.clone(), 0, 0);
             let (position, key) = (record.position, record.partition_key);
             let outcome = match record.event {
-                Err(error) => return Ok(Some((place, error.context("undecodable record")))),
+                _ if self.journal.sets_aside(&position) => None,
+                Err(undecodable) => {
+                    let error = refused.unwrap_or_else(|| undecodable::decoded_by_others(undecodable.error));
+                    return Ok(Some((place, error)));
+                }
                 Ok(None) => None,
                 Ok(Some(event)) => match self.bring(self.order.lacking_for_record(&event)?).await {
                     Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((place, error))),
@@ -357,7 +362,6 @@ impl Line {
                 Some(Outcome::Fork(fork)) => {
                     return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
                 }
-                Some(Outcome::BelowFirst(event)) => return Ok(Some((place, gaps::below_first(&event)))),
             }
             if let Some(poison) = self.go_on(placed).await? {
                 return Ok(Some(poison));

@@ -74,8 +74,6 @@ pub enum Outcome {
     Duplicate(Arc<Event>),
     /// Poison: a stream and sequence that another event has.
     Fork(Fork),
-    /// Poison: a sequence below the first that a stream can have.
-    BelowFirst(Arc<Event>),
 }
 
 /// Two events that claim one sequence of one stream. The one that came first stays.
@@ -127,7 +125,8 @@ impl Order {
         self.let_go(self.early.streams().into(), exit);
     }
 
-    /// Takes the event of the record at `position`, and appends to `out` whatever that releases.
+    /// Takes the event of the record at `position`, whose sequence a stream can have, and appends to `out` whatever that
+    /// releases.
     ///
     /// `now` only shows later how long a gap has lasted. Internal, and nothing has changed, when spilled events are
     /// lacking, or what was released before is unfinished.
@@ -139,13 +138,23 @@ impl Order {
         now: Timestamp,
         out: &mut Vec<Placed>,
     ) -> Result<Outcome> {
-        if event.sequence < self.options.first {
-            return Ok(Outcome::BelowFirst(event));
-        }
+        let at = Place::new(position.clone(), 0, 0);
+        self.record_at(event, &at, partition_key, now, out)
+    }
+
+    /// The same, of a record that comes by an entry at this place.
+    pub fn record_at(
+        &mut self,
+        event: Arc<Event>,
+        at: &Place,
+        partition_key: &Arc<str>,
+        now: Timestamp,
+        out: &mut Vec<Placed>,
+    ) -> Result<Outcome> {
         self.refuse_lacking(&self.lacking_for_record(&event)?)?;
         let stream = event.stream_id.hash();
         let head = self.heads.get(stream);
-        let mut exit = Exit { position, entry: 0, ordinal: 0, out };
+        let mut exit = Exit { position: &at.position, entry: at.entry, ordinal: 0, out };
         let outcome = match self.turn(head, event.sequence) {
             Turn::Next => {
                 self.release(stream, head, event, partition_key.clone(), &mut exit);
@@ -156,10 +165,7 @@ impl Order {
                 Outcome::Released
             }
             Turn::Past => Outcome::Duplicate(event),
-            Turn::Early => {
-                let at = Place::new(position.clone(), 0, 0);
-                self.hold(event, at, partition_key, now)
-            }
+            Turn::Early => self.hold(event, at.clone(), partition_key, now),
         };
         self.let_go([stream].into(), exit);
         Ok(outcome)
@@ -187,8 +193,8 @@ impl Order {
                 self.give_up(stream.hash(), *up_to, &mut exit);
                 (stream, Vec::new())
             }
-            // It is about what a projection has parked, which order knows nothing of.
-            Entry::ReEnter(_) => return Ok(Vec::new()),
+            // One is about what a projection has parked, one says that nothing was taken, and the last comes as a record.
+            Entry::ReEnter(_) | Entry::SetAside | Entry::ReadAnew(_) => return Ok(Vec::new()),
         };
         self.let_go([stream.hash()].into(), exit);
         Ok(forks)
@@ -237,6 +243,11 @@ impl Order {
     /// The first sequence of a stream from this one on that was not given up.
     pub fn first_kept(&self, stream: StreamHash, from: Sequence) -> Sequence {
         self.given_up.first_kept(stream, from)
+    }
+
+    /// Whether what stands behind a missing event always waits for it, even of a stream that was never met.
+    pub fn waits_for_missing(&self) -> bool {
+        self.options.gaps == Gaps::Refuse && self.options.base == BasePolicy::First
     }
 
     /// What has changed since this was last asked. To be asked after every batch: it is kept until then.

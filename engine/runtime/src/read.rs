@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Event, Position, Record, Result, Timestamp,
+    Error, Event, Position, Record, Result, Timestamp,
     ports::{Batch, ReadLimit, ShardReader},
 };
 use tokio::sync::mpsc;
@@ -33,8 +33,15 @@ pub struct Decoded {
 pub struct DecodedRecord {
     pub position: Position,
     pub partition_key: Arc<str>,
-    /// None: the record is not meant to be an event. An error is poison.
-    pub event: Result<Option<Arc<Event>>>,
+    /// None: the record is not meant to be an event.
+    pub event: std::result::Result<Option<Arc<Event>>, Box<Undecodable>>,
+}
+
+/// A record that should be an event and is none.
+#[derive(Debug)]
+pub struct Undecodable {
+    pub record: Record,
+    pub error: Error,
 }
 
 /// Reads a shard until its end, an error, or a cancel.
@@ -124,7 +131,11 @@ impl Reading {
     }
 
     fn decode_record(&self, record: Record) -> DecodedRecord {
-        let event = self.intake.decode(&record).map(|event| event.map(Arc::new));
-        DecodedRecord { position: record.position, partition_key: record.partition_key, event }
+        let (position, partition_key) = (record.position.clone(), record.partition_key.clone());
+        let event = match self.intake.decode(&record) {
+            Ok(event) => Ok(event.map(Arc::new)),
+            Err(error) => Err(Box::new(Undecodable { record, error })),
+        };
+        DecodedRecord { position, partition_key, event }
     }
 }

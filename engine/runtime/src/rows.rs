@@ -23,6 +23,7 @@ use crate::{
 
 pub mod journals;
 pub mod long;
+pub mod records;
 pub mod streams;
 
 const PAGE: usize = 500;

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Clock, Control, Error, ProjectionId, Result, ShardId, Timestamp, WorkerId,
+    Clock, Control, Error, ProjectionId, Result, ShardId, SourceName, Timestamp, WorkerId,
     ports::{EventStore, Table},
 };
 use tokio::sync::{mpsc, watch};
@@ -68,6 +68,8 @@ pub struct Outcome {
     pub outdated: Vec<ProjectionId>,
     /// How many events are parked, of those projections that have any; known of a run that is caught up.
     pub parked: BTreeMap<ProjectionId, u64>,
+    /// How many records that could not be decoded wait, of those sources that have any; known of a run that is caught up.
+    pub records: BTreeMap<SourceName, u64>,
 }
 
 pub struct Worker {
@@ -133,7 +135,10 @@ impl Worker {
         let caught_up = ended?;
         projections?;
         let controls = running.controls.look().clone();
-        let parked = if caught_up { self.parked(&controls).await? } else { BTreeMap::new() };
+        let (parked, records) = match caught_up {
+            true => (self.parked(&controls).await?, self.records().await?),
+            false => (BTreeMap::new(), BTreeMap::new()),
+        };
         let those = |of: &dyn Fn(&ProjectionId, &Control) -> bool| {
             controls.iter().filter(|(id, control)| of(id, control)).map(|(id, _)| id.clone()).collect()
         };
@@ -142,7 +147,7 @@ impl Worker {
             let ours = self.assembly.projections.iter().find(|spec| spec.id == *id);
             ours.is_some_and(|spec| spec.fingerprint != control.fingerprint)
         });
-        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused, outdated, parked })
+        Ok(Outcome { caught_up, stops: running.registry.stops(), gaps, paused, outdated, parked, records })
     }
 
     async fn parked(&self, controls: &KnownControls) -> Result<BTreeMap<ProjectionId, u64>> {
@@ -155,6 +160,17 @@ impl Worker {
             }
         }
         Ok(parked)
+    }
+
+    async fn records(&self) -> Result<BTreeMap<SourceName, u64>> {
+        let mut records = BTreeMap::new();
+        for SourceSpec { name, .. } in &self.assembly.sources {
+            let waiting = self.rows.records_that_wait(name).await?;
+            if waiting > 0 {
+                records.insert(name.clone(), waiting);
+            }
+        }
+        Ok(records)
     }
 
     async fn begin(&self) -> Result<()> {

@@ -66,6 +66,9 @@ pub enum Table {
     Discarded,
     /// Streams that a projection has parked. Partition: their lot; sort: stream, then where that began.
     ParkedStreams,
+    /// Records that could not be decoded. Partition: source; sort: shard's number and position. Their bytes: partition: source
+    /// and `data`; sort: the same, and piece.
+    RecordsAside,
     /// Who did what, when, why. Partition: `audit`; sort: time.
     Audit,
     /// What a running worker last said of itself. Partition: `workers`; sort: worker.
@@ -73,7 +76,7 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sources,
         Self::Journals,
         Self::Cuts,
@@ -82,6 +85,7 @@ impl Table {
         Self::Late,
         Self::Discarded,
         Self::ParkedStreams,
+        Self::RecordsAside,
         Self::Audit,
         Self::Reports,
     ];
@@ -96,6 +100,7 @@ impl Table {
             Self::Late => "late",
             Self::Discarded => "discarded",
             Self::ParkedStreams => "parked_streams",
+            Self::RecordsAside => "records_aside",
             Self::Audit => "audit",
             Self::Reports => "reports",
         }

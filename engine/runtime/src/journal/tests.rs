@@ -48,6 +48,19 @@ fn nothing_is_released_by_a_journal_that_is_not_stored() {
     assert!(!view.may_release(&at(1)));
 }
 
+/// Whoever takes a record for an event says so by the horizon, and nobody sets it aside afterwards.
+#[test]
+fn a_record_is_set_aside_before_it_is_released_or_never() {
+    let mut view = stored(&Journal { horizon: at(7), ..first() });
+    assert_eq!(view.next(&Wish::SetAside(at(7))).unwrap(), None);
+    assert!(!view.sets_aside(&at(7)));
+    let next = view.next(&Wish::SetAside(at(8))).unwrap().unwrap();
+    view.written(next, Revision(2));
+    assert!(view.sets_aside(&at(8)) && view.may_release(&at(8)) && !view.may_release(&at(9)));
+    let places: Vec<_> = view.entries_before(&Place::end(at(8), 0), &at(9)).map(effect).collect();
+    assert_eq!(places, [(Place::end(at(8), 1), Some(Entry::SetAside))]);
+}
+
 #[test]
 fn the_horizon_never_goes_down() {
     let view = stored(&Journal { horizon: at(7), ..first() });
@@ -242,7 +255,8 @@ impl Worker {
         self.apply(entries);
         if may_release {
             assert!(store.horizon().is_some_and(|horizon| next <= horizon), "released beyond the horizon");
-            self.apply(vec![(Place::end(next, 0), None)]);
+            let is_aside = self.view.sets_aside(&next);
+            self.apply(vec![(Place::end(next, 0), is_aside.then_some(Entry::SetAside))]);
         }
     }
 }
@@ -279,6 +293,7 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     ]);
     let wish = prop_oneof![
         8 => (1..=END).prop_map(|to| Wish::Raise(at(to))),
+        3 => (1..=END).prop_map(|record| Wish::SetAside(at(record))),
         4 => ("[a-f]", 0..=END).prop_map(|(stream, read)| append(&stream, read)),
         1 => Just(Wish::Seal(at(END))),
     ];
@@ -297,7 +312,8 @@ fn canonical(store: &Store) -> Log {
     let mut log = Log::new();
     for position in 0..=END {
         if position > 0 {
-            log.push((Place::end(at(position), 0), None));
+            let is_aside = view.sets_aside(&at(position));
+            log.push((Place::end(at(position), 0), is_aside.then_some(Entry::SetAside)));
         }
         let entries = view.journal().entries.iter().filter(|known| known.after == at(position));
         log.extend(

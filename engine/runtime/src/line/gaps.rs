@@ -31,17 +31,10 @@ pub(super) struct Suspect {
     pub event: Arc<Event>,
 }
 
-pub(super) fn forked(kept: &Event, refused: &Event) -> Error {
+pub fn forked(kept: &Event, refused: &Event) -> Error {
     Error::poison(format!(
         "fork: stream={} sequence={} is claimed by two events: kept={} refused={}; find out which writer reused the sequence",
         kept.stream_id, kept.sequence, kept.id, refused.id
-    ))
-}
-
-pub(super) fn below_first(event: &Event) -> Error {
-    Error::poison(format!(
-        "stream={} sequence={} is below the first sequence that the source's mapping allows",
-        event.stream_id, event.sequence
     ))
 }
 

@@ -38,7 +38,7 @@ impl Line {
 
     /// Changes the journal by compare-and-set until it grants the wish. An answer that never came is settled by the
     /// next read: what is stored either grants the wish or does not.
-    async fn wish(&mut self, wish: Wish) -> Result<()> {
+    pub(super) async fn wish(&mut self, wish: Wish) -> Result<()> {
         let mut backoff = Backoff::new();
         self.journal.passed(&self.at);
         while let Some(mut next) = self.journal.next(&wish)? {
@@ -71,7 +71,7 @@ impl Line {
     /// them.
     pub(super) async fn look_for_decisions(&mut self) -> Result<()> {
         let is_parked = |known: &Subscriber| known.apart.streams.has_parked();
-        if !self.order.has_gaps() && !self.subscribers.iter().any(is_parked) {
+        if !self.order.has_gaps() && !self.has_set_aside && !self.subscribers.iter().any(is_parked) {
             return Ok(());
         }
         self.reload_journal().await?;
@@ -98,6 +98,11 @@ impl Line {
             if let Some(poison) = self.go_on(placed).await? {
                 return Ok(Some(poison));
             }
+            if let Entry::SetAside = entry {
+                let fork = self.first_fork().await?;
+                self.deliver(std::mem::take(placed), fork).await?;
+                self.pass_set_aside(&place).await?;
+            }
             self.at = Place::end(position, number);
             if let Some(fork) = forks.first() {
                 return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
@@ -116,6 +121,9 @@ impl Line {
         place: &Place,
         placed: &mut Vec<Placed>,
     ) -> Result<Vec<Fork>> {
+        if let Entry::ReadAnew(anew) = entry {
+            return self.read_anew(anew, place, placed).await;
+        }
         self.bring(self.order.lacking_for_entry(entry)?).await?;
         self.order.entry(entry, &place.position, place.entry, placed)
     }

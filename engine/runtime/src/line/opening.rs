@@ -77,6 +77,7 @@ impl Line {
         let knows_nothing = known.is_none();
         let order = known.unwrap_or_else(|| Order::new(options, prepare));
         let chain = context.new_chain();
+        let has_set_aside = context.rows.records_that_wait(&context.source.name).await? > 0;
         let mut line = Self {
             id: opening.id,
             kind: opening.kind,
@@ -106,6 +107,7 @@ impl Line {
             departures: context.departures.reader(),
             saving: None,
             search: gaps::Search::default(),
+            has_set_aside,
             suspects: Vec::new(),
             context,
         };

@@ -72,7 +72,7 @@ impl Order {
             return Ok(Vec::new());
         }
         let (stream, up_to) = match entry {
-            Entry::ReEnter(_) => return Ok(Vec::new()),
+            Entry::ReEnter(_) | Entry::SetAside | Entry::ReadAnew(_) => return Ok(Vec::new()),
             Entry::GiveUp { stream, up_to } => (stream, Some(*up_to)),
             Entry::Fill { stream, events } => {
                 let last =

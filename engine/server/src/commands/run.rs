@@ -115,7 +115,8 @@ fn refused(changed: &[Changed]) -> Failure {
 
 /// How `--until-caught-up` ended.
 fn report(ended: &Ended, context: &mut Context) -> Outcome {
-    let is_whole = ended.gaps.is_empty() && ended.parked.is_empty() && ended.outdated.is_empty();
+    let is_parked = !(ended.parked.is_empty() && ended.records.is_empty());
+    let is_whole = ended.gaps.is_empty() && !is_parked && ended.outdated.is_empty();
     let clean = ended.stops.is_empty() && is_whole;
     let output = &mut context.output;
     if output.is_json() {
@@ -138,6 +139,7 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
             "stopped": stops,
             "gaps": ended.gaps,
             "parked": ended.parked.iter().map(|(id, events)| (id.row_name(), events)).collect::<BTreeMap<_, _>>(),
+            "parked_records": ended.records,
             "paused": ended.paused.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
             "outdated": ended.outdated.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
         }))?;
@@ -163,6 +165,12 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
         for (projection, events) in &ended.parked {
             let events = plural(*events, "event");
             output.line(format!("  {events} of {projection} parked; `foldstream parked list` shows them"))?;
+        }
+        for (source, records) in &ended.records {
+            let records = plural(*records, "record");
+            output.line(format!(
+                "  {records} of source {source} that cannot be decoded; `foldstream parked list` shows them"
+            ))?;
         }
         for outdated in &ended.outdated {
             output.line(format!("  {outdated}, whose definition was changed meanwhile; run the new one"))?;

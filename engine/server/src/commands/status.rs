@@ -198,6 +198,11 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], set_aside: &[SetAsi
             printable(reason)
         ));
     }
+    for (source, records) in &facts.records {
+        let records = plural(*records, "record");
+        problems
+            .push(format!("{source}: {records} that cannot be decoded; `foldstream parked list` says why"));
+    }
     for shard in facts.report.iter().flat_map(|report| &report.shards) {
         let gaps = shard.lines.iter().map(|line| line.gaps as u64).max().unwrap_or(0);
         if gaps > 0 {
@@ -242,5 +247,6 @@ fn for_programs(
         "projections": projections.collect::<Vec<_>>(),
         "shards": shards.collect::<Vec<_>>(),
         "unreadable_records": unreadable.collect::<Vec<_>>(),
+        "parked_records": facts.records,
     }))?)
 }

@@ -37,6 +37,8 @@ pub struct Facts {
     pub unread_since: BTreeMap<(ProjectionId, ShardId), Timestamp>,
     /// Records that are no events.
     pub unreadable: BTreeMap<(SourceName, ShardId, Position), String>,
+    /// How many records that could not be decoded wait, of the configured sources that have any.
+    pub records: BTreeMap<SourceName, u64>,
     /// The sources of configured projections.
     pub configured: BTreeMap<ProjectionId, SourceName>,
 }
@@ -55,6 +57,7 @@ impl Facts {
             not_relayed_since: BTreeMap::new(),
             unread_since: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            records: BTreeMap::new(),
             configured: config.map(configured).unwrap_or_default(),
         };
         facts.hear(reports(&rows).await?);
@@ -64,8 +67,11 @@ impl Facts {
         }
         for (name, source) in config.into_iter().flat_map(|config| &config.sources) {
             let SourceKind::Local { stream, .. } = &source.kind.value;
+            let source = SourceName::new(name.as_str());
+            let waiting = rows.records_that_wait(&source).await?;
+            facts.records.extend((waiting > 0).then(|| (source.clone(), waiting)));
             let Some(log) = store.existing_log(stream).await? else { continue };
-            facts.look_into(&log, SourceName::new(name.as_str()), store).await?;
+            facts.look_into(&log, source, store).await?;
         }
         Ok(facts)
     }

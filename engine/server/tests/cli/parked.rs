@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::{
     Folder,
+    projections::put_no_envelope,
     run::{Running, eventually},
 };
 
@@ -303,4 +304,37 @@ fn a_gap_is_given_up_only_where_there_is_one() {
     let discard = ["parked", "discard", "sales", "--gap", "b", "--yes", "--reason", "lost"];
     assert!(folder.run(&discard).fails(1).contains("no event of b waits"));
     folder.run(&["parked", "discard", "sales", "--gap", "b", "--all", "--yes"]).fails(2);
+}
+
+/// A record that no relay would have put there, and what could not be read of it.
+#[test]
+fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes_until_it_is_left_out() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    sold(&folder, "a", "{\"price\":2}");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    put_no_envelope(&folder, b"no \"envelope\0");
+    sold(&folder, "a", "{\"price\":3}");
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("1 record of source shop that cannot be decoded"), "{ran:?}");
+    assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
+    let listed = objects(&folder, &["parked", "list"]);
+    assert_eq!((listed.len(), &listed[0]["partition_key"]), (1, &json!("x")), "{listed:?}");
+    let text = folder.run(&["parked", "list"]).ok();
+    assert!(text.contains("RECORD OF") && text.contains("undecodable record"), "{text}");
+    let shown = folder.run(&["parked", "describe", "sales", "--stream", "x"]).ok();
+    assert!(shown.contains("bytes     no \\\"envelope\\x00"), "{shown}");
+    assert!(folder.run(&["status"]).ok().contains("shop: 1 record that cannot be decoded"));
+    let would = folder.run(&["parked", "redrive", "sales", "--dry-run"]).ok();
+    assert!(would.contains("and 1 record"), "{would}");
+    let redriven = folder.run(&["parked", "redrive", "sales"]);
+    assert_eq!(redriven.code, 1, "{redriven:?}");
+    assert!(redriven.out.contains("the record of x at position 2 stays parked"), "{redriven:?}");
+    let discard = ["parked", "discard", "sales", "--stream", "x", "--yes", "--reason", "damaged"];
+    assert!(folder.run(&discard).ok().contains("discarded 1 record"));
+    assert_eq!(folder.run(&["parked", "list"]).ok(), "nothing is parked\n");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    let audit = objects(&folder, &["audit"]);
+    assert!(audit.iter().any(|row| row["details"]["records"] == json!("1")), "{audit:?}");
 }

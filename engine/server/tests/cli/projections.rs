@@ -75,14 +75,14 @@ fn lag_counts_from_the_oldest_event_that_is_not_read() {
 }
 
 /// Puts a record into the stream that no relay would.
-fn put_no_envelope(folder: &Folder) {
+pub(super) fn put_no_envelope(folder: &Folder, data: &'static [u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UniqueIds));
-        let data = folder.path().join("foldstream-data");
-        let store = LocalStore::open(&data, clock, ids, OpenOptions::default()).unwrap();
+        let path = folder.path().join("foldstream-data");
+        let store = LocalStore::open(&path, clock, ids, OpenOptions::default()).unwrap();
         let log = store.existing_log("shop").await.unwrap().unwrap();
-        let (partition_key, data) = ("x".into(), Bytes::from_static(b"no envelope"));
+        let (partition_key, data) = ("x".into(), Bytes::from_static(data));
         log.put(vec![NewRecord { partition_key, explicit_hash_key: None, data }]).await.unwrap();
     });
 }
@@ -90,7 +90,7 @@ fn put_no_envelope(folder: &Folder) {
 #[test]
 fn a_record_that_is_no_event_is_named_and_the_rest_of_the_status_is_shown() {
     let folder = begun();
-    put_no_envelope(&folder);
+    put_no_envelope(&folder, b"no envelope");
     let told = |status: &str| {
         assert!(status.contains("counts@1"), "{status}");
         assert!(status.contains("the record at position 1 is no event"), "{status}");

@@ -21,15 +21,6 @@ fn streams_may_begin_at_zero() {
 }
 
 #[test]
-fn a_sequence_below_the_first_is_never_taken() {
-    for base in [BasePolicy::First, BasePolicy::Seen] {
-        let mut stage = Stage::new(OrderOptions { base, ..options() });
-        assert!(matches!(stage.record(1, event("s", 0)), Outcome::BelowFirst(_)));
-        assert_eq!(stage.head("s"), None);
-    }
-}
-
-#[test]
 fn a_second_event_under_the_sequence_of_one_that_waits_is_a_duplicate_or_a_fork() {
     let mut stage = Stage::new(options());
     stage.record(1, event("s", 2));

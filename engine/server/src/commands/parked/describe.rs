@@ -2,7 +2,7 @@ use foldstream_model::DocumentKey;
 use foldstream_runtime::rows::{self, Discard, DiscardRow, Rows};
 use serde_json::{json, value::RawValue};
 
-use super::{lot, selected, streams};
+use super::{lot, records, selected, streams};
 use crate::{
     cli::{ByProjection, ParkedFilter},
     commands::Context,
@@ -24,9 +24,15 @@ pub async fn execute(
     };
     let events =
         selected::events(&*store.parking(), &lot, &DocumentKey::new(key), &ParkedFilter::default()).await?;
-    if events.is_empty() {
+    let of_key = ParkedFilter { stream: stream.map(str::to_owned), ..ParkedFilter::default() };
+    let records = match stream {
+        Some(_) => records::found_for(&projection, &of_key, &store, context).await?,
+        None => records::Found::new(),
+    };
+    if events.is_empty() && records.is_empty() {
         return Err(Failure::failed(format!("nothing of {projection} {key} is parked")));
     }
+    records::describe(&records, &store, context).await?;
     let rows = Rows::new(store.checkpoints());
     for parked in &events {
         let event = selected::event_of(parked)?;

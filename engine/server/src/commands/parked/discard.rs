@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_runtime::{control::Controls, rows::Rows};
 use serde_json::json;
 
-use super::{gaps, lot, redrive::what, redriver, selected, streams};
+use super::{gaps, lot, records, redrive::what, redriver, selected, streams};
 use crate::{
     cli::{DiscardParked, ParkedFilter},
     commands::{
@@ -34,10 +34,14 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let (lot, parking) = (lot(&projection, &store).await?, store.parking());
     let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
     let streams = streams::found(&projection, &store, &arguments.filter).await?;
+    let records = records::found_for(&projection, &arguments.filter, &store, context).await?;
     let selected: u64 = documents.values().map(|document| document.selected).sum();
     let of = what(documents.len(), streams.len());
     let in_streams: u64 = streams.iter().map(|stream| stream.selected.len() as u64).sum();
-    let plan = format!("discard {} of {of} of {projection}", plural(selected + in_streams, "event"));
+    let mut plan = format!("discard {} of {of} of {projection}", plural(selected + in_streams, "event"));
+    if !records.is_empty() {
+        plan = format!("{plan} and {} of its source", plural(records.len() as u64, "record"));
+    }
     if !may_go_on(&plan, &arguments.permission, context)? {
         return Ok(Exit::Done);
     }
@@ -55,10 +59,12 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
         ("events".to_owned(), discarded.to_string()),
         ("streams".to_owned(), streams.len().to_string()),
         ("events of streams".to_owned(), in_streams.to_string()),
+        ("records".to_owned(), records.len().to_string()),
     ]);
     Controls::new(Rows::new(store.checkpoints())).audit(&actor, "discard", &projection, details).await?;
+    records::discard(&records, &projection, &actor, &store, context).await?;
     streams::let_back(&streams, &projection, Some(&actor), &store, context).await?;
-    if documents.is_empty() && !streams.is_empty() {
+    if documents.is_empty() && !(streams.is_empty() && records.is_empty()) {
         return Ok(Exit::Done);
     }
     let of = plural(documents.len() as u64, "document");

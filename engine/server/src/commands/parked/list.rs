@@ -5,7 +5,7 @@ use foldstream_model::{DocumentKey, ProjectionId};
 use serde_json::json;
 
 use super::{
-    gaps, lot,
+    gaps, lot, records,
     selected::{self, ParkedDocument},
     streams::{self, Found},
 };
@@ -35,15 +35,19 @@ pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
     }
     streams.retain(|(_, streams)| !streams.is_empty());
     let gaps = gaps::found(arguments, &store, context).await?;
-    if found.is_empty() && streams.is_empty() && gaps.is_empty() && !context.output.is_json() {
+    let records = records::found(&arguments.filter, &store, context).await?;
+    let nothing = found.is_empty() && streams.is_empty() && gaps.is_empty() && records.is_empty();
+    if nothing && !context.output.is_json() {
         context.output.line("nothing is parked")?;
     } else if arguments.by_error {
         by_error(&found, &streams, context)?;
+        records::show(&records, context)?;
     } else {
         if !found.is_empty() {
             by_document(&found, context)?;
         }
         streams::show(&streams, context)?;
+        records::show(&records, context)?;
         gaps::show(&gaps, context)?;
     }
     Ok(Exit::Done)

@@ -4,6 +4,7 @@ mod describe;
 mod discard;
 mod gaps;
 mod list;
+mod records;
 mod redrive;
 mod selected;
 mod streams;

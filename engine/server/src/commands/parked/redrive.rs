@@ -4,7 +4,7 @@ use foldstream_model::DocumentKey;
 use foldstream_runtime::{control::Controls, parking::Ended, rows::Rows};
 use serde_json::json;
 
-use super::{lot, redriver, selected, streams};
+use super::{lot, records, redriver, selected, streams};
 use crate::{
     cli::RedriveParked,
     commands::{
@@ -21,9 +21,13 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     let lot = lot(&projection, &store).await?;
     let documents = selected::documents(&*store.parking(), &lot, &arguments.filter).await?;
     let streams = streams::found(&projection, &store, &arguments.filter).await?;
+    let records = records::found_for(&projection, &arguments.filter, &store, context).await?;
     let waiting: u64 = documents.values().map(|document| document.events).sum();
     let waiting = waiting + streams.iter().map(|stream| stream.events).sum::<u64>();
-    let what = format!("{} of {}", plural(waiting, "event"), what(documents.len(), streams.len()));
+    let mut what = format!("{} of {}", plural(waiting, "event"), what(documents.len(), streams.len()));
+    if !records.is_empty() {
+        what = format!("{what} and {}", plural(records.len() as u64, "record"));
+    }
     if only_says(&format!("redrive {what} of {projection}"), &arguments.audited, context)? {
         return Ok(Exit::Done);
     }
@@ -41,9 +45,13 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
         ("events".to_owned(), events.to_string()),
         ("still parked".to_owned(), refused.to_string()),
         ("streams".to_owned(), streams.len().to_string()),
+        ("records".to_owned(), records.len().to_string()),
     ]);
     Controls::new(Rows::new(store.checkpoints())).audit(&actor, "redrive", &projection, details).await?;
-    if !context.output.is_json() && (!documents.is_empty() || streams.is_empty()) {
+    // What a record held may be what a stream waits for.
+    refused += records::read_anew(&records, &projection, &actor, &store, context).await?;
+    let nothing_else = streams.is_empty() && records.is_empty();
+    if !context.output.is_json() && (!documents.is_empty() || nothing_else) {
         let documents = plural(documents.len() as u64 - refused, "document");
         context.output.line(format!(
             "redriven {}: {documents} of {projection} parked no more",
