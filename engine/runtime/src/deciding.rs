@@ -69,6 +69,12 @@ impl Decider {
         decided: Decided,
     ) -> Result<Option<(ShardId, Event)>> {
         let source = &self.source.name;
+        if record.fork.is_some() {
+            return Err(Error::poison(format!(
+                "{}; the one that came first is kept: leave this one out with `foldstream parked discard`",
+                record.error
+            )));
+        }
         let raw = self.rows.record_as_read(source, record).await?;
         let event = Intake::new(&self.source, &[]).decode(&raw)?;
         let mut came = None;

@@ -30,14 +30,25 @@ pub struct Released {
     pub folded: BTreeMap<Arc<str>, Vec<Result<States>>>,
     /// The stream that comes back to one of the projections behind these events.
     pub re_entry: Option<(Place, ReEntry)>,
-    /// The first record that only the event store shows to be a fork; poison for everybody.
-    pub fork: Option<(Place, Error)>,
+    /// By place.
+    pub forks: Vec<Refused>,
     pub recorded_until: Option<Timestamp>,
     /// When the source was asked, if this ended at the shard's tip.
     pub tip: Option<Timestamp>,
     /// What the source stated with it.
     pub low_watermark: Option<Timestamp>,
     pub hold: Arc<Hold>,
+}
+
+/// An event that is not taken, as another has its sequence.
+#[derive(Clone)]
+pub struct Refused {
+    pub placed: Placed,
+    pub error: Error,
+    /// It is durable beside the documents: who parks or discards what cannot be taken goes on.
+    pub is_kept: bool,
+    /// An operator has left it out: everybody goes on.
+    pub is_left_out: bool,
 }
 
 /// A batch as one projection sees it: its touches, what is set aside, and the poison behind them.
@@ -78,6 +89,33 @@ impl Dispatched {
     }
 }
 
+impl Dispatched {
+    /// What follows in the stream of a fork builds on one of two events: it waits until an operator has seen that. True: nothing
+    /// goes on.
+    fn stops_at(
+        &mut self,
+        fork: &Refused,
+        on_failure: OnFailure,
+        streams: &mut Streams,
+        now: Timestamp,
+    ) -> bool {
+        match on_failure {
+            _ if fork.is_left_out => false,
+            OnFailure::Park if fork.is_kept => {
+                if streams.turn(&fork.placed) == Turn::Take {
+                    self.aside.parked.push(streams.park(&fork.placed, &fork.error, now));
+                }
+                false
+            }
+            OnFailure::Discard if fork.is_kept => false,
+            OnFailure::Park | OnFailure::Discard | OnFailure::Stop => {
+                self.poison = Some((fork.placed.place.clone(), fork.error.clone()));
+                true
+            }
+        }
+    }
+}
+
 impl Released {
     /// What the events behind `from` touch, up to the first poison that is not set aside.
     pub fn dispatch(
@@ -91,12 +129,15 @@ impl Released {
         dispatched.touches.reserve(self.placed.len());
         let mut scratch = Vec::new();
         let on_failure = subscription.on_unknown_document();
+        let mut forks = self.forks.iter().filter(|fork| fork.placed.place > *from).peekable();
         for (index, placed) in self.placed.iter().enumerate() {
             if placed.place <= *from {
                 continue;
             }
-            if self.fork.as_ref().is_some_and(|(place, _)| *place <= placed.place) {
-                break;
+            while let Some(fork) = forks.next_if(|fork| fork.placed.place <= placed.place) {
+                if dispatched.stops_at(fork, on_failure, streams, now) {
+                    return dispatched;
+                }
             }
             match streams.turn(placed) {
                 Turn::Take => {}
@@ -138,7 +179,7 @@ impl Released {
                 }
             }
         }
-        dispatched.poison.clone_from(&self.fork);
+        forks.any(|fork| dispatched.stops_at(fork, on_failure, streams, now));
         dispatched
     }
 

@@ -42,7 +42,7 @@ use crate::{
     journal::JournalView,
     lanes::LineId,
     metrics,
-    order::{CutLog, Order, Outcome, Placed},
+    order::{CutLog, Fork, Order, Outcome, Placed},
     read::{Decoded, DecodedRecord},
     report::{Busy, LineGauge, Stage},
     retry::{self, Verdict},
@@ -175,6 +175,8 @@ pub struct Line {
     has_set_aside: bool,
     /// Duplicates whose payload is still to be compared with the event store's.
     suspects: Vec<gaps::Suspect>,
+    /// Forks that were met, and not told to anybody yet.
+    forks: Vec<Fork>,
 }
 
 impl Line {
@@ -265,7 +267,7 @@ impl Line {
         let poison = self.go_on(&mut placed).await?;
         if let Some(last) = placed.last() {
             self.at = Place::end(last.place.position.clone(), last.place.entry);
-            self.deliver(placed, None).await?;
+            self.deliver(placed).await?;
         }
         match poison {
             Some((place, error)) => self.stop_all(&place, &error).await,
@@ -307,8 +309,7 @@ impl Line {
         if poison.is_none() {
             poison = self.order_entries(None, &mut placed).await?;
         }
-        let fork = self.first_fork().await?;
-        self.deliver(placed, fork).await?;
+        self.deliver(placed).await?;
         // Before anything is saved, of which a cut holds no large event.
         self.spill().await?;
         match poison {
@@ -357,11 +358,9 @@ impl Line {
                 }
                 Some(Outcome::Duplicate(event)) => {
                     duplicates += 1;
-                    self.suspects.push(gaps::Suspect { place: place.clone(), event });
+                    self.suspects.push(gaps::Suspect { place, event, partition_key: key });
                 }
-                Some(Outcome::Fork(fork)) => {
-                    return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
-                }
+                Some(Outcome::Fork(fork)) => self.forks.push(fork),
             }
             if let Some(poison) = self.go_on(placed).await? {
                 return Ok(Some(poison));

@@ -81,6 +81,9 @@ pub enum Outcome {
 pub struct Fork {
     pub kept: Arc<Event>,
     pub refused: Arc<Event>,
+    /// Where the other was refused, before whatever has this place; and of which record.
+    pub place: Place,
+    pub partition_key: Arc<str>,
 }
 
 /// The order stage of one reader in one shard.
@@ -335,7 +338,10 @@ impl Order {
         let stream = event.stream_id.hash();
         match self.early.event(stream, event.sequence) {
             Some(kept) if is_same(&kept, &event) => Outcome::Duplicate(event),
-            Some(kept) => Outcome::Fork(Fork { kept, refused: event }),
+            Some(kept) => {
+                let (refused, partition_key) = (event, partition_key.clone());
+                Outcome::Fork(Fork { kept, refused, place: at, partition_key })
+            }
             None => {
                 self.early.insert(stream, Waiting::new(event, at, partition_key.clone(), since));
                 Outcome::Early
@@ -383,7 +389,8 @@ impl Order {
                 }
                 Some((kept, partition_key)) => {
                     if !is_same(&kept, &event) {
-                        forks.push(Fork { kept: kept.clone(), refused: event.into() });
+                        let (place, partition_key) = (exit.place(), partition_key.clone());
+                        forks.push(Fork { kept: kept.clone(), refused: event.into(), place, partition_key });
                     }
                     (kept, partition_key)
                 }

@@ -205,10 +205,12 @@ impl Line {
                 .await?;
             metrics::discarded(lot.projection.name.as_str(), 1);
         }
-        let Some((first, _)) = waiting.first() else { return Ok(()) };
+        // A fork parks its stream though nothing of it may wait yet.
+        let first = waiting.first().map(|(placed, _)| &placed.place);
+        let Some(first) = first.or(parked.first().map(|parked| &parked.since.place)) else { return Ok(()) };
         let parkings = match self.parkings(&subscription.projection, &waiting, is_new, now).await {
             Err(error) if error.kind() == ErrorKind::Poison => {
-                dispatched.stop_at(released, first.place.clone(), error);
+                dispatched.stop_at(released, first.clone(), error);
                 return Ok(());
             }
             parkings => parkings?,
@@ -333,7 +335,7 @@ impl Line {
             placed,
             folded,
             re_entry: None,
-            fork: None,
+            forks: Vec::new(),
             tip: None,
             low_watermark: None,
             hold: released.hold.clone(),

@@ -20,17 +20,15 @@ use crate::{
 };
 
 impl Line {
-    /// Folds and hands on what was released up to here. An empty batch is handed on too: it moves checkpoints. Of one
-    /// with a fork everybody gets what is before that, and stops.
-    pub(super) async fn deliver(&mut self, placed: Vec<Placed>, fork: Option<(Place, Error)>) -> Result<()> {
-        self.deliver_with(placed, fork, None).await
+    /// Folds and hands on what was released up to here. An empty batch is handed on too: it moves checkpoints.
+    pub(super) async fn deliver(&mut self, placed: Vec<Placed>) -> Result<()> {
+        self.deliver_with(placed, None).await
     }
 
     /// The same, and behind it a stream comes back to one of the projections.
     pub(super) async fn deliver_with(
         &mut self,
         placed: Vec<Placed>,
-        fork: Option<(Place, Error)>,
         re_entry: Option<(Place, ReEntry)>,
     ) -> Result<()> {
         if self.delivered >= self.at {
@@ -39,7 +37,8 @@ impl Line {
         self.cuts.released(self.at.clone(), self.order.take_changes())?;
         self.forget_settled();
         self.delivered = self.at.clone();
-        let released = Arc::new(Released { fork, re_entry, ..self.fold(placed).await? });
+        let forks = self.refuse_forks().await?;
+        let released = Arc::new(Released { forks, re_entry, ..self.fold(placed).await? });
         // From the last: one that is too slow is taken out on the way.
         for index in (0..self.subscribers.len()).rev() {
             self.deliver_to(index, &released).await?;
@@ -67,7 +66,7 @@ impl Line {
             placed,
             folded,
             re_entry: None,
-            fork: None,
+            forks: Vec::new(),
             recorded_until,
             tip: self.tip_of_open().filter(|_| self.backlog.is_empty() && is_whole),
             low_watermark: self.low_watermark.filter(|_| is_whole),
@@ -83,11 +82,6 @@ impl Line {
         if let Some(joining) = &mut subscriber.joining {
             joining.keep(released.clone());
             return Ok(());
-        }
-        let is_past = released.fork.as_ref().is_some_and(|(place, _)| *place <= subscriber.from);
-        if is_past {
-            // It has settled that before: it goes on by itself from where it is.
-            return self.leave(index, Left::Behind).await;
         }
         let hurry = subscriber.subscription.projection.hurry.clone();
         let (waited, patience) = (Instant::now(), self.patience);

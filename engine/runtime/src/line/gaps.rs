@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Line;
 use crate::{
     metrics,
-    order::{self, Gap},
+    order::{self, Fork, Gap},
     planted::{self, Bug},
 };
 
@@ -29,6 +29,7 @@ const BYTES: usize = 128 * 1024;
 pub(super) struct Suspect {
     pub place: Place,
     pub event: Arc<Event>,
+    pub partition_key: Arc<str>,
 }
 
 pub fn forked(kept: &Event, refused: &Event) -> Error {
@@ -148,29 +149,24 @@ impl Line {
     }
 
     /// Compares duplicates with what the event store has under their sequences. Another event there is a fork.
-    pub(super) async fn first_fork(&mut self) -> Result<Option<(Place, Error)>> {
+    pub(super) async fn compare_duplicates(&mut self) -> Result<()> {
         let suspects = std::mem::take(&mut self.suspects);
-        let Some(store) = self.context.source.events.clone() else { return Ok(None) };
+        let Some(store) = self.context.source.events.clone() else { return Ok(()) };
         let mut by_stream: BTreeMap<StreamHash, Vec<Suspect>> = BTreeMap::new();
         for suspect in suspects {
             by_stream.entry(suspect.event.stream_id.hash()).or_default().push(suspect);
         }
-        let mut first: Option<(Place, Error)> = None;
         for suspects in by_stream.into_values() {
-            let fork = fork_of_stream(store.as_ref(), suspects).await?;
-            first = [first, fork].into_iter().flatten().min_by(|(a, _), (b, _)| a.cmp(b));
+            self.forks.extend(forks_of_stream(store.as_ref(), suspects).await?);
         }
-        Ok(first)
+        Ok(())
     }
 }
 
-/// The first place at which a stream's duplicates differ from what the event store has.
-async fn fork_of_stream(
-    store: &dyn EventStore,
-    mut suspects: Vec<Suspect>,
-) -> Result<Option<(Place, Error)>> {
+/// A stream's duplicates that differ from what the event store has.
+async fn forks_of_stream(store: &dyn EventStore, mut suspects: Vec<Suspect>) -> Result<Vec<Fork>> {
     suspects.sort_by_key(|suspect| suspect.event.sequence);
-    let mut first: Option<(Place, Error)> = None;
+    let mut forks = Vec::new();
     let mut rest = &*suspects;
     while let ([lowest, ..], [.., highest]) = (rest, rest) {
         let from = lowest.event.sequence;
@@ -178,17 +174,22 @@ async fn fork_of_stream(
         let page = store.read_stream(&lowest.event.stream_id, from, wanted).await?;
         let Some(last) = page.last().map(|event| event.sequence) else { break };
         let (read, behind) = rest.split_at(rest.partition_point(|suspect| suspect.event.sequence <= last));
-        for Suspect { place, event } in read {
+        for Suspect { place, event, partition_key } in read {
             let known = page.binary_search_by_key(&event.sequence, |known| known.sequence);
             let Some(known) = known.ok().and_then(|index| page.get(index)) else { continue };
-            let is_first = first.as_ref().is_none_or(|(earlier, _)| place < earlier);
-            if is_first && !order::is_same(known, event) {
-                first = Some((place.clone(), forked(known, event)));
+            if !order::is_same(known, event) {
+                let (kept, refused) = (Arc::new(known.clone()), event.clone());
+                forks.push(Fork {
+                    kept,
+                    refused,
+                    place: place.clone(),
+                    partition_key: partition_key.clone(),
+                });
             }
         }
         rest = behind;
     }
-    Ok(first)
+    Ok(forks)
 }
 
 /// How many events there are from one sequence to another, as far as one read asks for.

@@ -5,7 +5,7 @@ use foldstream_model::{
     ports::{Put, Revision},
 };
 
-use super::{Line, Subscriber, gaps};
+use super::{Line, Subscriber};
 use crate::{
     assembly::Services,
     invariants,
@@ -91,25 +91,20 @@ impl Line {
         };
         for (position, number, entry) in due {
             let place = Place::new(position.clone(), number, 0);
-            let forks = match self.order_entry(&entry, &place, placed).await {
+            match self.order_entry(&entry, &place, placed).await {
                 Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((place, error))),
-                forks => forks?,
-            };
+                forks => self.forks.extend(forks?),
+            }
             if let Some(poison) = self.go_on(placed).await? {
                 return Ok(Some(poison));
             }
             if let Entry::SetAside = entry {
-                let fork = self.first_fork().await?;
-                self.deliver(std::mem::take(placed), fork).await?;
+                self.deliver(std::mem::take(placed)).await?;
                 self.pass_set_aside(&place).await?;
             }
             self.at = Place::end(position, number);
-            if let Some(fork) = forks.first() {
-                return Ok(Some((place, gaps::forked(&fork.kept, &fork.refused))));
-            }
             if let Entry::ReEnter(re_entry) = entry {
-                let fork = self.first_fork().await?;
-                self.deliver_with(std::mem::take(placed), fork, Some((place, *re_entry))).await?;
+                self.deliver_with(std::mem::take(placed), Some((place, *re_entry))).await?;
             }
         }
         Ok(None)

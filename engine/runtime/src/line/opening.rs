@@ -109,6 +109,7 @@ impl Line {
             search: gaps::Search::default(),
             has_set_aside,
             suspects: Vec::new(),
+            forks: Vec::new(),
             context,
         };
         for mut subscriber in opening.subscribers {

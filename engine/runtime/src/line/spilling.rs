@@ -53,8 +53,7 @@ impl Line {
             if let Some(last) = placed.last() {
                 self.at = self.at.clone().max(last.place.clone());
                 metrics::ordered(self.context.source.name.as_str(), placed.len(), 0, 0);
-                let fork = self.first_fork().await?;
-                self.deliver(std::mem::take(placed), fork).await?;
+                self.deliver(std::mem::take(placed)).await?;
             }
             match self.bring(lacking).await {
                 Err(error) if error.kind() == ErrorKind::Poison => return Ok(Some((next, error))),

@@ -1,25 +1,25 @@
-//! Records that cannot be decoded: they are set aside for the source, with their bytes, and come back as events by entries of
-//! the journal.
+//! Records that cannot be decoded, and forks: they are set aside for the source, with their bytes. What could not be decoded
+//! comes back as an event by an entry of the journal.
 //!
 //! What a record is decides the order behind it for all who read the source. So it is decided once: a record is released as
 //! what its first reader took it for, as the horizon does not pass it otherwise.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_model::{Error, ErrorKind, Event, OnFailure, Place, Position, ReadAnew, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::Line;
+use super::{Line, gaps};
 use crate::{
-    dispatch,
+    dispatch::{self, Refused},
     journal::Wish,
     metrics,
     order::{Fork, Outcome, Placed},
     parking,
     read::Undecodable,
     retry,
-    rows::records::{Fate, RecordAside},
+    rows::records::{Fate, ForkOf, RecordAside},
 };
 
 impl Line {
@@ -54,22 +54,11 @@ impl Line {
                 "nobody can go on behind it, as with `gaps: allow`, or a start elsewhere than at the trim horizon, what follows in its stream would not wait for it",
             )));
         }
-        if fate == Fate::Waits {
-            let limit = self.context.settings.parked_events as u64;
-            let waiting = self.context.rows.records_that_wait(&source).await?;
-            if waiting >= limit {
-                return Ok(Some(error.context(parking::full(waiting, limit))));
-            }
+        if let Some(full) = self.refuse_beyond_limit(&fate).await? {
+            return Ok(Some(error.context(full)));
         }
-        let aside = RecordAside {
-            shard: self.context.number,
-            position: record.position.clone(),
-            partition_key: record.partition_key.to_string(),
-            arrived_at: record.arrived_at,
-            error: error.to_string(),
-            parked_at: self.context.services.clock.now(),
-            fate,
-        };
+        let aside = self.record(&record.position, &record.partition_key, &error);
+        let aside = RecordAside { arrived_at: record.arrived_at, fate, ..aside };
         let (never, context) = (CancellationToken::new(), self.context.clone());
         let put = || context.rows.set_record_aside(&source, &aside, &record.data);
         retry::until_done(&never, "setting a record aside", put).await?;
@@ -82,6 +71,79 @@ impl Line {
         let forget = || context.rows.forget_record(&source, &aside);
         retry::until_done(&never, "forgetting a record", forget).await?;
         Ok(None)
+    }
+
+    /// The forks up to here, each durable if anybody goes on behind it.
+    pub(super) async fn refuse_forks(&mut self) -> Result<Vec<Refused>> {
+        self.compare_duplicates().await?;
+        let mut forks = mem::take(&mut self.forks);
+        forks.sort_by(|a, b| a.place.cmp(&b.place));
+        let mut refused = Vec::with_capacity(forks.len());
+        for fork in forks {
+            refused.push(self.refuse_fork(fork).await?);
+        }
+        Ok(refused)
+    }
+
+    async fn refuse_fork(&self, fork: Fork) -> Result<Refused> {
+        let (context, source) = (&self.context, &self.context.source.name);
+        let error = gaps::forked(&fork.kept, &fork.refused);
+        let Fork { refused: event, place, partition_key, .. } = fork;
+        let raised_at = event.recorded_at;
+        let placed = Placed { place, event, raised_at, partition_key };
+        let mut refused = Refused { placed, error, is_kept: false, is_left_out: false };
+        let aside = RecordAside {
+            fork: Some(ForkOf::at(&refused.placed)),
+            ..self.record(&refused.placed.place.position, &refused.placed.partition_key, &refused.error)
+        };
+        let fate = self.fate_of_undecodable();
+        if let Some(known) = context.rows.stored_record(source, &aside).await? {
+            if fate == Some(Fate::Waits) && known.fate == Fate::PassedOver {
+                context.rows.decide_record(source, &aside, &Fate::Waits).await?;
+            }
+            refused.is_kept = true;
+            refused.is_left_out = known.fate.is_decided();
+            return Ok(refused);
+        }
+        let Some(fate) = fate else { return Ok(refused) };
+        if let Some(full) = self.refuse_beyond_limit(&fate).await? {
+            refused.error = refused.error.context(full);
+            return Ok(refused);
+        }
+        let event = &refused.placed.event;
+        let data = event.to_envelope().map_or_else(|_| event.payload.raw.clone(), Bytes::from);
+        let aside = RecordAside { arrived_at: event.recorded_at, fate, ..aside };
+        let (never, put) =
+            (CancellationToken::new(), || context.rows.set_record_aside(source, &aside, &data));
+        retry::until_done(&never, "setting a refused event aside", put).await?;
+        tracing::warn!(source = %source, shard = %context.shard.id, place = %refused.placed.place, error = %refused.error, "an event is refused");
+        self.count_set_aside();
+        refused.is_kept = true;
+        Ok(refused)
+    }
+
+    fn record(&self, position: &Position, partition_key: &str, error: &Error) -> RecordAside {
+        let parked_at = self.context.services.clock.now();
+        RecordAside {
+            shard: self.context.number,
+            position: position.clone(),
+            fork: None,
+            partition_key: partition_key.to_owned(),
+            arrived_at: parked_at,
+            error: error.to_string(),
+            parked_at,
+            fate: Fate::Waits,
+        }
+    }
+
+    /// Why no more may wait, if so.
+    async fn refuse_beyond_limit(&self, fate: &Fate) -> Result<Option<Error>> {
+        if *fate != Fate::Waits {
+            return Ok(None);
+        }
+        let limit = self.context.settings.parked_events as u64;
+        let waiting = self.context.rows.records_that_wait(&self.context.source.name).await?;
+        Ok((waiting >= limit).then(|| parking::full(waiting, limit)))
     }
 
     /// What becomes of a record that cannot be decoded; none where nobody goes on behind it.
@@ -98,7 +160,7 @@ impl Line {
     }
 
     fn policies(&self) -> impl Iterator<Item = OnFailure> + '_ {
-        let present = self.subscribers.iter().filter(|known| known.joining.is_none() && !known.is_gone());
+        let present = self.subscribers.iter().filter(|known| !known.is_gone());
         present.map(|known| known.subscription.on_unknown_document())
     }
 
@@ -116,15 +178,14 @@ impl Line {
     /// The place of a record that is set aside: who does not go on behind such a record stops here until it is decided what
     /// becomes of it.
     pub(super) async fn pass_set_aside(&mut self, place: &Place) -> Result<()> {
-        let (context, number) = (self.context.clone(), self.context.number);
-        let source = &context.source.name;
-        let Some(aside) = context.rows.record_aside(source, number, &place.position).await? else {
+        let (context, source) = (self.context.clone(), &self.context.source.name.clone());
+        let aside = self.record(&place.position, "", &Error::poison(""));
+        let Some(aside) = context.rows.stored_record(source, &aside).await? else {
             return Err(Error::internal(format!(
                 "a record that was set aside is not there: shard={} position={}",
                 context.shard.id, place.position
             )));
         };
-        let aside = aside.body;
         self.has_set_aside |= !aside.fate.is_decided();
         let error = Error::poison(format!(
             "{}; others have gone on behind it. Let it come back with `foldstream parked redrive`, or leave it out with `foldstream parked discard`",

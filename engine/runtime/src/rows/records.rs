@@ -3,23 +3,42 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use foldstream_model::{
-    Error, Position, Record, Result, ShardNumber, SourceName, Timestamp,
+    Error, Position, Record, Result, Sequence, ShardNumber, SourceName, StreamId, Timestamp,
     ports::{RowKey, Table},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rows, Versioned, cut_rows::position_key};
+use super::{Rows, cut_rows::position_key};
+use crate::order::Placed;
 
-/// A record that should be an event and is none. The row is never removed.
+/// A record that should be an event and is none, or an event that another has been kept instead of. The row is never removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordAside {
     pub shard: ShardNumber,
     pub position: Position,
+    /// Of an event that was decoded, but claims a sequence that another one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkOf>,
     pub partition_key: String,
     pub arrived_at: Timestamp,
     pub error: String,
     pub parked_at: Timestamp,
     pub fate: Fate,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkOf {
+    pub stream: StreamId,
+    pub sequence: Sequence,
+    /// The entry that it came by; 0 for a record.
+    pub entry: u32,
+}
+
+impl ForkOf {
+    pub fn at(placed: &Placed) -> Self {
+        let Placed { place, event, .. } = placed;
+        Self { stream: event.stream_id.clone(), sequence: event.sequence, entry: place.entry }
+    }
 }
 
 /// What became of a record that could not be decoded. What an operator has decided stays so.
@@ -63,13 +82,13 @@ impl Rows {
         Ok(records.iter().filter(|record| record.fate == Fate::Waits).count() as u64)
     }
 
-    pub async fn record_aside(
+    /// The row of a record, as it is by now.
+    pub async fn stored_record(
         &self,
         source: &SourceName,
-        shard: ShardNumber,
-        position: &Position,
-    ) -> Result<Option<Versioned<RecordAside>>> {
-        self.get(&record_key(source, shard, position)).await
+        aside: &RecordAside,
+    ) -> Result<Option<RecordAside>> {
+        Ok(self.get(&record_key(source, aside)).await?.map(|stored| stored.body))
     }
 
     /// Makes a record durable with its bytes. A row that is there already is by whoever met it before.
@@ -80,7 +99,7 @@ impl Rows {
         data: &Bytes,
     ) -> Result<()> {
         self.put_long(&data_key(source, record), &BASE64_STANDARD.encode(data)).await?;
-        self.put(&record_key(source, record.shard, &record.position), None, record).await.map(|_| ())
+        self.put(&record_key(source, record), None, record).await.map(|_| ())
     }
 
     /// The record as it was read.
@@ -100,7 +119,7 @@ impl Rows {
 
     /// Makes it durable what became of a record, unless an operator has decided before. False: so it is, or it is not there.
     pub async fn decide_record(&self, source: &SourceName, aside: &RecordAside, fate: &Fate) -> Result<bool> {
-        let key = record_key(source, aside.shard, &aside.position);
+        let key = record_key(source, aside);
         loop {
             let stored = self.get::<RecordAside>(&key).await?;
             let Some(stored) = stored.filter(|stored| !stored.body.fate.is_decided()) else {
@@ -115,19 +134,22 @@ impl Rows {
 
     /// Others have taken the record for an event before it was set aside.
     pub async fn forget_record(&self, source: &SourceName, aside: &RecordAside) -> Result<()> {
-        self.delete(&record_key(source, aside.shard, &aside.position)).await
+        self.delete(&record_key(source, aside)).await
     }
 }
 
-fn record_key(source: &SourceName, shard: ShardNumber, position: &Position) -> RowKey {
-    RowKey::new(Table::RecordsAside, source.as_str(), sort_key(shard, position))
+fn record_key(source: &SourceName, aside: &RecordAside) -> RowKey {
+    RowKey::new(Table::RecordsAside, source.as_str(), sort_key(aside))
 }
 
 fn data_key(source: &SourceName, aside: &RecordAside) -> RowKey {
-    let sort = sort_key(aside.shard, &aside.position);
-    RowKey::new(Table::RecordsAside, format!("{source}/data"), sort)
+    RowKey::new(Table::RecordsAside, format!("{source}/data"), sort_key(aside))
 }
 
-fn sort_key(shard: ShardNumber, position: &Position) -> String {
-    format!("{:010}/{}", shard.0, position_key(position))
+fn sort_key(aside: &RecordAside) -> String {
+    let place = format!("{:010}/{}", aside.shard.0, position_key(&aside.position));
+    match &aside.fork {
+        None => place,
+        Some(ForkOf { sequence, entry, .. }) => format!("{place}#{entry:010}.{:020}", sequence.0),
+    }
 }

@@ -169,7 +169,7 @@ fn report(ended: &Ended, context: &mut Context) -> Outcome {
         for (source, records) in &ended.records {
             let records = plural(*records, "record");
             output.line(format!(
-                "  {records} of source {source} that cannot be decoded; `foldstream parked list` shows them"
+                "  {records} of source {source} set aside; `foldstream parked list` shows them"
             ))?;
         }
         for outdated in &ended.outdated {

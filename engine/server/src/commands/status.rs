@@ -200,8 +200,7 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], set_aside: &[SetAsi
     }
     for (source, records) in &facts.records {
         let records = plural(*records, "record");
-        problems
-            .push(format!("{source}: {records} that cannot be decoded; `foldstream parked list` says why"));
+        problems.push(format!("{source}: {records} set aside; `foldstream parked list` says why"));
     }
     for shard in facts.report.iter().flat_map(|report| &report.shards) {
         let gaps = shard.lines.iter().map(|line| line.gaps as u64).max().unwrap_or(0);

@@ -317,7 +317,7 @@ fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes_until_it_is_left_out(
     sold(&folder, "a", "{\"price\":3}");
     let ran = folder.run(&["run", "--until-caught-up"]);
     assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.out.contains("1 record of source shop that cannot be decoded"), "{ran:?}");
+    assert!(ran.out.contains("1 record of source shop set aside"), "{ran:?}");
     assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
     let listed = objects(&folder, &["parked", "list"]);
     assert_eq!((listed.len(), &listed[0]["partition_key"]), (1, &json!("x")), "{listed:?}");
@@ -325,7 +325,7 @@ fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes_until_it_is_left_out(
     assert!(text.contains("RECORD OF") && text.contains("undecodable record"), "{text}");
     let shown = folder.run(&["parked", "describe", "sales", "--stream", "x"]).ok();
     assert!(shown.contains("bytes     no \\\"envelope\\x00"), "{shown}");
-    assert!(folder.run(&["status"]).ok().contains("shop: 1 record that cannot be decoded"));
+    assert!(folder.run(&["status"]).ok().contains("shop: 1 record set aside"));
     let would = folder.run(&["parked", "redrive", "sales", "--dry-run"]).ok();
     assert!(would.contains("and 1 record"), "{would}");
     let redriven = folder.run(&["parked", "redrive", "sales"]);
@@ -337,4 +337,35 @@ fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes_until_it_is_left_out(
     folder.run(&["run", "--until-caught-up"]).ok();
     let audit = objects(&folder, &["audit"]);
     assert!(audit.iter().any(|row| row["details"]["records"] == json!("1")), "{audit:?}");
+}
+
+/// The event store has another first event of `a`.
+const FORK: &[u8] = br#"{"stream_id":"a","sequence":1,"id":"f","type":"Sold","recorded_at":"2026-01-01T00:00:00Z","payload":{"price":99}}"#;
+
+#[test]
+fn the_stream_of_a_fork_waits_until_it_is_let_back_and_the_other_event_is_left_out() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    sold(&folder, "a", "{\"price\":2}");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    put_no_envelope(&folder, FORK);
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    let listed = objects(&folder, &["parked", "list"]);
+    let (stream, record) = (&listed[0], &listed[1]);
+    assert_eq!((&stream["stream_id"], &stream["events"]), (&json!("a"), &json!(0)), "{listed:?}");
+    assert!(record["error"].as_str().unwrap().contains("fork: stream=a sequence=1"), "{listed:?}");
+    sold(&folder, "a", "{\"price\":3}");
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    assert_eq!(document(&folder, "a"), json!({"last": 2, "total": 2}));
+    assert!(folder.run(&["parked", "describe", "sales", "--stream", "x"]).ok().contains("99"));
+
+    let redriven = folder.run(&["parked", "redrive", "sales"]);
+    assert_eq!(redriven.code, 1, "{redriven:?}");
+    assert!(redriven.out.contains("leave this one out") && redriven.out.contains("1 stream"), "{redriven:?}");
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
+    let discard = ["parked", "discard", "sales", "--error", "fork", "--yes", "--reason", "not ours"];
+    folder.run(&discard).ok();
+    folder.run(&["run", "--until-caught-up"]).ok();
+    assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
 }

@@ -53,7 +53,9 @@ fn a_fill_that_differs_from_an_event_that_waits_is_a_fork_and_the_one_that_waits
     other.payload = Payload::new(Bytes::from_static(b"{\"n\":3}"));
     let entry =
         Entry::Fill { stream: StreamId::new("s"), events: vec![envelope(&event("s", 1)), envelope(&other)] };
-    assert_eq!(stage.entry(1, 1, &entry).len(), 1);
+    let forks = stage.entry(1, 1, &entry);
+    let refused_at: Vec<_> = forks.iter().map(|fork| fork.place.to_string()).collect();
+    assert_eq!(refused_at, ["1/1/1"], "where the one that waited is released");
     assert_eq!(stage.shown(), "s1@1/1/0 s2@1/1/1");
     assert_eq!(stage.out[1].event.payload.raw, "{\"n\":2}");
 }

@@ -50,7 +50,11 @@ pub async fn found(
             }
         }
         let [all, selected] = sequences;
-        if !selected.is_empty() {
+        // Behind a fork nothing may wait yet.
+        let in_time = filter.since.is_none_or(|since| parked.parked_at >= since)
+            && filter.until.is_none_or(|until| parked.parked_at < until);
+        let is_meant = filter.error.as_ref().is_none_or(|text| parked.error.contains(text.as_str()));
+        if !selected.is_empty() || (all.is_empty() && is_meant && in_time) {
             found.push(Found { parked, events: all.len() as u64, selected });
         }
     }
