@@ -218,21 +218,27 @@ fn quote_escape_or_control(bytes: &[u8], from: usize) -> Option<usize> {
     // No `||`: without branches the processor takes many bytes at once.
     let is_found = |byte: &u8| (*byte == b'"') | (*byte == b'\\') | (*byte < b' ');
     let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<32>())
-        && chunk.iter().fold(0, |any, byte| any | u8::from(is_found(byte))) == 0
-    {
-        at += chunk.len();
-    }
-    let (words, rest) = bytes.get(at..)?.as_chunks();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let found = equal_to(word, b'"') | equal_to(word, b'\\') | below(word, b' ');
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+    loop {
+        let rest = bytes.get(at..)?;
+        let Some(word) = rest.first_chunk() else {
+            return rest.iter().position(is_found).map(|found| at + found);
+        };
+        if let Some(found) = first_in_word(u64::from_le_bytes(*word)) {
+            return Some(at + found);
         }
         at += 8;
+        // Most texts have ended by now.
+        while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<32>())
+            && chunk.iter().fold(0, |any, byte| any | u8::from(is_found(byte))) == 0
+        {
+            at += 32;
+        }
     }
-    rest.iter().position(is_found).map(|found| at + found)
+}
+
+fn first_in_word(word: u64) -> Option<usize> {
+    let found = equal_to(word, b'"') | equal_to(word, b'\\') | below(word, b' ');
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// Sets the highest bit of each byte that equals this one; of bytes behind such a one it may be set too.
