@@ -16,7 +16,7 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec},
-    control::{Actor, Controls},
+    control::{Actor, Controls, RewindTo},
     deciding::{Decider, open_gaps},
     report::Phase,
     rows::Rows,
@@ -286,17 +286,51 @@ async fn schedule_t_a_stream_comes_back_in_one_child_and_once() {
     comes_back_whole(&bed).await;
 }
 
-/// `on_failure: stop` and `global` stop, as nothing may pass the event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_park_stops_there() {
-    for (ordering, on_failure) in
-        [(Ordering::PerStream, OnFailure::Stop), (Ordering::Global, OnFailure::Park)]
-    {
+    for ordering in [Ordering::PerStream, Ordering::Commutative, Ordering::Global] {
         let bed = appended(1).await;
-        let outcome = bed.catch_up(vec![spec(&bed, ordering, Refuses::Reducer, on_failure)]).await.unwrap();
+        let stopping = spec(&bed, ordering, Refuses::Reducer, OnFailure::Stop);
+        let outcome = bed.catch_up(vec![stopping]).await.unwrap();
         assert_eq!(outcome.stops.len(), 1, "{ordering:?}");
         assert!(outcome.stops[0].stop.to_string().contains("stream=a sequence=2"), "{outcome:?}");
         assert_eq!(waiting(&bed).await, []);
+    }
+}
+
+/// A merge does not wait for what is parked: what comes back to a document that has gone on is late, on record, until a rebuild;
+/// to any other it comes in its order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_back_to_a_merge_is_in_its_order_or_on_record_as_late() {
+    let cases = [(Refuses::Reducer, [("a", 3), ("b", 2)], 2), (Refuses::Projector, [("b", 2), ("a", 3)], 0)];
+    for (refuses, streams, late) in cases {
+        let bed = Bed::new(1).await;
+        for (stream, events) in streams {
+            bed.append(stream, &[1, if stream == "a" { -2 } else { 2 }, 3][..events]).await;
+        }
+        bed.relay().await;
+        let feed = |refuses| named(&bed, NAME, Ordering::Global, Kind::Feed, refuses, OnFailure::Park);
+        let outcome = bed.catch_up(vec![feed(refuses)]).await.unwrap();
+        assert!(outcome.stops.is_empty(), "{outcome:?}");
+        assert_eq!((parked(&bed).await.len(), waiting(&bed).await.len()), (1, 2));
+        assert_eq!(bed.documents(NAME).await["feed"].matches('#').count(), 3);
+        redrive_all(&bed).await;
+        bed.catch_up(vec![feed(refuses)]).await.unwrap();
+        assert_eq!((parked(&bed).await.len(), waiting(&bed).await.len()), (1, 2), "nothing is different");
+
+        redrive_all(&bed).await;
+        let outcome = bed.catch_up(vec![feed(Refuses::Nobody)]).await.unwrap();
+        assert!(outcome.stops.is_empty() && outcome.parked.is_empty(), "{outcome:?}");
+        let rows = Rows::new(bed.store.checkpoints());
+        let (id, epoch) = (ProjectionId::new(NAME, 1), Epoch::default());
+        assert_eq!(rows.late(&id, epoch).await.unwrap(), late, "{streams:?}");
+        let whole = named(&bed, "whole", Ordering::Global, Kind::Feed, Refuses::Nobody, OnFailure::Stop);
+        bed.catch_up(vec![whole]).await.unwrap();
+        let is_whole = bed.documents(NAME).await == bed.documents("whole").await;
+        assert_eq!(is_whole, late == 0, "{streams:?}");
+        bed.rewind(NAME, &RewindTo::Beginning, true).await.unwrap();
+        bed.catch_up(vec![feed(Refuses::Nobody)]).await.unwrap();
+        assert_eq!(bed.documents(NAME).await, bed.documents("whole").await, "a rebuild puts it right");
     }
 }
 

@@ -6,7 +6,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    ErrorKind, Event, OnFailure, Ordering, PayloadReads, Record, Result, ShardId, Timestamp,
+    Epoch, ErrorKind, Event, OnFailure, Ordering, PayloadReads, ProjectionId, Record, Result, ShardId,
+    Timestamp,
     ports::{Decoder, Source},
 };
 use foldstream_runtime::{
@@ -122,8 +123,9 @@ async fn is_whole(bed: &Bed, name: &str, streams: &[(&str, &str)]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_waits_with_what_follows_in_its_stream_and_all_else_goes_on() {
     let bed = Bed::with_transport(1).await;
-    let both = || vec![parks(&bed), named(&bed, "sum", Ordering::Commutative, OnFailure::Park)];
-    let outcome = read_by(&bed, both()).await;
+    let sum = || named(&bed, "sum", Ordering::Commutative, OnFailure::Park);
+    let all = || vec![parks(&bed), sum(), named(&bed, "feed", Ordering::Global, OnFailure::Park)];
+    let outcome = read_by(&bed, all()).await;
     assert!(outcome.caught_up && outcome.stops.is_empty(), "{outcome:?}");
     assert_eq!(outcome.records.into_values().collect::<Vec<_>>(), [1]);
     assert_eq!(outcome.gaps.into_values().collect::<Vec<_>>(), [1]);
@@ -141,11 +143,14 @@ async fn a_record_waits_with_what_follows_in_its_stream_and_all_else_goes_on() {
     redrive(&bed, &found).await;
     // One that was cut short before it was said to be done is done again.
     redrive(&bed, &found).await;
-    let outcome = bed.catch_up_from(mended(&bed), both()).await.unwrap();
+    let outcome = bed.catch_up_from(mended(&bed), all()).await.unwrap();
     assert!(outcome.stops.is_empty() && outcome.records.is_empty() && outcome.gaps.is_empty(), "{outcome:?}");
     is_whole(&bed, "parks", &[("a", "1,2,3,4"), ("b", "1,2")]).await;
     let sums = bed.documents("sum").await;
     assert_eq!(sums.values().collect::<Vec<_>>(), [r#"{"events":4,"sum":4}"#, r#"{"events":2,"sum":2}"#]);
+    let fed = bed.documents("feed").await["feed"].matches('#').count();
+    let late = rows(&bed).late(&ProjectionId::new("feed", 1), Epoch::default()).await.unwrap();
+    assert_eq!(fed + late, 6, "each is in its order, or late");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +162,7 @@ async fn who_does_not_park_stops_there_until_it_is_decided_what_becomes_of_the_r
             vec![
                 parks(&bed),
                 named(&bed, "stops", Ordering::PerStream, OnFailure::Stop),
-                named(&bed, "feed", Ordering::Global, OnFailure::Park),
+                named(&bed, "feed", Ordering::Global, OnFailure::Stop),
             ]
         };
         let outcome = read_by(&bed, three()).await;

@@ -130,6 +130,10 @@ pub struct ParkedEvent {
     /// Why it could not be taken; none of one that only stands behind another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of an event that waits with its stream: when it was recorded, raised to that of the stream's events before it; none where
+    /// that is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised_at: Option<Timestamp>,
     pub parked_at: Timestamp,
 }
 

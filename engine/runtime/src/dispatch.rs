@@ -128,7 +128,7 @@ impl Released {
         let mut dispatched = Dispatched::default();
         dispatched.touches.reserve(self.placed.len());
         let mut scratch = Vec::new();
-        let on_failure = subscription.on_unknown_document();
+        let on_failure = subscription.on_failure();
         let mut forks = self.forks.iter().filter(|fork| fork.placed.place > *from).peekable();
         for (index, placed) in self.placed.iter().enumerate() {
             if placed.place <= *from {
@@ -147,8 +147,9 @@ impl Released {
                     continue;
                 }
             }
+            // A type that nobody knows waits for a definition that knows it, whatever becomes of what cannot be taken.
             let (touched, on_failure) = match unknown_type(&subscription.projection.spec, &placed.event) {
-                Err(unknown) => (Err(unknown), subscription.on_unknown_type()),
+                Err(unknown) => (Err(unknown), OnFailure::Park),
                 Ok(()) => (self.touch(subscription, index, &mut scratch), on_failure),
             };
             match (touched, on_failure) {

@@ -35,6 +35,7 @@ pub fn parked_event(
         before: event.carried.before.clone(),
         state: event.carried.state.clone(),
         error: event.error.as_ref().map(ToString::to_string),
+        raised_at: None,
         parked_at: at,
     })
 }

@@ -116,21 +116,9 @@ impl Subscription {
         Arc::new(Self { line, shard, projection, settling: Mutex::new(settling), changed: Notify::new() })
     }
 
-    /// What becomes of an event of which no document is known. A merge takes the events of all streams in one order, and what
-    /// came back to it later would be late: it stops.
-    pub fn on_unknown_document(&self) -> OnFailure {
-        match self.projection.spec.ordering {
-            Ordering::Global => OnFailure::Stop,
-            Ordering::PerStream | Ordering::Commutative => self.projection.spec.on_failure,
-        }
-    }
-
-    /// A type that nobody knows waits for a definition that knows it, whatever becomes of what cannot be taken.
-    pub fn on_unknown_type(&self) -> OnFailure {
-        match self.projection.spec.ordering {
-            Ordering::Global => OnFailure::Stop,
-            Ordering::PerStream | Ordering::Commutative => OnFailure::Park,
-        }
+    /// What becomes of what cannot be taken, where no document is known that could be parked.
+    pub fn on_failure(&self) -> OnFailure {
+        self.projection.spec.on_failure
     }
 
     /// A batch of this many touches begins; its bytes are held until it is settled.

@@ -49,6 +49,7 @@ fn event(document: &str, order: ParkedOrder) -> ParkedEvent {
         before: Value::Null,
         state: Value::Null,
         error: None,
+        raised_at: None,
         parked_at: Timestamp::EPOCH,
     }
 }
@@ -113,6 +114,7 @@ async fn what_is_parked_is_read_back(parking: &dyn ParkingLot) {
         before: Value::Null,
         state,
         error: Some("a reason\nof two lines".to_owned()),
+        raised_at: Some(Timestamp::from_micros(-2)),
         parked_at: Timestamp::from_micros(1),
     };
     let parkings =

@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, Error, ErrorKind, Event, LeftOut, MarkNumber, Ordering, ParkedEvent, ParkedOrder,
-    ParkedStream, Place, ReEntry, Result, ShardNumber, StreamId, Timestamp, Value, ports::Parking,
+    DocumentKey, Error, ErrorKind, Event, LeftOut, MarkNumber, ParkedEvent, ParkedOrder, ParkedStream, Place,
+    ReEntry, Result, ShardNumber, StreamId, Timestamp, Value, ports::Parking,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -53,9 +53,6 @@ impl Apart {
     /// What is parked of a projection at a place of a shard.
     pub(super) async fn load(context: &ShardContext, projection: &Active, place: &Place) -> Result<Self> {
         let (rows, lot) = (&context.rows, &projection.streams_lot);
-        if projection.spec.ordering == Ordering::Global {
-            return Ok(Self::default());
-        }
         let mut parked = rows.parked_streams(lot).await?;
         let left_out: BTreeSet<_> = rows.left_out(lot).await?.into_keys().collect();
         if !parked.is_empty() {
@@ -298,12 +295,13 @@ impl Line {
         for waiting in waiting {
             let mut event = Event::from_envelope(&Bytes::from(waiting.event.into_bytes()))?;
             self.context.intake.prepare(&mut event)?;
-            events.insert(event.sequence, event);
+            let raised_at = waiting.raised_at.unwrap_or(event.recorded_at);
+            events.insert(event.sequence, (event, raised_at));
         }
         let partition_key: Arc<str> = parked.partition_key.as_str().into();
-        let placed = |(ordinal, event): (u32, Event)| Placed {
+        let placed = |(ordinal, (event, raised_at)): (u32, (Event, Timestamp))| Placed {
             place: Place::new(at.position.clone(), at.entry, ordinal),
-            raised_at: event.recorded_at,
+            raised_at,
             event: event.into(),
             partition_key: partition_key.clone(),
         };
@@ -404,6 +402,7 @@ fn parked_event(
         before: Value::Null,
         state: Value::Null,
         error: error.map(ToString::to_string),
+        raised_at: (placed.raised_at != placed.event.recorded_at).then_some(placed.raised_at),
         parked_at: at,
     })
 }

@@ -161,13 +161,13 @@ impl Line {
 
     fn policies(&self) -> impl Iterator<Item = OnFailure> + '_ {
         let present = self.subscribers.iter().filter(|known| !known.is_gone());
-        present.map(|known| known.subscription.on_unknown_document())
+        present.map(|known| known.subscription.on_failure())
     }
 
     fn count_set_aside(&self) {
         for known in &self.subscribers {
             let name = known.subscription.projection.name();
-            match known.subscription.on_unknown_document() {
+            match known.subscription.on_failure() {
                 OnFailure::Park => metrics::parked(name, 1),
                 OnFailure::Discard => metrics::discarded(name, 1),
                 OnFailure::Stop => {}
@@ -193,7 +193,7 @@ impl Line {
         ));
         let (mut is_parked, at) = (false, context.services.clock.now());
         for known in self.subscribers.iter_mut().filter(|known| known.from < *place) {
-            match (known.subscription.on_unknown_document(), &mut known.joining) {
+            match (known.subscription.on_failure(), &mut known.joining) {
                 (OnFailure::Park, _) => is_parked = true,
                 (OnFailure::Discard, _) => {}
                 (OnFailure::Stop, _) if aside.fate.is_decided() => {}
