@@ -11,8 +11,10 @@ is built beside the old one; or, while developing, `foldstream run --dev` makes 
 
 /// What makes projections go on behind a record that is no event.
 pub const WHAT_TO_DO_ABOUT_A_RECORD: &str =
-    "to go on, give the source another name in `sources`: the event store's events are relayed anew under
-it; then raise the `version` of the projections that read it";
+    "to go on, write `on_failure: park` under a projection that reads it: the record is set aside, the event store
+fills in what is missing there, and `foldstream parked list` says what is left to decide. With `gaps: allow`, or
+another `start` than `trim_horizon`, give the source another name in `sources`: the event store's events are
+relayed anew under it; then raise the `version` of the projections that read it";
 
 /// Where it has stopped, at what and why; several lines.
 pub fn stop_in_words(projection: &ProjectionId, source: &SourceName, shard: &ShardId, stop: &Stop) -> String {

@@ -369,3 +369,20 @@ fn the_stream_of_a_fork_waits_until_it_is_let_back_and_the_other_event_is_left_o
     folder.run(&["run", "--until-caught-up"]).ok();
     assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
 }
+
+#[test]
+fn a_projection_that_has_stopped_at_a_record_goes_on_once_it_parks() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG.replace("on_failure: park", "on_failure: stop"));
+    sold(&folder, "a", "{\"price\":2}");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    put_no_envelope(&folder, b"no envelope");
+    sold(&folder, "a", "{\"price\":3}");
+    let stopped = folder.run(&["run", "--until-caught-up"]);
+    assert!(stopped.code == 4 && stopped.out.contains("sales@1 has stopped"), "{stopped:?}");
+    assert_eq!(document(&folder, "a"), json!({"last": 2, "total": 2}));
+    folder.write("foldstream.yaml", CONFIG);
+    let parked = folder.run(&["run", "--until-caught-up"]);
+    assert!(parked.code == 4 && !parked.out.contains("has stopped"), "{parked:?}");
+    assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
+}

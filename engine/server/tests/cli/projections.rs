@@ -94,7 +94,7 @@ fn a_record_that_is_no_event_is_named_and_the_rest_of_the_status_is_shown() {
     let told = |status: &str| {
         assert!(status.contains("counts@1"), "{status}");
         assert!(status.contains("the record at position 1 is no event"), "{status}");
-        assert!(status.contains("another name in `sources`"), "{status}");
+        assert!(status.contains("write `on_failure: park`"), "{status}");
     };
     told(&folder.run(&["status"]).ok());
     let status = folder.run(&["status", "-o", "json"]).ok();
