@@ -1,16 +1,8 @@
 //! Workers that live, crash, freeze and come back.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use foldstream_model::{
-    Clock, Fingerprint, ProjectionId, Result, Sequence, SourceName, Timestamp, ports::EventStore,
-};
+use foldstream_model::{Fingerprint, Ids, ProjectionId, Result, Sequence, SourceName, ports::EventStore};
 use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
     order::Gaps,
@@ -18,7 +10,7 @@ use foldstream_runtime::{
     worker::{Assembly, Outcome, Until, Worker},
 };
 use foldstream_tests::{bed::Envelopes, memory::leases::MemoryLeases, projectors::Totals};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,22 +19,10 @@ use crate::{
     ports::{Checkpoints, Documents, Events, Leases, Log, Parking},
     watcher::SOURCE,
     workload::{Kind, Simulated},
-    world::World,
+    world::{Weather, World},
 };
 
-struct SkewedClock {
-    began: Instant,
-    skew: AtomicI64,
-}
-
-impl Clock for SkewedClock {
-    fn now(&self) -> Timestamp {
-        let passed = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(0);
-        Timestamp::from_micros(passed + self.skew.load(Ordering::Relaxed))
-    }
-}
-
-fn settings(chance: &mut Chance, lease: u64) -> Settings {
+fn settings(chance: &mut Chance, weather: &Weather) -> Settings {
     let millis = |chance: &mut Chance, all: &[u64]| Duration::from_millis(chance.pick(all));
     Settings {
         lanes: chance.pick(&[1, 2, 4]),
@@ -61,26 +41,29 @@ fn settings(chance: &mut Chance, lease: u64) -> Settings {
         discovery_interval: millis(chance, &[100, 5_000]),
         trim_interval: millis(chance, &[100, 2_000]),
         patience: millis(chance, &[50, 500, 5_000]),
-        parked_events: 10_000,
+        parked_events: weather.parked_events,
         gap_patience: millis(chance, &[10, 500, 5_000]),
-        lease_duration: Duration::from_millis(lease),
+        lease_duration: Duration::from_millis(weather.lease),
     }
 }
 
+/// By the code that a process runs.
 pub fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
+    let is_amended = link.world.weather.deploys && !link.is_older && link.world.is_mended(kind);
+    let definition = format!("{}{}", kind.name(), if is_amended { ", mended" } else { "" });
     let reducer =
         (kind == Kind::States).then(|| NamedReducer { name: "totals".into(), reducer: Totals::new() });
     ProjectionSpec {
         id: ProjectionId::new(kind.name(), 1),
         source: SourceName::new(SOURCE),
         ordering: kind.ordering(),
-        projector: Simulated::new(kind, link.world.clone()),
+        projector: Simulated::new(kind, link),
         reducer,
         known_types: None,
         on_failure: link.world.workload.on_failure.get(&kind).copied().unwrap_or_default(),
         documents: Arc::new(Documents(link.clone())),
-        definition: kind.name().into(),
-        fingerprint: Fingerprint(kind.name().into()),
+        definition: definition.as_str().into(),
+        fingerprint: Fingerprint(definition.as_str().into()),
         allowed_lateness: link.world.workload.lateness,
     }
 }
@@ -105,15 +88,14 @@ pub fn source(link: &Arc<Link>) -> SourceSpec {
     }
 }
 
-/// With a clock that is so many microseconds ahead.
-pub fn services(link: &Arc<Link>, skew: i64) -> Services {
+pub fn services(link: &Arc<Link>) -> Services {
     let world = &link.world;
     Services {
         checkpoints: Arc::new(Checkpoints(link.clone())),
         leases: Arc::new(Leases { link: link.clone(), store: leases(world) }),
         parking: Arc::new(Parking(link.clone())),
-        clock: Arc::new(SkewedClock { began: world.began, skew: AtomicI64::new(skew) }),
-        ids: world.ids.clone(),
+        clock: link.clone(),
+        ids: link.clone(),
     }
 }
 
@@ -122,12 +104,13 @@ fn worker(link: &Arc<Link>) -> Worker {
     let mut chance = world.chance().fork();
     let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
     let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+    link.set_skew(skew);
     let projections = world.workload.kinds.iter().map(|kind| projection(link, *kind)).collect();
     Worker::new(Assembly {
-        services: services(link, skew),
+        services: services(link),
         sources: vec![source(link)],
         projections,
-        settings: settings(&mut chance, world.weather.lease),
+        settings: settings(&mut chance, &world.weather),
         process: 0,
     })
 }
@@ -140,8 +123,10 @@ struct Process {
 }
 
 impl Process {
-    fn start(world: &Arc<World>, name: String) -> Self {
-        let link = Link::new(world, name);
+    /// A worker that is started before the code is mended runs the older code until it ends.
+    fn start(world: &Arc<World>, name: String, id: String) -> Self {
+        let link = Link::with(world, name, id, world.weather.deploys && !world.is_deployed());
+        world.joins(&link);
         link.saw("starts");
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
@@ -155,6 +140,10 @@ impl Process {
         match self.running.join_next().await {
             Some(Ok(Ok(outcome))) => {
                 self.link.world.break_off(format!("{} ended: {outcome:?}", self.link.name))
+            }
+            // Until the operator has said that the newer definition counts, the older one does, and then no more.
+            Some(Ok(Err(error))) if self.link.is_refused(&error) => {
+                self.link.saw(&format!("is refused: {error}"));
             }
             Some(Ok(Err(error))) => {
                 self.link.world.break_off(format!("{} failed: {error:?}", self.link.name))
@@ -188,7 +177,7 @@ impl Process {
 pub async fn slot(world: Arc<World>, number: usize) {
     let mut zombies = JoinSet::new();
     for life in 0.. {
-        let process = Process::start(&world, format!("w{number}.{life}"));
+        let process = Process::start(&world, format!("w{number}.{life}"), world.ids.unique());
         if world.is_calm() {
             return until_the_end(process).await;
         }
@@ -248,6 +237,14 @@ async fn one_life(world: &Arc<World>, mut process: Process) -> Option<Process> {
             process.live(time).await;
             world.count("stop");
             process.stop().await;
+        }
+        () if is(weather.twin) => {
+            let mut twin =
+                Process::start(world, format!("{}'", process.link.name), process.link.worker.clone());
+            world.count("two with one id");
+            tokio::join!(process.live(time), twin.live(time + Duration::from_secs(5)));
+            twin.crash().await;
+            process.crash().await;
         }
         () => {
             process.live(time + Duration::from_secs(5)).await;

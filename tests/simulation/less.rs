@@ -42,6 +42,8 @@ impl Less {
         if !self.allows("cannot be taken") {
             workload.failing.clear();
         }
+        workload.refuses = workload.refuses.filter(|_| self.allows("write refused"));
+        workload.forgets &= self.allows("records forgotten");
         workload.facts.truncate(self.events.unwrap_or(usize::MAX));
         workload
             .facts
@@ -84,10 +86,14 @@ impl Less {
             ("stop", &mut weather.stop),
             ("skew", &mut weather.skew),
             ("latency", &mut weather.latency),
+            ("two with one id", &mut weather.twin),
+            ("clock jumps", &mut weather.jump),
         ];
         for (name, often) in lives {
             *often = if self.allows(name) { *often } else { 0 };
         }
+        weather.gone = weather.gone.filter(|_| self.allows("stores are gone"));
+        weather.deploys &= self.allows("deploy");
         weather.slots = self.workers.unwrap_or(weather.slots);
         weather
     }

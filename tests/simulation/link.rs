@@ -4,12 +4,12 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use foldstream_model::{Error, Result};
+use foldstream_model::{Clock, Error, Ids, Result, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::world::World;
@@ -23,6 +23,13 @@ pub type Request<T> = Box<dyn Fn() -> Carried<T> + Send + Sync>;
 pub struct Link {
     pub world: Arc<World>,
     pub name: String,
+    /// The id that the worker gives itself.
+    pub worker: String,
+    /// It runs the code of before, mended or not.
+    pub is_older: bool,
+    worker_is_taken: AtomicBool,
+    /// How many microseconds its clock is ahead.
+    skew: AtomicI64,
     frozen: AtomicBool,
     /// Wakes calls in the order in which they began to wait.
     thaws: Notify,
@@ -33,9 +40,17 @@ pub struct Link {
 
 impl Link {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Self> {
+        Self::with(world, name.clone(), name, false)
+    }
+
+    pub fn with(world: &Arc<World>, name: String, worker: String, is_older: bool) -> Arc<Self> {
         Arc::new(Self {
             world: world.clone(),
             name,
+            worker,
+            is_older,
+            worker_is_taken: AtomicBool::new(false),
+            skew: AtomicI64::new(0),
             frozen: AtomicBool::new(false),
             thaws: Notify::new(),
             fuse: Mutex::new(None),
@@ -48,6 +63,22 @@ impl Link {
         self.frozen.store(frozen, Ordering::Relaxed);
         if !frozen {
             self.thaws.notify_waiters();
+        }
+    }
+
+    pub fn set_skew(&self, micros: i64) {
+        self.skew.store(micros, Ordering::Relaxed);
+    }
+
+    /// The clock jumps by up to a minute, and now and then by an hour; back, too.
+    fn jump(&self) {
+        let world = &self.world;
+        if world.weather.jump > 0 && world.strikes("clock jumps", world.weather.jump) {
+            let mut chance = world.chance();
+            let most = chance.pick(&[1_000_000, 60_000_000, 60_000_000, 3_600_000_000]);
+            let by =
+                i64::try_from(chance.within(0..2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+            self.skew.fetch_add(by, Ordering::Relaxed);
         }
     }
 
@@ -82,12 +113,31 @@ impl Link {
             self.burnt.notify_one();
             std::future::pending::<()>().await;
         }
+        self.jump();
         self.thawed().await;
+    }
+
+    /// Without a network a call ends after some time, with an error.
+    pub async fn reach(&self) -> Result<()> {
+        if !self.world.is_gone() {
+            return Ok(());
+        }
+        self.world.count("stores are gone");
+        let time = Duration::from_millis(self.world.chance().within(0..10_000));
+        tokio::time::sleep(time).await;
+        Err(Error::transient("nothing can be reached"))
+    }
+
+    /// Whether an error says that the process runs another definition than the one that counts.
+    pub fn is_refused(&self, error: &Error) -> bool {
+        let (world, message) = (&self.world, error.message());
+        world.weather.deploys && world.is_deployed() && message.contains("its definition was changed")
     }
 
     /// A call that changes nothing.
     pub async fn read<T>(&self, what: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
         self.step().await;
+        self.reach().await?;
         pause(self.world.way()).await;
         self.fails(what)?;
         let answer = call.await;
@@ -113,6 +163,7 @@ impl Link {
     /// A call that changes something: it is carried out by the network, even if its caller is no more.
     pub async fn write<T: Send + 'static>(&self, what: String, request: Request<T>) -> Result<T> {
         self.step().await;
+        self.reach().await?;
         self.fails(&what)?;
         let (world, weather) = (&self.world, &self.world.weather);
         let late = world.strikes("late request", weather.late_request);
@@ -150,6 +201,23 @@ impl Link {
 
     pub fn saw(&self, what: &str) {
         self.world.saw(&format!("{} {what}", self.name));
+    }
+}
+
+impl Clock for Link {
+    fn now(&self) -> Timestamp {
+        let passed = i64::try_from(self.world.began.elapsed().as_micros()).unwrap_or(0);
+        Timestamp::from_micros(passed + self.skew.load(Ordering::Relaxed))
+    }
+}
+
+/// The first id that a worker asks for is its own.
+impl Ids for Link {
+    fn unique(&self) -> String {
+        match self.worker_is_taken.swap(true, Ordering::Relaxed) {
+            false => self.worker.clone(),
+            true => self.world.ids.unique(),
+        }
     }
 }
 

@@ -1,19 +1,19 @@
 //! What an operator does while workers live and die: projections are paused, resumed, and rewound.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Epoch, ProjectionId, SourceName, Timestamp,
-    ports::{From, Source},
+    Checkpoint, Epoch, ErrorKind, LeaseKey, OnFailure, ProjectionId, SourceName, Timestamp,
+    ports::{From, LeaseStore, Source, Table},
 };
 use foldstream_runtime::{
     control::{self, Actor, Controls},
     rows::Rows,
 };
 
-use crate::{chance::Chance, watcher::SOURCE, workload::RewindTo, world::World};
+use crate::{chance::Chance, fleet, link::Link, watcher::SOURCE, workload::RewindTo, world::World};
 
-fn rows(world: &Arc<World>) -> Rows {
+pub fn rows(world: &Arc<World>) -> Rows {
     Rows::new(world.checkpoints.clone())
 }
 
@@ -57,7 +57,13 @@ pub async fn rewind(world: &Arc<World>, number: u64, to: RewindTo) {
         RewindTo::Time(seed) => time(world, Chance::new(seed)).await,
     };
     let controls = Controls::new(rows(world));
-    let plan = controls.plan_rewind(&id, &world.log, &back_to).await.expect("a plan");
+    let plan = match controls.plan_rewind(&id, &world.log, &back_to).await {
+        // What it needs was forgotten.
+        Err(error) if error.kind() == ErrorKind::Invalid && !world.log.forgotten().is_empty() => {
+            return world.count("rewind refused");
+        }
+        plan => plan.expect("a plan"),
+    };
     let what = to.name();
     world.count(what);
     if !plan.ended.is_empty() {
@@ -66,6 +72,56 @@ pub async fn rewind(world: &Arc<World>, number: u64, to: RewindTo) {
     world.saw(&format!("{id} {what} {back_to:?}: {plan:?}"));
     let rebuild = matches!(to, RewindTo::Rebuild);
     controls.rewind(&id, &plan, rebuild, &actor(world)).await.expect("a rewind");
+}
+
+/// The code is mended: at once, or for every worker that is started from now on.
+pub async fn mend(world: &Arc<World>) {
+    world.mend();
+    if !world.weather.deploys {
+        return;
+    }
+    world.count("deploy");
+    let link = Link::new(world, "deploy".to_owned());
+    for (kind, _) in world.workload.on_failure.iter().filter(|(_, what)| **what == OnFailure::Park) {
+        let spec = fleet::projection(&link, *kind);
+        // Who is not registered yet will be, by a worker that runs the newer code.
+        if rows(world).control(&spec.id).await.expect("a control").is_some() {
+            Controls::new(rows(world)).amend(&spec, &actor(world)).await.expect("an amendment");
+        }
+    }
+}
+
+/// Takes a lease away from whoever works under it, who may be frozen before it can know.
+pub async fn release(world: &Arc<World>, number: u64, freezes: u64) {
+    let source = SourceName::new(SOURCE);
+    let mut leases = world.leases.list(&source).await.expect("leases");
+    leases.retain(|lease| !matches!(lease.key, LeaseKey::Worker(_)));
+    let held: Vec<_> = leases.iter().filter_map(|lease| Some((lease, lease.released()?))).collect();
+    let Some(chosen) = number.checked_rem(held.len() as u64) else { return };
+    let (lease, free) = &held[usize::try_from(chosen).unwrap_or(0)];
+    world.leases.put(&source, Some(lease), free).await.expect("a release");
+    world.count("lease released");
+    world.saw(&format!("{} is taken away from {:?}", lease.key, lease.holder()));
+    let holder = lease.holder().map(ToString::to_string).unwrap_or_default();
+    for process in world.processes_of(&holder).into_iter().filter(|_| freezes > 0) {
+        world.count("its owner freezes");
+        process.freeze(true);
+        world.send(async move {
+            tokio::time::sleep(Duration::from_millis(freezes)).await;
+            process.freeze(false);
+        });
+    }
+}
+
+/// Projections that have stopped begin again.
+pub async fn start_again(world: &Arc<World>, paused: bool) {
+    for (number, kind) in (0..).zip(&world.workload.kinds) {
+        let partition = ProjectionId::new(kind.name(), 1).row_name();
+        let all = rows(world).all::<Checkpoint>(Table::Checkpoints, &partition).await.expect("checkpoints");
+        if !paused || all.iter().any(|(_, row)| row.body.stop.is_some()) {
+            set_paused(world, number, paused).await;
+        }
+    }
 }
 
 /// In each shard that has cuts one of their places, its end, or none.

@@ -19,6 +19,7 @@ use foldstream_tests::memory::leases::MemoryLeases;
 use crate::{
     link::{Link, pause},
     watcher,
+    workload::Kind,
     world::World,
 };
 
@@ -27,6 +28,10 @@ pub struct Documents(pub Arc<Link>);
 async fn write(world: Arc<World>, model: ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
     let mut outcomes = Vec::new();
     for write in writes {
+        if is_refused(&world, &model, &write) {
+            outcomes.push(Written::Rejected(Error::poison("the store does not take this document")));
+            continue;
+        }
         let before = world.documents.stored(&model, &write.key);
         let after = write.clone();
         let outcome = world.documents.write(&model, vec![write]).await?.remove(0);
@@ -36,6 +41,16 @@ async fn write(world: Arc<World>, model: ReadModel, writes: Vec<DocumentWrite>) 
         outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+fn is_refused(world: &World, model: &ReadModel, write: &DocumentWrite) -> bool {
+    let kind = Kind::of(model.name.as_str());
+    let text = write.put.document.as_ref().map(|document| document.to_canonical_json());
+    let is_refused = text.is_some_and(|text| !world.is_mended(kind) && world.workload.refuses(kind, &text));
+    if is_refused {
+        world.count("write refused");
+    }
+    is_refused
 }
 
 #[async_trait]
@@ -251,6 +266,7 @@ struct Reader {
 impl ShardReader for Reader {
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch> {
         self.link.step().await;
+        self.link.reach().await?;
         if self.held.is_none() {
             pause(self.link.world.way()).await;
             self.link.fails("reading records")?;

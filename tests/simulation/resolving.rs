@@ -22,7 +22,7 @@ fn chosen(world: &World, number: u64) -> Kind {
 
 fn redriver(world: &Arc<World>, kind: Kind, epoch: Epoch, name: &str) -> Redriver {
     let link = Link::new(world, name.to_owned());
-    let (source, services) = (fleet::source(&link), fleet::services(&link, 0));
+    let (source, services) = (fleet::source(&link), fleet::services(&link));
     Redriver::new(&source, fleet::projection(&link, kind), epoch, &services, None)
 }
 
@@ -69,7 +69,7 @@ pub async fn discard(world: &Arc<World>, number: u64) {
         .into_iter()
         .filter(|parked| {
             let event = event(&parked.event);
-            world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0)
+            world.workload.may_fail(kind, event.stream_id.as_str(), event.sequence.0)
         })
         .collect();
     if failing.is_empty() {

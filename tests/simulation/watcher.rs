@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Fed, Journal, ProjectionId, ReadModel, ShardId, SourceName, Value,
+    Checkpoint, Fed, Journal, ProjectionId, ReadModel, ShardId, SourceName, Stop, Value,
     ports::{DocumentWrite, RowKey, StoredDocument, Table},
 };
 use foldstream_runtime::{
@@ -13,7 +13,7 @@ use foldstream_runtime::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{workload::Kind, world::World};
+use crate::{forgetting, workload::Kind, world::World};
 
 pub const SOURCE: &str = "events";
 
@@ -42,7 +42,7 @@ pub fn document(
         };
         let mut of_stream = world.workload.handled.get(write.key.as_str()).cloned().unwrap_or_default();
         // What could not be taken may have been left out.
-        let fails = |sequence: &u64| world.workload.fails(Kind::Collect, write.key.as_str(), *sequence);
+        let fails = |sequence: &u64| world.workload.may_fail(Kind::Collect, write.key.as_str(), *sequence);
         of_stream.retain(|sequence| applied.contains(sequence) || !fails(sequence));
         check(world, &what, invariants::applied_without_holes(&applied, &of_stream));
         if let Fed::Stream { sequence, .. } = &write.put.guard.fed {
@@ -80,6 +80,19 @@ pub async fn row(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after
     }
 }
 
+/// A projection stops where no more may be parked, or records were lost to it, and nowhere else.
+fn stopped(world: &World, key: &RowKey, stop: &Stop) {
+    let (name, _) = key.partition.split_once('@').expect("a name and a version");
+    if stop.reason.contains("no more events may be parked") {
+        world.count("too many are parked");
+    } else if forgetting::is_said(world, Kind::of(name), stop) {
+        world.count("stopped at a loss");
+    } else {
+        world.break_off(format!("{key}: a projection has stopped: {stop}"));
+    }
+    world.saw(&format!("{key}: {stop}"));
+}
+
 async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after: &Bytes) {
     let what = key.to_string();
     let after: Checkpoint = parsed(after);
@@ -87,7 +100,7 @@ async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, af
         check(world, &what, invariants::checkpoint_moves_on(&parsed(before), &after));
     }
     if let Some(stop) = &after.stop {
-        world.break_off(format!("{what}: a projection has stopped: {stop}"));
+        stopped(world, key, stop);
     }
     let source = SourceName::new(SOURCE);
     let shard = ShardId::new(key.sort.trim_start_matches("events/"));
@@ -102,6 +115,10 @@ async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, af
     let (name, _) = key.partition.split_once('@').expect("a name and a version");
     let id = ProjectionId::new(name, 1);
     let Ok(Some(control)) = rows.control(&id).await else { return };
+    if after.cut.is_none() && !after.ended {
+        // It says only why the shard cannot be entered.
+        return;
+    }
     // Of a generation that was rewound meanwhile: it counts for nothing.
     if control.body.generation > after.generation {
         return;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
     sync::Arc,
     time::Duration,
 };
@@ -9,12 +10,12 @@ use std::{
 use bytes::Bytes;
 use foldstream_model::{
     Decimal, Document, DocumentKey, Error, Event, EventId, EventType, OnFailure, Ordering, Payload, Result,
-    SchemaVersion, Sequence, StreamId, Timestamp, Value,
+    SchemaVersion, Sequence, StreamHash, StreamId, Timestamp, Value,
     ports::{Projector, Reads, StateCarried, Touch},
 };
 use foldstream_tests::projectors::{TYPE, add, number, poison, push, reads_number, total};
 
-use crate::{chance::Chance, world::World};
+use crate::{chance::Chance, link::Link};
 
 /// A projection of the simulation, by what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub fn of(name: &str) -> Self {
+        *Self::ALL.iter().find(|kind| kind.name() == name).expect("one of these")
+    }
+
     pub const ALL: [Self; 5] = [Self::Collect, Self::Last, Self::Sums, Self::States, Self::Feed];
 
     pub fn name(self) -> &'static str {
@@ -56,13 +61,13 @@ impl Kind {
 
 pub struct Simulated {
     kind: Kind,
-    world: Arc<World>,
+    link: Arc<Link>,
     types: BTreeSet<EventType>,
 }
 
 impl Simulated {
-    pub fn new(kind: Kind, world: Arc<World>) -> Arc<Self> {
-        Arc::new(Self { kind, world, types: BTreeSet::from([EventType::new(TYPE)]) })
+    pub fn new(kind: Kind, link: &Arc<Link>) -> Arc<Self> {
+        Arc::new(Self { kind, link: link.clone(), types: BTreeSet::from([EventType::new(TYPE)]) })
     }
 }
 
@@ -89,9 +94,9 @@ impl Projector for Simulated {
             Kind::Feed => vec![format!("feed-{}", stream % 2)],
         };
         for key in keys {
-            let (kind, carried, world) = (self.kind, carried.clone(), self.world.clone());
+            let (kind, carried, link) = (self.kind, carried.clone(), self.link.clone());
             let change = move |document: &mut Option<Document>| {
-                fail(&world, kind, &carried.event)?;
+                fail(&link, kind, &carried.event)?;
                 apply(kind, &carried, document)
             };
             touches.push(Touch { key: DocumentKey::new(key), change: Box::new(change) });
@@ -100,10 +105,16 @@ impl Projector for Simulated {
     }
 }
 
-/// Fails at what the code cannot take until it is mended.
-fn fail(world: &World, kind: Kind, event: &Event) -> Result<()> {
-    if world.is_mended(kind) || !world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0) {
+/// Fails at what the code cannot take until it is mended, or panics.
+fn fail(link: &Link, kind: Kind, event: &Event) -> Result<()> {
+    let world = &link.world;
+    let is_mended = world.is_mended(kind) && !link.is_older;
+    if is_mended || !world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0) {
         return Ok(());
+    }
+    if event.sequence.0 % 3 == 0 {
+        world.count("a projector panics");
+        resume_unwind(Box::new("the code of before cannot take this".to_owned()));
     }
     world.count("cannot be taken");
     Err(Error::poison("the code of before cannot take this"))
@@ -203,6 +214,30 @@ pub enum Action {
     Mend,
     Redrive(u64),
     Discard(u64),
+    /// The source forgets records, such as not all have settled if that `loses` some.
+    Forget {
+        loses: bool,
+    },
+    /// A lease is taken away from its worker, which freezes for so many milliseconds.
+    Release {
+        number: u64,
+        freezes: u64,
+    },
+}
+
+impl Action {
+    /// Somebody does it who needs the stores.
+    pub fn is_operators(&self) -> bool {
+        !matches!(
+            self,
+            Self::Store(_)
+                | Self::Arrive(_)
+                | Self::Split(_)
+                | Self::Merge(_)
+                | Self::Resume(_)
+                | Self::Forget { .. }
+        )
+    }
 }
 
 impl Action {
@@ -216,6 +251,8 @@ impl Action {
             Self::Rewind { to, .. } => Some(to.name()),
             Self::Redrive(_) => Some("redrive"),
             Self::Discard(_) => Some("discard"),
+            Self::Forget { .. } => Some("records forgotten"),
+            Self::Release { .. } => Some("lease released"),
         }
     }
 }
@@ -252,6 +289,10 @@ pub struct Workload {
     pub on_failure: BTreeMap<Kind, OnFailure>,
     /// Stream and sequence of events that cannot be taken by the code of before.
     pub failing: BTreeSet<(u64, u64)>,
+    /// Documents that the store refuses until the code is mended.
+    pub refuses: Option<Refuses>,
+    /// The source forgets records.
+    pub forgets: bool,
     pub actions: Vec<(Duration, Action)>,
     /// Of each stream, the sequences of the events that projections handle.
     pub handled: BTreeMap<String, Vec<u64>>,
@@ -311,8 +352,90 @@ impl Workload {
         };
         actions.sort_by_key(|(at, _)| *at);
         let handled = handled(&facts);
-        Self { kinds, shards, has_store, facts, on_failure, failing, actions, handled, lateness }
+        Self {
+            kinds,
+            shards,
+            has_store,
+            facts,
+            on_failure,
+            failing,
+            refuses: None,
+            forgets: false,
+            actions,
+            handled,
+            lateness,
+        }
     }
+
+    pub fn draw_more(self, chance: &mut Chance) -> Self {
+        let is_refusing = !self.on_failure.is_empty() && chance.one_in(3);
+        let (bytes, one_in) = (chance.within(30..400), chance.within(2..30));
+        let refuses = is_refusing.then(|| chance.pick(&[Refuses::Longer(bytes), Refuses::OneIn(one_in)]));
+        let mut actions = self.actions;
+        let releases = if chance.one_in(2) { chance.within(1..40) } else { 0 };
+        for fact in &self.facts {
+            if chance.in_thousand(releases) {
+                let freezes = chance.one_in(2).then(|| chance.within(1_000..60_000)).unwrap_or(0);
+                let release = Action::Release { number: chance.next(), freezes };
+                actions.push((Duration::from_millis(fact.stored_at), release));
+            }
+        }
+        let forgets = if chance.one_in(2) { chance.within(1..100) } else { 0 };
+        let loses = forgets > 0 && chance.one_in(12);
+        for fact in &self.facts {
+            let at = Duration::from_millis(fact.stored_at + chance.within(0..2_000));
+            if chance.in_thousand(forgets) {
+                actions.push((at, Action::Forget { loses: loses && chance.one_in(4) }));
+            }
+        }
+        actions.sort_by_key(|(at, _)| *at);
+        Self { refuses, forgets: forgets > 0, actions, ..self }
+    }
+
+    /// Where workers pass each other all the time, what one saves may add to what retention has removed.
+    pub fn forget_nothing(&mut self) {
+        self.forgets = false;
+        self.actions.retain(|(_, action)| !matches!(action, Action::Forget { .. }));
+    }
+
+    /// Whether the code of before cannot take an event of the stream `s-1`.
+    pub fn fails(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
+        let stream = stream.trim_start_matches("s-").parse();
+        self.on_failure.contains_key(&kind)
+            && stream.is_ok_and(|stream| self.failing.contains(&(stream, sequence)))
+    }
+
+    /// Whether the event, or the document that it makes, may not be taken until the code is mended.
+    pub fn may_fail(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
+        self.refuses_some(kind).is_some() || self.fails(kind, stream, sequence)
+    }
+
+    /// Not where such events are discarded: another worker, with other events in the same write, might apply them.
+    fn refuses_some(&self, kind: Kind) -> Option<Refuses> {
+        self.refuses.filter(|_| self.on_failure.get(&kind) == Some(&OnFailure::Park))
+    }
+
+    /// Whether the store refuses a document of before the code is mended.
+    pub fn refuses(&self, kind: Kind, document: &str) -> bool {
+        self.refuses_some(kind).is_some_and(|refuses| match refuses {
+            Refuses::Longer(bytes) => document.len() as u64 > bytes,
+            Refuses::OneIn(times) => StreamHash::of(document).words()[0] % times == 0,
+        })
+    }
+
+    pub fn has_hot_stream(&self) -> bool {
+        let of_first = self.facts.iter().filter(|fact| fact.stream == 0).count();
+        self.facts.len() > 50 && of_first * 10 >= self.facts.len() * 8
+    }
+}
+
+/// Documents that a store refuses.
+#[derive(Debug, Clone, Copy)]
+pub enum Refuses {
+    /// Those of more bytes.
+    Longer(u64),
+    /// One in so many, by what is in it.
+    OneIn(u64),
 }
 
 pub fn handled(facts: &[Fact]) -> BTreeMap<String, Vec<u64>> {
@@ -321,15 +444,6 @@ pub fn handled(facts: &[Fact]) -> BTreeMap<String, Vec<u64>> {
         handled.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence);
     }
     handled
-}
-
-impl Workload {
-    /// Whether the code of before cannot take an event of the stream `s-1`.
-    pub fn fails(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
-        let stream = stream.trim_start_matches("s-").parse();
-        self.on_failure.contains_key(&kind)
-            && stream.is_ok_and(|stream| self.failing.contains(&(stream, sequence)))
-    }
 }
 
 fn on_failure(chance: &mut Chance, kinds: &[Kind]) -> BTreeMap<Kind, OnFailure> {

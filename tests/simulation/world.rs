@@ -1,9 +1,9 @@
 //! What all parts of a run share: the stores, the weather, and what was seen.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,6 +22,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     chance::Chance,
     less::Less,
+    link::Link,
     workload::{Kind, Workload},
 };
 
@@ -29,6 +30,10 @@ use crate::{
 const SHOWN: usize = 200;
 /// Set, the whole trace is printed as it is made.
 const ALOUD: &str = "SIMULATION_TRACE";
+const THREE_HOURS: Duration = Duration::from_secs(3 * 3_600);
+/// Half of all seeds have more faults, which are drawn apart: those that were kept before there were such are what
+/// they were.
+const MORE: u64 = 0x21b1_0000_0000;
 
 /// Which faults a run has, and how often: times in a thousand calls.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +61,16 @@ pub struct Weather {
     pub alone: bool,
     /// Milliseconds that a lease lasts, for the whole fleet.
     pub lease: u64,
+    /// Another worker with the same id lives beside it.
+    pub twin: u64,
+    /// A clock jumps.
+    pub jump: u64,
+    /// From when on, and for how long, no store can be reached.
+    pub gone: Option<(Duration, Duration)>,
+    /// The code is mended by a deploy, worker by worker.
+    pub deploys: bool,
+    /// How many events may be parked.
+    pub parked_events: usize,
 }
 
 impl Weather {
@@ -75,12 +90,25 @@ impl Weather {
             freeze: on(40),
             stop: on(20),
             skew: on(5_000),
-            slots: 1,
-            alone: false,
-            lease: 0,
+            parked_events: 10_000,
+            ..Self::default()
         };
         let (slots, alone) = (chance.pick(&[1, 1, 2, 3]), chance.one_in(3));
         Self { slots, alone, lease: chance.pick(&[1_000, 4_000, 10_000]), ..weather }
+    }
+
+    fn draw_more(self, chance: &mut Chance) -> Self {
+        let gone = chance.pick(&[None, None, None, None, None, None, None, Some(0..600_000)]);
+        let gone = gone.map(|lasts| {
+            let lasts =
+                if chance.one_in(20) { THREE_HOURS } else { Duration::from_millis(chance.within(lasts)) };
+            (Duration::from_millis(chance.within(0..10_000)), lasts)
+        });
+        let mut on = |most: u64| if chance.one_in(2) { chance.within(1..most) } else { 0 };
+        let (twin, jump) = (on(20), on(10));
+        let deploys = chance.one_in(2);
+        let parked_events = chance.pick(&[self.parked_events, self.parked_events, 1, 4, 20]);
+        Self { twin, jump, gone, deploys, parked_events, ..self }
     }
 }
 
@@ -102,6 +130,10 @@ pub struct World {
     calm: AtomicBool,
     /// The code can take everything.
     mended: AtomicBool,
+    /// The projections to which records were lost.
+    lost: Mutex<BTreeSet<Kind>>,
+    /// The processes that live or are frozen.
+    processes: Mutex<Vec<Weak<Link>>>,
     /// Requests that are on their way, whatever has become of who sent them.
     network: Mutex<JoinSet<()>>,
     trace: Mutex<Trace>,
@@ -125,8 +157,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl World {
     pub fn new(seed: u64, less: &Less) -> Arc<Self> {
         let mut chance = Chance::new(seed);
-        let workload = less.workload(Workload::draw(&mut chance.fork()));
-        let weather = less.weather(Weather::draw(&mut chance.fork()));
+        let mut workload = Workload::draw(&mut chance.fork());
+        let mut weather = Weather::draw(&mut chance.fork());
+        let mut more = Chance::new(seed ^ MORE);
+        if more.one_in(2) {
+            workload = workload.draw_more(&mut more.fork());
+            weather = weather.draw_more(&mut more);
+        }
+        if weather.alone {
+            workload.forget_nothing();
+        }
+        let (workload, weather) = (less.workload(workload), less.weather(weather));
         Arc::new(Self {
             documents: Arc::default(),
             checkpoints: Arc::default(),
@@ -143,6 +184,8 @@ impl World {
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
             mended: AtomicBool::new(false),
+            lost: Mutex::default(),
+            processes: Mutex::default(),
             network: Mutex::default(),
             trace: Mutex::default(),
             counts: Mutex::default(),
@@ -164,6 +207,11 @@ impl World {
         parks && self.mended.load(Ordering::Relaxed)
     }
 
+    /// What is started now runs the code that can take everything.
+    pub fn is_deployed(&self) -> bool {
+        self.mended.load(Ordering::Relaxed)
+    }
+
     pub fn mend(&self) {
         self.mended.store(true, Ordering::Relaxed);
         self.saw("the code is mended");
@@ -172,6 +220,36 @@ impl World {
     pub fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
         self.saw("faults stop");
+    }
+
+    /// Whether no store can be reached now.
+    pub fn is_gone(&self) -> bool {
+        let now = self.began.elapsed();
+        self.weather.gone.is_some_and(|(from, lasts)| (from..from + lasts).contains(&now))
+    }
+
+    /// When the stores can be reached again, from the beginning on.
+    pub fn back_at(&self) -> Duration {
+        self.weather.gone.map_or(Duration::ZERO, |(from, lasts)| from + lasts)
+    }
+
+    pub fn lose(&self, kind: Kind) {
+        lock(&self.lost).insert(kind);
+    }
+
+    pub fn has_lost(&self, kind: Kind) -> bool {
+        lock(&self.lost).contains(&kind)
+    }
+
+    pub fn joins(&self, process: &Arc<Link>) {
+        let mut processes = lock(&self.processes);
+        processes.retain(|known| known.strong_count() > 0);
+        processes.push(Arc::downgrade(process));
+    }
+
+    pub fn processes_of(&self, worker: &str) -> Vec<Arc<Link>> {
+        let processes = lock(&self.processes);
+        processes.iter().filter_map(Weak::upgrade).filter(|process| process.worker == worker).collect()
     }
 
     /// A fault that happens so many times in a thousand, if there are faults now; counted.

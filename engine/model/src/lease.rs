@@ -55,6 +55,12 @@ impl Lease {
         self.from.as_ref().or(self.owner.as_ref())
     }
 
+    /// The same claim, taken away from whoever works under it, who passes it on to nobody; none if it is free.
+    pub fn released(&self) -> Option<Self> {
+        let holder = self.holder()?.clone();
+        Some(Self { owner: None, from: Some(holder), counter: self.counter + 1, ..self.clone() })
+    }
+
     /// What tells two states of a lease apart, and what every change is conditional on.
     pub fn state(&self) -> (Option<&WorkerId>, Option<&WorkerId>, u64) {
         (self.owner.as_ref(), self.from.as_ref(), self.counter)

@@ -34,6 +34,8 @@ struct Kept {
     last: u64,
     /// No record at or before this position is kept.
     trimmed: u64,
+    /// It is closed, and nothing of it is kept: it is listed no more.
+    gone: bool,
     records: Vec<(u64, Record)>,
 }
 
@@ -45,7 +47,7 @@ impl Kept {
 
 impl State {
     fn find(&self, shard: &ShardId) -> Result<&Kept> {
-        let found = self.shards.iter().find(|kept| kept.shard.id == *shard);
+        let found = self.shards.iter().find(|kept| kept.shard.id == *shard && !kept.gone);
         found.ok_or_else(|| Error::invalid(format!("there is no such shard: shard={shard}")))
     }
 
@@ -56,7 +58,15 @@ impl State {
     fn add(&mut self, parents: Vec<ShardId>, range: HashKeyRange) -> ShardId {
         let id = ShardId::new(format!("shard-{:04}", self.shards.len()));
         let shard = Shard { id: id.clone(), parents, range: Some(range) };
-        self.shards.push(Kept { shard, range, closed: false, last: 0, trimmed: 0, records: Vec::new() });
+        self.shards.push(Kept {
+            shard,
+            range,
+            closed: false,
+            last: 0,
+            trimmed: 0,
+            gone: false,
+            records: Vec::new(),
+        });
         id
     }
 }
@@ -136,14 +146,23 @@ impl MemoryLog {
         child
     }
 
-    /// Forgets the records of a shard up to a position.
+    /// Forgets the records of a shard up to a position; and beyond the last one the shard, if it is closed.
     pub fn trim(&self, shard: &ShardId, up_to: &Position) {
         let mut state = self.state();
         let kept = state.find_mut(shard);
+        kept.gone |= kept.closed && up_to.as_u64().is_none_or(|up_to| up_to > kept.last);
         let up_to = up_to.as_u64().unwrap_or(0).min(kept.last);
         let behind = kept.behind(up_to);
         kept.records.drain(..behind);
         kept.trimmed = kept.trimmed.max(up_to);
+    }
+
+    /// Up to where records of shards were forgotten; of a shard that is listed no more, beyond any position.
+    pub fn forgotten(&self) -> Vec<(ShardId, Position)> {
+        let state = self.state();
+        let forgotten = state.shards.iter().filter(|kept| kept.gone || kept.trimmed > 0);
+        let up_to = |kept: &Kept| Position::new(if kept.gone { u64::MAX } else { kept.trimmed }.into());
+        forgotten.map(|kept| (kept.shard.id.clone(), up_to(kept))).collect()
     }
 
     /// Forgets all records that were put so far.
@@ -167,7 +186,7 @@ impl Source for MemoryLog {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {
-        Ok(self.state().shards.iter().map(|kept| kept.shard.clone()).collect())
+        Ok(self.state().shards.iter().filter(|kept| !kept.gone).map(|kept| kept.shard.clone()).collect())
     }
 
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {

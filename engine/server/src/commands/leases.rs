@@ -77,7 +77,7 @@ async fn release(arguments: &ReleaseLease, context: &mut Context) -> Outcome {
     let store = context.store_to_change()?;
     let (source, lease) = find(arguments, &store).await?;
     let shown = format!("{} {} of {source}", kind(&lease.key), name(&lease.key));
-    let Some(holder) = lease.holder().cloned() else {
+    let Some((holder, free)) = lease.holder().cloned().zip(lease.released()) else {
         let object = json!({"source": source, "name": name(&lease.key), "changed": false});
         done(&format!("{shown} is free already"), &object, context)?;
         return Ok(Exit::Done);
@@ -85,7 +85,6 @@ async fn release(arguments: &ReleaseLease, context: &mut Context) -> Outcome {
     if only_says(&format!("take {shown} away from worker {holder}"), &arguments.audited, context)? {
         return Ok(Exit::Done);
     }
-    let free = Lease { owner: None, from: Some(holder.clone()), counter: lease.counter + 1, ..lease.clone() };
     if store.leases().put(&source, Some(&lease), &free).await? != PutLease::Done {
         return Err(Failure::failed(format!("{shown} has just changed hands or was renewed; try again")));
     }
