@@ -3,13 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering as Atomic},
+    },
     time::Duration,
 };
 
 use foldstream_model::{
-    Clock, ErrorKind, Journal, Ordering, Position, ProjectionId, ShardId, SourceName, Timestamp,
-    ports::{RowKey, Table},
+    Clock, Cut, CutId, ErrorKind, Journal, Ordering, Place, Position, ProjectionId, Result, ShardId,
+    SourceName, Timestamp,
+    ports::{CheckpointStore, RowKey, Table},
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, SourceSpec},
@@ -19,7 +23,13 @@ use foldstream_runtime::{
     trimming::{Removed, Trimming},
     worker::Until,
 };
-use foldstream_tests::{around::Around, bed::Bed, crashing::Crash, projectors::Kind};
+use foldstream_tests::{
+    around::{Around, Aspect, Call},
+    bed::Bed,
+    crashing::Crash,
+    memory::MemoryCheckpoints,
+    projectors::Kind,
+};
 use tokio_util::sync::CancellationToken;
 
 fn source() -> SourceName {
@@ -270,6 +280,49 @@ async fn a_projection_that_has_neither_its_own_beginning_nor_that_of_a_parent_st
             assert_eq!(stopped, ["behind", "behind"], "in both children");
         }
     }
+}
+
+/// Removes rows of cuts at the second call.
+struct Removing {
+    calls: AtomicUsize,
+    store: Arc<dyn CheckpointStore>,
+    keys: Vec<RowKey>,
+}
+
+impl Aspect for Removing {
+    async fn around<T: Send>(&self, _: Call, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if self.calls.fetch_add(1, Atomic::Relaxed) == 1 {
+            for key in &self.keys {
+                self.store.delete(key).await?;
+            }
+        }
+        answer.await
+    }
+}
+
+#[tokio::test]
+async fn a_cut_that_is_removed_while_it_is_read_is_gone_and_one_that_adds_to_nothing_is_wrong() {
+    let store: Arc<dyn CheckpointStore> = Arc::new(MemoryCheckpoints::default());
+    let (rows, shard) = (Rows::new(store.clone()), ShardId::new("shard"));
+    let id = |position| CutId { chain: "chain".into(), place: Place::end(Position::new(position), u32::MAX) };
+    let mut keys = Vec::new();
+    for (position, since) in [(2, Some(id(1))), (1, None)] {
+        let cut = Cut { since, ..Cut::default() };
+        for row in cut_rows::encode(&id(position), &cut).unwrap() {
+            let (sort, body) = row.unwrap();
+            keys.push(RowKey::new(Table::Cuts, rows::cuts_partition(&source(), &shard), sort));
+            rows.put_once(&keys[keys.len() - 1], body).await.unwrap();
+        }
+    }
+    assert_eq!(rows.kept_cuts(&source(), &shard, &id(2)).await.unwrap().unwrap().len(), 2);
+    let removing = |keys| Removing { calls: AtomicUsize::new(0), store: store.clone(), keys };
+    let read = async |keys: &[RowKey]| {
+        let aspect = removing(keys.to_vec());
+        let rows = Rows::new(Arc::new(Around { inner: store.clone(), aspect }));
+        rows.kept_cuts(&source(), &shard, &id(2)).await
+    };
+    assert_eq!(read(&keys[1..]).await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(read(&keys).await.unwrap(), None);
 }
 
 /// Five runs, of whose cuts only the last ones are needed.

@@ -173,9 +173,8 @@ pub async fn open_gaps(rows: &Rows, source: &SourceName, first: Sequence) -> Res
         let Some(journal) = rows.get::<Journal>(&rows::journal_key(source, id)).await? else { continue };
         let (base, horizon) = (journal.body.base, journal.body.horizon);
         let newest = rows.newest_cut(source, id, &Place::end(horizon, u32::MAX)).await?;
-        let Some(newest) = newest.filter(|_| !journal.body.sealed) else { continue };
+        let Some((_, cuts)) = newest.filter(|_| !journal.body.sealed) else { continue };
         let options = OrderOptions { first, gaps: Gaps::Refuse, base, max_early_bytes: usize::MAX };
-        let cuts = rows.cuts(source, id, &newest).await?;
         let order = Order::restore(options, Arc::new(|_| Ok(())), &cuts)?;
         open.extend(order.gaps().into_iter().map(|gap| OpenGap { shard: known.number, gap }));
     }

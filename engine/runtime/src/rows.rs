@@ -166,6 +166,22 @@ impl Rows {
         Ok(self.store.get(&key).await?.is_some())
     }
 
+    /// The same, unless the cut is removed, before or meanwhile: its first page goes before what it adds to.
+    pub async fn kept_cuts(
+        &self,
+        source: &SourceName,
+        shard: &ShardId,
+        id: &CutId,
+    ) -> Result<Option<Vec<Cut>>> {
+        if !self.has_cut(source, shard, id).await? {
+            return Ok(None);
+        }
+        match self.cuts(source, shard, id).await {
+            Err(_) if !self.has_cut(source, shard, id).await? => Ok(None),
+            cuts => cuts.map(Some),
+        }
+    }
+
     /// The newest cut at or before a place that is there with all that it adds to: a crash may have left one without its
     /// last page.
     pub async fn newest_cut(
@@ -173,11 +189,11 @@ impl Rows {
         source: &SourceName,
         shard: &ShardId,
         until: &Place,
-    ) -> Result<Option<CutId>> {
+    ) -> Result<Option<(CutId, Vec<Cut>)>> {
         let ids = self.cut_ids(source, shard).await?;
         for id in ids.into_iter().rev().filter(|id| id.place <= *until) {
-            if self.cuts(source, shard, &id).await.is_ok() {
-                return Ok(Some(id));
+            if let Ok(cuts) = self.cuts(source, shard, &id).await {
+                return Ok(Some((id, cuts)));
             }
         }
         Ok(None)

@@ -439,18 +439,18 @@ async fn beginning(context: &ShardContext, standings: &[Standing]) -> Result<Beg
         return Ok(Beginning::Parents(hindmost.entrant.parents.clone()));
     };
     let (source, shard) = (&context.source.name, &context.shard.id);
-    if context.rows.has_cut(source, shard, cut).await? {
-        return Ok(Beginning::Cut(cut.clone()));
+    if let Some(cuts) = context.rows.kept_cuts(source, shard, cut).await? {
+        return Ok(Beginning::Cut(cut.place.clone(), cuts));
     }
     let before = context.rows.newest_cut(source, shard, &cut.place).await?;
     tracing::warn!(source = %source, shard = %shard, place = %cut.place, "what was saved where a checkpoint stands was removed; reading begins before it");
     let parents = || Beginning::Parents(hindmost.entrant.parents.clone());
-    Ok(before.map_or_else(parents, Beginning::Cut))
+    Ok(before.map_or_else(parents, |(cut, cuts)| Beginning::Cut(cut.place, cuts)))
 }
 
 fn beginning_place(beginning: &Beginning) -> Place {
     match beginning {
-        Beginning::Cut(cut) => cut.place.clone(),
+        Beginning::Cut(place, _) => place.clone(),
         Beginning::Parents(_) => Place::BEGINNING,
     }
 }

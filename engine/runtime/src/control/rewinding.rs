@@ -107,7 +107,9 @@ impl Controls {
                 plan.starts.insert(shard.clone(), cut);
                 return Ok(());
             }
-            Start::NotBehind(place) => self.rows.newest_cut(&facts.source, shard, &place).await?,
+            Start::NotBehind(place) => {
+                self.rows.newest_cut(&facts.source, shard, &place).await?.map(|(cut, _)| cut)
+            }
             Start::Beginning => None,
         };
         if facts.standing(shard) == Standing::NotBegun {

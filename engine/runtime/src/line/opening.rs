@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldstream_model::{
-    BasePolicy, CutId, ErrorKind, Place, Position, Result,
+    BasePolicy, Cut, CutId, ErrorKind, Place, Position, Result,
     ports::{From, ShardReader},
 };
 use tokio::sync::{mpsc, watch};
@@ -48,8 +48,8 @@ pub struct Opening {
 /// Where in its shard a line begins, and with which order state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beginning {
-    /// At a cut of this shard.
-    Cut(CutId),
+    /// At a cut of this shard, which is the last of these.
+    Cut(Place, Vec<Cut>),
     /// At the shard's first record, with the union of its parents' final states.
     Parents(Vec<(foldstream_model::ShardId, CutId)>),
 }
@@ -57,7 +57,7 @@ pub enum Beginning {
 impl Line {
     pub async fn open(context: Arc<ShardContext>, opening: Opening) -> Result<Self> {
         let at = match &opening.beginning {
-            Beginning::Cut(cut) => cut.place.clone(),
+            Beginning::Cut(place, _) => place.clone(),
             Beginning::Parents(_) => Place::BEGINNING,
         };
         let journal = journal(&context, &at).await?;
@@ -218,17 +218,11 @@ async fn order(
     let (options, prepare) = (options.clone(), prepare.clone());
     let source = &context.source.name;
     match beginning {
-        Beginning::Cut(id) => {
-            let cuts = context.rows.cuts(source, &context.shard.id, id).await?;
-            Order::restore(options, prepare, &cuts).map(Some)
-        }
+        Beginning::Cut(_, cuts) => Order::restore(options, prepare, cuts).map(Some),
         Beginning::Parents(parents) => {
             let mut finals = Vec::with_capacity(parents.len());
             for (shard, id) in parents {
-                if !context.rows.has_cut(source, shard, id).await? {
-                    return Ok(None);
-                }
-                let cuts = context.rows.cuts(source, shard, id).await?;
+                let Some(cuts) = context.rows.kept_cuts(source, shard, id).await? else { return Ok(None) };
                 finals.push(Order::restore(options.clone(), prepare.clone(), &cuts)?);
             }
             let finals: Vec<&Order> = finals.iter().collect();
