@@ -12,15 +12,16 @@ use std::{
 use async_trait::async_trait;
 use foldstream_local::LogOptions;
 use foldstream_model::{
-    Clock, Error, Ordering, ProjectionId, Result, Shard, ShardId, SourceName, Timestamp,
-    ports::{From, ShardReader, Source, SourceDescription},
+    Clock, Error, Lease, LeaseKey, Ordering, ProjectionId, Result, Shard, ShardId, SourceName, Timestamp,
+    WorkerId,
+    ports::{From, LeaseStore, ShardReader, Source, SourceDescription},
 };
 use foldstream_runtime::{
-    assembly::{ProjectionSpec, SourceSpec},
+    assembly::{ProjectionSpec, Services, SourceSpec},
     rows::{self, Rows},
-    worker::Until,
+    worker::{Assembly, Until, Worker},
 };
-use foldstream_tests::{bed::Bed, crashing::gated, projectors::Kind};
+use foldstream_tests::{bed::Bed, crashing::gated, memory::leases::MemoryLeases, projectors::Kind};
 use tokio_util::sync::CancellationToken;
 
 fn collect(bed: &Bed, name: &str) -> ProjectionSpec {
@@ -158,6 +159,54 @@ async fn whoever_others_have_overtaken_and_finds_records_trimmed_goes_on_where_t
         gate.send_replace(true);
         append(&bed, 2).await;
         while bed.documents("slow").await.get("s") != Some(&sequences(22)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
+    assert!(outcome.unwrap().stops.is_empty());
+}
+
+/// It has looked up where it stands in a shard that another one holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_others_have_read_before_it_was_gone_is_lost_to_nobody() {
+    let mut bed = Bed::new(1).await;
+    let hour = Duration::from_secs(3_600);
+    (bed.settings.control_interval, bed.settings.lease_duration) = (hour, hour);
+    bed.settings.discovery_interval = Duration::from_millis(10);
+    append(&bed, 5).await;
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    let (source, leases) = (SourceName::new("events"), Arc::<MemoryLeases>::default());
+    let other = Some(WorkerId::new("other"));
+    let key = LeaseKey::Shard(parent.clone());
+    leases
+        .put(&source, None, &Lease { key, owner: other, from: None, counter: 1, checkpoint: None })
+        .await
+        .unwrap();
+    let services = Services {
+        checkpoints: bed.store.checkpoints(),
+        leases: leases.clone(),
+        parking: bed.store.parking(),
+        clock: bed.clock.clone(),
+        ids: bed.ids.clone(),
+    };
+    let (sources, projections) = (vec![bed.source()], vec![collect(&bed, "idle")]);
+    let settings = bed.settings.clone();
+    let worker = Worker::new(Assembly { services, sources, projections, settings, process: 0 });
+    let (rows, stop) = (Rows::new(bed.store.checkpoints()), CancellationToken::new());
+    let see = async {
+        while rows.source(&source).await.unwrap().is_none() || leases.list(&source).await.unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+        bed.catch_up(vec![collect(&bed, "idle")]).await.unwrap();
+        trim(&bed, bed.clock.now()).await;
+        while rows.source(&source).await.unwrap().unwrap().body.get(&parent).unwrap().gone_at.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        append(&bed, 2).await;
+        while bed.documents("idle").await.get("s") != Some(&sequences(7)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         stop.cancel();

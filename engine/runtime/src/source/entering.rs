@@ -199,6 +199,11 @@ impl Running {
                 committed?;
             }
         }
+        if place.handle.checkpoint().stop.as_ref() != Some(&stop) {
+            // Others have read it since that was looked up, which is looked up anew.
+            self.places.remove(&(projection.clone(), shard.clone()));
+            return Ok(());
+        }
         self.stopped(projection, shard, stop);
         self.gone(projection, shard);
         Ok(())
