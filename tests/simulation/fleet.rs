@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     chance::Chance,
-    link::Link,
+    link::{Code, Link},
     ports::{Checkpoints, Documents, Events, Leases, Log, Parking},
     watcher::SOURCE,
     workload::{Kind, Simulated},
@@ -49,7 +49,7 @@ fn settings(chance: &mut Chance, weather: &Weather) -> Settings {
 
 /// By the code that a process runs.
 pub fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
-    let is_amended = link.world.weather.deploys && !link.is_older && link.world.is_mended(kind);
+    let is_amended = link.world.weather.deploys && !link.code.is_older && link.world.is_mended(kind);
     let definition = format!("{}{}", kind.name(), if is_amended { ", mended" } else { "" });
     let reducer =
         (kind == Kind::States).then(|| NamedReducer { name: "totals".into(), reducer: Totals::new() });
@@ -105,7 +105,8 @@ fn worker(link: &Arc<Link>) -> Worker {
     let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
     let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
     link.set_skew(skew);
-    let projections = world.workload.kinds.iter().map(|kind| projection(link, *kind)).collect();
+    let known = world.workload.kinds.iter().filter(|kind| link.code.lacks != Some(**kind));
+    let projections = known.map(|kind| projection(link, *kind)).collect();
     Worker::new(Assembly {
         services: services(link),
         sources: vec![source(link)],
@@ -117,22 +118,30 @@ fn worker(link: &Arc<Link>) -> Worker {
 
 /// A process that runs.
 struct Process {
+    _life: Arc<()>,
     link: Arc<Link>,
     stop: CancellationToken,
     running: JoinSet<Result<Outcome>>,
 }
 
 impl Process {
-    /// A worker that is started before the code is mended runs the older code until it ends.
+    /// After a deploy somebody may still start the older code: it is refused.
     fn start(world: &Arc<World>, name: String, id: String) -> Self {
-        let link = Link::with(world, name, id, world.weather.deploys && !world.is_deployed());
+        let weather = &world.weather;
+        let is_older =
+            weather.deploys && (!world.is_deployed() || world.strikes("older code", weather.older));
+        let kinds = &world.workload.kinds;
+        let knows_less =
+            weather.fewer > 0 && kinds.len() > 1 && world.strikes("a projection less", weather.fewer);
+        let lacks = knows_less.then(|| world.chance().pick(kinds));
+        let link = Link::with(world, name, id, Code { is_older, lacks });
         world.joins(&link);
         link.saw("starts");
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         let (worker, stopping) = (worker(&link), stop.clone());
         running.spawn(async move { worker.run(Until::Stopped, stopping).await });
-        Self { link, stop, running }
+        Self { _life: world.life(), link, stop, running }
     }
 
     /// Lives until it ends by itself, which it should not.
@@ -141,8 +150,9 @@ impl Process {
             Some(Ok(Ok(outcome))) => {
                 self.link.world.break_off(format!("{} ended: {outcome:?}", self.link.name))
             }
-            // Until the operator has said that the newer definition counts, the older one does, and then no more.
+            // It has another definition than the one that counts.
             Some(Ok(Err(error))) if self.link.is_refused(&error) => {
+                self.link.world.count("refused");
                 self.link.saw(&format!("is refused: {error}"));
             }
             Some(Ok(Err(error))) => {
@@ -154,8 +164,13 @@ impl Process {
         std::future::pending().await
     }
 
+    /// Lives so long, or until all have to end for a deploy.
     async fn live(&mut self, time: Duration) {
-        let _ = tokio::time::timeout(time, self.ended()).await;
+        let world = self.link.world.clone();
+        let _ = tokio::time::timeout(time, async {
+            tokio::select! { biased; () = world.deploy_begins() => {}, () = self.ended() => {} }
+        })
+        .await;
     }
 
     async fn crash(mut self) {
@@ -168,6 +183,8 @@ impl Process {
         self.stop.cancel();
         match self.running.join_next().await {
             Some(Ok(Ok(_))) => self.link.saw("has stopped"),
+            // It was refused before.
+            None => {}
             ended => self.link.world.break_off(format!("{} stopped with {ended:?}", self.link.name)),
         }
     }
@@ -177,6 +194,7 @@ impl Process {
 pub async fn slot(world: Arc<World>, number: usize) {
     let mut zombies = JoinSet::new();
     for life in 0.. {
+        world.deploy_ends().await;
         let process = Process::start(&world, format!("w{number}.{life}"), world.ids.unique());
         if world.is_calm() {
             return until_the_end(process).await;
@@ -228,6 +246,10 @@ async fn one_life(world: &Arc<World>, mut process: Process) -> Option<Process> {
         }
         () if is(weather.freeze) => {
             process.live(time).await;
+            if world.is_deploying() {
+                process.crash().await;
+                return None;
+            }
             world.count("freeze");
             process.link.saw("freezes");
             process.link.freeze(true);
@@ -257,7 +279,11 @@ async fn one_life(world: &Arc<World>, mut process: Process) -> Option<Process> {
 /// A frozen worker wakes beside its successor, and goes on as if nothing had happened.
 async fn haunt(world: Arc<World>, mut zombie: Process) {
     let frozen = Duration::from_millis(world.chance().within(1_000..60_000));
-    tokio::time::sleep(frozen).await;
+    tokio::select! {
+        biased;
+        () = world.deploy_begins() => return zombie.crash().await,
+        () = tokio::time::sleep(frozen) => {}
+    }
     zombie.link.saw("wakes");
     zombie.link.freeze(false);
     let awake = Duration::from_millis(world.chance().within(100..20_000));

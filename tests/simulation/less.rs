@@ -88,6 +88,8 @@ impl Less {
             ("latency", &mut weather.latency),
             ("two with one id", &mut weather.twin),
             ("clock jumps", &mut weather.jump),
+            ("older code", &mut weather.older),
+            ("a projection less", &mut weather.fewer),
         ];
         for (name, often) in lives {
             *often = if self.allows(name) { *often } else { 0 };

@@ -12,12 +12,21 @@ use std::{
 use foldstream_model::{Clock, Error, Ids, Result, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
-use crate::world::World;
+use crate::{workload::Kind, world::World};
 
 pub type Carried<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// What carries a request out, any number of times.
 pub type Request<T> = Box<dyn Fn() -> Carried<T> + Send + Sync>;
+
+/// What a process runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Code {
+    /// The code of before, mended or not.
+    pub is_older: bool,
+    /// A projection that its configuration does not know yet.
+    pub lacks: Option<Kind>,
+}
 
 /// One process's way to the world.
 pub struct Link {
@@ -25,8 +34,7 @@ pub struct Link {
     pub name: String,
     /// The id that the worker gives itself.
     pub worker: String,
-    /// It runs the code of before, mended or not.
-    pub is_older: bool,
+    pub code: Code,
     worker_is_taken: AtomicBool,
     /// How many microseconds its clock is ahead.
     skew: AtomicI64,
@@ -40,15 +48,15 @@ pub struct Link {
 
 impl Link {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Self> {
-        Self::with(world, name.clone(), name, false)
+        Self::with(world, name.clone(), name, Code::default())
     }
 
-    pub fn with(world: &Arc<World>, name: String, worker: String, is_older: bool) -> Arc<Self> {
+    pub fn with(world: &Arc<World>, name: String, worker: String, code: Code) -> Arc<Self> {
         Arc::new(Self {
             world: world.clone(),
             name,
             worker,
-            is_older,
+            code,
             worker_is_taken: AtomicBool::new(false),
             skew: AtomicI64::new(0),
             frozen: AtomicBool::new(false),

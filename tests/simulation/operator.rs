@@ -7,9 +7,11 @@ use foldstream_model::{
     ports::{From, LeaseStore, Source, Table},
 };
 use foldstream_runtime::{
+    assembly::ProjectionSpec,
     control::{self, Actor, Controls},
     rows::Rows,
 };
+use tokio::task::JoinSet;
 
 use crate::{chance::Chance, fleet, link::Link, watcher::SOURCE, workload::RewindTo, world::World};
 
@@ -74,21 +76,49 @@ pub async fn rewind(world: &Arc<World>, number: u64, to: RewindTo) {
     controls.rewind(&id, &plan, rebuild, &actor(world)).await.expect("a rewind");
 }
 
-/// The code is mended: at once, or for every worker that is started from now on.
-pub async fn mend(world: &Arc<World>) {
-    world.mend();
+/// The code is mended: at once, or by a deploy, which ends all that run, takes the change over, and starts others.
+pub async fn mend(world: &Arc<World>, redrives: &mut JoinSet<()>) {
     if !world.weather.deploys {
+        return world.mend();
+    }
+    if world.is_deployed() && !is_refused(world).await {
         return;
     }
     world.count("deploy");
+    world.begin_deploy();
+    redrives.shutdown().await;
+    while world.lives() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.mend();
+    for spec in changed(world).await {
+        Controls::new(rows(world)).amend(&spec, &actor(world)).await.expect("an amendment");
+    }
+    world.end_deploy();
+}
+
+/// The mended projections that are registered. Who is not will be, by a worker that runs the newer code.
+async fn changed(world: &Arc<World>) -> Vec<ProjectionSpec> {
     let link = Link::new(world, "deploy".to_owned());
+    let mut changed = Vec::new();
     for (kind, _) in world.workload.on_failure.iter().filter(|(_, what)| **what == OnFailure::Park) {
         let spec = fleet::projection(&link, *kind);
-        // Who is not registered yet will be, by a worker that runs the newer code.
         if rows(world).control(&spec.id).await.expect("a control").is_some() {
-            Controls::new(rows(world)).amend(&spec, &actor(world)).await.expect("an amendment");
+            changed.push(spec);
         }
     }
+    changed
+}
+
+/// Whether what was registered of a projection, by a request that was long on its way, is that of before.
+async fn is_refused(world: &Arc<World>) -> bool {
+    let controls = Controls::new(rows(world));
+    for spec in changed(world).await {
+        if controls.get(&spec.id).await.expect("a control").fingerprint != spec.fingerprint {
+            return true;
+        }
+    }
+    false
 }
 
 /// Takes a lease away from whoever works under it, who may be frozen before it can know.

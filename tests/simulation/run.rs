@@ -89,7 +89,7 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     tokio::time::sleep(after).await;
     tokio::time::sleep_until(world.began + world.back_at()).await;
     operator::resume_all(world).await;
-    operator::mend(world).await;
+    operator::mend(world, &mut redrives).await;
     world.calm_down();
     arrive(world).await?;
     slots.shutdown().await;
@@ -150,7 +150,7 @@ async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), S
             Action::Pause(number) => operator::set_paused(world, *number, true).await,
             Action::Resume(number) => operator::set_paused(world, *number, false).await,
             Action::Rewind { number, to } => operator::rewind(world, *number, *to).await,
-            Action::Mend => operator::mend(world).await,
+            Action::Mend => operator::mend(world, redrives).await,
             Action::Redrive(number) => {
                 redrives.spawn(resolving::redrive(world.clone(), *number));
             }

@@ -105,14 +105,15 @@ async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, af
     let source = SourceName::new(SOURCE);
     let shard = ShardId::new(key.sort.trim_start_matches("events/"));
     let rows = Rows::new(world.checkpoints.clone());
-    if let Some(cut) = &after.cut
+    let (name, _) = key.partition.split_once('@').expect("a name and a version");
+    // What retention removes with records that a projection has not read is not kept for it: it begins before, and stops.
+    if let Some(cut) = after.cut.as_ref().filter(|_| !world.has_lost(Kind::of(name)))
         && let Err(error) = rows.cuts(&source, &shard, cut).await
     {
         world.break_off(format!("{what}: {error}"));
     }
     let Ok(Some(lineage)) = rows.source(&source).await else { return };
     let Some(known) = lineage.body.get(&shard) else { return };
-    let (name, _) = key.partition.split_once('@').expect("a name and a version");
     let id = ProjectionId::new(name, 1);
     let Ok(Some(control)) = rows.control(&id).await else { return };
     if after.cut.is_none() && !after.ended {

@@ -108,11 +108,11 @@ impl Projector for Simulated {
 /// Fails at what the code cannot take until it is mended, or panics.
 fn fail(link: &Link, kind: Kind, event: &Event) -> Result<()> {
     let world = &link.world;
-    let is_mended = world.is_mended(kind) && !link.is_older;
+    let is_mended = world.is_mended(kind) && !link.code.is_older;
     if is_mended || !world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0) {
         return Ok(());
     }
-    if event.sequence.0 % 3 == 0 {
+    if event.sequence.0.is_multiple_of(3) {
         world.count("a projector panics");
         resume_unwind(Box::new("the code of before cannot take this".to_owned()));
     }
@@ -375,7 +375,7 @@ impl Workload {
         let releases = if chance.one_in(2) { chance.within(1..40) } else { 0 };
         for fact in &self.facts {
             if chance.in_thousand(releases) {
-                let freezes = chance.one_in(2).then(|| chance.within(1_000..60_000)).unwrap_or(0);
+                let freezes = if chance.one_in(2) { chance.within(1_000..60_000) } else { 0 };
                 let release = Action::Release { number: chance.next(), freezes };
                 actions.push((Duration::from_millis(fact.stored_at), release));
             }
@@ -390,12 +390,6 @@ impl Workload {
         }
         actions.sort_by_key(|(at, _)| *at);
         Self { refuses, forgets: forgets > 0, actions, ..self }
-    }
-
-    /// Where workers pass each other all the time, what one saves may add to what retention has removed.
-    pub fn forget_nothing(&mut self) {
-        self.forgets = false;
-        self.actions.retain(|(_, action)| !matches!(action, Action::Forget { .. }));
     }
 
     /// Whether the code of before cannot take an event of the stream `s-1`.
@@ -419,7 +413,7 @@ impl Workload {
     pub fn refuses(&self, kind: Kind, document: &str) -> bool {
         self.refuses_some(kind).is_some_and(|refuses| match refuses {
             Refuses::Longer(bytes) => document.len() as u64 > bytes,
-            Refuses::OneIn(times) => StreamHash::of(document).words()[0] % times == 0,
+            Refuses::OneIn(times) => StreamHash::of(document).words()[0].is_multiple_of(times),
         })
     }
 

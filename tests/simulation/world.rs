@@ -17,7 +17,7 @@ use foldstream_tests::{
         log::MemoryLog, parking::MemoryParking,
     },
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
     chance::Chance,
@@ -67,8 +67,12 @@ pub struct Weather {
     pub jump: u64,
     /// From when on, and for how long, no store can be reached.
     pub gone: Option<(Duration, Duration)>,
-    /// The code is mended by a deploy, worker by worker.
+    /// The code is mended by a deploy, which ends every process.
     pub deploys: bool,
+    /// The older code is started after a deploy.
+    pub older: u64,
+    /// One is started whose configuration does not know some projection.
+    pub fewer: u64,
     /// How many events may be parked.
     pub parked_events: usize,
 }
@@ -108,7 +112,9 @@ impl Weather {
         let (twin, jump) = (on(20), on(10));
         let deploys = chance.one_in(2);
         let parked_events = chance.pick(&[self.parked_events, self.parked_events, 1, 4, 20]);
-        Self { twin, jump, gone, deploys, parked_events, ..self }
+        let older = if chance.one_in(2) { chance.within(1..200) } else { 0 };
+        let fewer = if chance.one_in(3) { chance.within(1..500) } else { 0 };
+        Self { twin, jump, gone, deploys, older, fewer, parked_events, ..self }
     }
 }
 
@@ -130,6 +136,9 @@ pub struct World {
     calm: AtomicBool,
     /// The code can take everything.
     mended: AtomicBool,
+    /// A deploy is under way: nobody lives.
+    deploying: watch::Sender<bool>,
+    lives: Arc<()>,
     /// The projections to which records were lost.
     lost: Mutex<BTreeSet<Kind>>,
     /// The processes that live or are frozen.
@@ -164,9 +173,6 @@ impl World {
             workload = workload.draw_more(&mut more.fork());
             weather = weather.draw_more(&mut more);
         }
-        if weather.alone {
-            workload.forget_nothing();
-        }
         let (workload, weather) = (less.workload(workload), less.weather(weather));
         Arc::new(Self {
             documents: Arc::default(),
@@ -184,6 +190,8 @@ impl World {
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
             mended: AtomicBool::new(false),
+            deploying: watch::Sender::default(),
+            lives: Arc::default(),
             lost: Mutex::default(),
             processes: Mutex::default(),
             network: Mutex::default(),
@@ -215,6 +223,38 @@ impl World {
     pub fn mend(&self) {
         self.mended.store(true, Ordering::Relaxed);
         self.saw("the code is mended");
+    }
+
+    /// Every process has to end.
+    pub fn begin_deploy(&self) {
+        self.deploying.send_replace(true);
+        self.saw("a deploy begins");
+    }
+
+    pub fn end_deploy(&self) {
+        self.deploying.send_replace(false);
+    }
+
+    pub fn is_deploying(&self) -> bool {
+        *self.deploying.borrow()
+    }
+
+    pub async fn deploy_begins(&self) {
+        // It lasts as long as the run.
+        let _ = self.deploying.subscribe().wait_for(|is_deploying| *is_deploying).await;
+    }
+
+    pub async fn deploy_ends(&self) {
+        let _ = self.deploying.subscribe().wait_for(|is_deploying| !is_deploying).await;
+    }
+
+    /// What a process holds while it lives, frozen or not.
+    pub fn life(&self) -> Arc<()> {
+        self.lives.clone()
+    }
+
+    pub fn lives(&self) -> usize {
+        Arc::strong_count(&self.lives) - 1
     }
 
     pub fn calm_down(&self) {
