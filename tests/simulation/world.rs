@@ -17,7 +17,7 @@ use foldstream_tests::{
         log::MemoryLog, parking::MemoryParking,
     },
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use crate::{
     chance::Chance,
@@ -137,7 +137,9 @@ pub struct World {
     /// The code can take everything.
     mended: AtomicBool,
     /// A deploy is under way: nobody lives.
-    deploying: watch::Sender<bool>,
+    deploying: AtomicBool,
+    /// Told when that changes. A watch channel would wake those who wait in an order that no seed decides.
+    deploy_changed: Notify,
     lives: Arc<()>,
     /// The projections to which records were lost.
     lost: Mutex<BTreeSet<Kind>>,
@@ -190,7 +192,8 @@ impl World {
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
             mended: AtomicBool::new(false),
-            deploying: watch::Sender::default(),
+            deploying: AtomicBool::default(),
+            deploy_changed: Notify::default(),
             lives: Arc::default(),
             lost: Mutex::default(),
             processes: Mutex::default(),
@@ -227,25 +230,41 @@ impl World {
 
     /// Every process has to end.
     pub fn begin_deploy(&self) {
-        self.deploying.send_replace(true);
+        self.set_deploying(true);
         self.saw("a deploy begins");
     }
 
     pub fn end_deploy(&self) {
-        self.deploying.send_replace(false);
+        self.set_deploying(false);
+    }
+
+    fn set_deploying(&self, deploying: bool) {
+        self.deploying.store(deploying, Ordering::Relaxed);
+        self.deploy_changed.notify_waiters();
     }
 
     pub fn is_deploying(&self) -> bool {
-        *self.deploying.borrow()
+        self.deploying.load(Ordering::Relaxed)
     }
 
     pub async fn deploy_begins(&self) {
-        // It lasts as long as the run.
-        let _ = self.deploying.subscribe().wait_for(|is_deploying| *is_deploying).await;
+        self.deploy_is(true).await;
     }
 
     pub async fn deploy_ends(&self) {
-        let _ = self.deploying.subscribe().wait_for(|is_deploying| !is_deploying).await;
+        self.deploy_is(false).await;
+    }
+
+    async fn deploy_is(&self, under_way: bool) {
+        loop {
+            let changed = self.deploy_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_deploying() == under_way {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// What a process holds while it lives, frozen or not.
