@@ -131,11 +131,10 @@ impl Reading {
     }
 
     fn decode_record(&self, record: Record) -> DecodedRecord {
-        let (position, partition_key) = (record.position.clone(), record.partition_key.clone());
         let event = match self.intake.decode(&record) {
             Ok(event) => Ok(event.map(Arc::new)),
-            Err(error) => Err(Box::new(Undecodable { record, error })),
+            Err(error) => Err(Box::new(Undecodable { record: record.clone(), error })),
         };
-        DecodedRecord { position, partition_key, event }
+        DecodedRecord { position: record.position, partition_key: record.partition_key, event }
     }
 }

@@ -133,8 +133,7 @@ pub async fn read_anew(
     if found.is_empty() {
         return Ok(0);
     }
-    let (source, _, _, services) = configured(projection, store, context).await?;
-    let decider = Decider::new(source, services);
+    let decider = decider(projection, store, context).await?;
     let (mut came, mut refused) = (0, 0);
     for (source, record) in found {
         let mut shown = object(source, record);
@@ -182,8 +181,7 @@ pub async fn discard(
     if found.is_empty() {
         return Ok(0);
     }
-    let (source, _, _, services) = configured(projection, store, context).await?;
-    let decider = Decider::new(source, services);
+    let decider = decider(projection, store, context).await?;
     let mut discarded = 0;
     for (source, record) in found {
         discarded += u64::from(decider.discard_record(record, decided(actor)).await?);
@@ -198,6 +196,11 @@ pub async fn discard(
         ))?;
     }
     Ok(discarded)
+}
+
+async fn decider(projection: &ProjectionId, store: &LocalStore, context: &Context) -> Outcome<Decider> {
+    let (source, _, _, services) = configured(projection, store, context).await?;
+    Ok(Decider::new(source, services))
 }
 
 fn decided(actor: &Actor) -> Decided {
