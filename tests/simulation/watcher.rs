@@ -129,8 +129,9 @@ async fn checkpoint(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, af
         let stored = body.map(|body| parsed::<Checkpoint>(&body));
         Some(checkpoint::effective(stored, &control.body, parent))
     };
-    let parents: Vec<_> =
-        known.parents.iter().map(|parent| (parent.to_string(), of_parent(parent))).collect();
+    let was_there = |parent: &&ShardId| !control.body.gone.contains(*parent);
+    let parents = known.parents.iter().filter(was_there);
+    let parents: Vec<_> = parents.map(|parent| (parent.to_string(), of_parent(parent))).collect();
     let parents = parents.iter().map(|(parent, checkpoint)| (parent.as_str(), checkpoint.as_ref()));
     check(world, &what, invariants::parents_have_ended(parents));
 }

@@ -41,6 +41,7 @@ fn control() -> Control {
         paused: false,
         starts: BTreeMap::new(),
         ended: BTreeSet::new(),
+        gone: BTreeSet::new(),
         registered_at: Timestamp::EPOCH,
     }
 }

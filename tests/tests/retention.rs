@@ -18,6 +18,7 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services, SourceSpec},
+    control::Controls,
     rows::{self, Rows},
     worker::{Assembly, Until, Worker},
 };
@@ -214,6 +215,49 @@ async fn a_shard_that_others_have_read_before_it_was_gone_is_lost_to_nobody() {
     let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
     let (outcome, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("in time");
     assert!(outcome.unwrap().stops.is_empty());
+}
+
+/// A shard is split and trimmed, all of it read by a projection named "first".
+async fn trimmed_parent(bed: &Bed) -> ShardId {
+    append(bed, 5).await;
+    let parent = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&parent, u128::MAX / 2).await.unwrap();
+    bed.catch_up(vec![collect(bed, "first")]).await.unwrap();
+    trim(bed, bed.clock.now()).await;
+    bed.catch_up(vec![collect(bed, "first")]).await.unwrap();
+    parent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_that_begins_after_a_shard_was_gone_is_saved_in_what_descends_from_it() {
+    for ordering in [Ordering::PerStream, Ordering::Global] {
+        let bed = Bed::new(1).await;
+        trimmed_parent(&bed).await;
+        append(&bed, 2).await;
+        let outcome = bed.catch_up(vec![bed.projection("late", ordering, Kind::Feed)]).await.unwrap();
+        assert!(outcome.caught_up && outcome.stops.is_empty(), "{ordering:?} {outcome:?}");
+        let rows = Rows::new(bed.store.checkpoints());
+        let (id, source) = (ProjectionId::new("late", 1), SourceName::new("events"));
+        let mut saved = 0;
+        for shard in bed.log.describe().await.unwrap().shards {
+            let checkpoint = rows.checkpoint(&id, &source, &shard.id).await.unwrap();
+            saved += usize::from(checkpoint.is_some_and(|checkpoint| checkpoint.body.cut.is_some()));
+        }
+        assert_eq!(saved, 1, "{ordering:?}: of the child that has the stream");
+    }
+}
+
+/// Its clock is wrong: by that, the shard was gone before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_there_when_a_projection_was_registered_is_lost_whatever_the_clocks_say() {
+    let bed = Bed::new(1).await;
+    let late = collect(&bed, "late");
+    let tomorrow = bed.clock.now().plus_micros(86_400_000_000);
+    Controls::new(Rows::new(bed.store.checkpoints())).register(&late, tomorrow).await.unwrap();
+    let parent = trimmed_parent(&bed).await;
+    let outcome = bed.catch_up(vec![late]).await.unwrap();
+    let stops: Vec<_> = outcome.stops.iter().map(|stop| &stop.shard).collect();
+    assert_eq!(stops, [&parent]);
 }
 
 /// Whoever ended its parent died before it had opened the child.

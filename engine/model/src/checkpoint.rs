@@ -115,5 +115,8 @@ pub struct Control {
     /// Of these it reads nothing again: it goes on behind their ends, which are the cuts that `starts` names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ended: BTreeSet<ShardId>,
+    /// These were gone when it was registered: there was never anything to read in them for it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<ShardId>,
     pub registered_at: Timestamp,
 }

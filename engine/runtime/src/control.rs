@@ -13,6 +13,7 @@ pub use rewinding::{RewindPlan, RewindTo};
 
 use crate::{
     assembly::ProjectionSpec,
+    lineage::Lineage,
     rows::{self, AuditRow, Rows, Versioned},
 };
 
@@ -51,6 +52,8 @@ impl Controls {
             if let Some(stored) = self.rows.control(&spec.id).await? {
                 return self.compare(spec, stored.body, &store);
             }
+            let lineage = self.rows.source(&spec.source).await?.map(|stored| stored.body);
+            let gone = lineage.iter().flat_map(Lineage::shards).filter(|(_, known)| known.gone_at.is_some());
             let control = Control {
                 source: spec.source.clone(),
                 ordering: spec.ordering,
@@ -62,6 +65,7 @@ impl Controls {
                 paused: false,
                 starts: BTreeMap::new(),
                 ended: BTreeSet::new(),
+                gone: gone.map(|(shard, _)| shard.clone()).collect(),
                 registered_at: at,
             };
             if self.rows.put(&rows::control_key(&spec.id), None, &control).await?.is_some() {

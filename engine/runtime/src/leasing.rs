@@ -379,7 +379,7 @@ async fn look_up(rows: &Rows, source: &SourceName) -> Result<BTreeSet<LeaseKey>>
             let body = stored.iter().find(|(key, _)| *key == sort).map(|(_, stored)| stored.body.clone());
             checkpoint::effective(body, &control, shard)
         };
-        let outlook = lineage.body.outlook(control.registered_at, |shard| Standing::of(&checkpoint(shard)));
+        let outlook = lineage.body.outlook(&control.gone, |shard| Standing::of(&checkpoint(shard)));
         // What is gone may have been read and be on its way to the documents.
         let lost = outlook.lost.into_iter().filter(|shard| checkpoint(shard).stop.is_none());
         work.extend(outlook.ready.into_iter().chain(lost).map(LeaseKey::Shard));

@@ -155,12 +155,13 @@ impl Lineage {
         Ok(true)
     }
 
-    /// What a projection that was registered at `registered_at` can do, by how far it is in each shard.
+    /// What a projection can do, by how far it is in each shard. When it was registered some were `gone`.
     ///
     /// A parent counts as ended when its checkpoint says so, when a descendant has begun, or when it was gone before
-    /// the projection was registered, so that there was never anything to read. One that went later is lost.
-    pub fn outlook(&self, registered_at: Timestamp, standing: impl Fn(&ShardId) -> Standing) -> Outlook {
-        let ended = self.ended(registered_at, &standing);
+    /// the projection was registered, so that there was never anything to read. One that went later is lost. Which of the
+    /// two, no clock can say: it is looked up when the projection is registered.
+    pub fn outlook(&self, gone: &BTreeSet<ShardId>, standing: impl Fn(&ShardId) -> Standing) -> Outlook {
+        let ended = self.ended(gone, &standing);
         let mut outlook = Outlook::default();
         let mut by_number: Vec<_> = self.shards.iter().filter(|(id, _)| !ended.contains(id)).collect();
         by_number.sort_by_key(|(_, known)| known.number);
@@ -208,15 +209,12 @@ impl Lineage {
         faults
     }
 
-    fn ended(&self, registered_at: Timestamp, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {
+    fn ended(&self, gone: &BTreeSet<ShardId>, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {
         let mut ended = self.ancestors_of_begun(&standing);
-        ended.extend(self.shards.iter().filter_map(|(id, known)| {
-            let is_ended = match standing(id) {
-                Standing::Ended => true,
-                Standing::Begun => false,
-                Standing::NotBegun => known.gone_at.is_some_and(|gone| gone <= registered_at),
-            };
-            is_ended.then_some(id)
+        ended.extend(self.shards.keys().filter(|id| match standing(id) {
+            Standing::Ended => true,
+            Standing::Begun => false,
+            Standing::NotBegun => gone.contains(*id),
         }));
         ended
     }

@@ -211,7 +211,7 @@ impl Facts<'_> {
                 positions.clone().into_iter().chain(gone).collect()
             }
         };
-        self.lineage.rewound(self.control.registered_at, &self.stands, &asked)
+        self.lineage.rewound(&self.control.gone, &self.stands, &asked)
     }
 
     fn standing(&self, shard: &ShardId) -> Standing {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foldstream_model::{Checkpoint, CutId, Place, Position, ShardId, Timestamp};
+use foldstream_model::{Checkpoint, CutId, Place, Position, ShardId};
 
 use super::{Lineage, Standing};
 
@@ -26,10 +26,11 @@ pub enum Start {
 
 impl Lineage {
     /// By shard, where a projection starts that stands at these checkpoints and is to go back so far that everything behind
-    /// these positions comes again. A shard of which none is asked goes back to its beginning.
+    /// these positions comes again. A shard of which none is asked goes back to its beginning. Some were `gone` when the
+    /// projection was registered.
     pub fn rewound(
         &self,
-        registered_at: Timestamp,
+        gone: &BTreeSet<ShardId>,
         stands: &BTreeMap<ShardId, Checkpoint>,
         asked: &BTreeMap<ShardId, Position>,
     ) -> BTreeMap<ShardId, Start> {
@@ -41,8 +42,8 @@ impl Lineage {
             let is_behind_parents = known.parents.iter().all(|parent| ended.contains(parent));
             let asked = asked.get(shard).filter(|_| is_behind_parents);
             let start = asked.map_or(Start::Beginning, |asked| start(stands, asked));
-            let never_was = stands.map_or(Standing::NotBegun, Standing::of) == Standing::NotBegun
-                && known.gone_at.is_some_and(|gone| gone <= registered_at);
+            let never_was =
+                stands.map_or(Standing::NotBegun, Standing::of) == Standing::NotBegun && gone.contains(shard);
             if never_was || matches!(start, Start::Ended(_)) {
                 ended.insert(shard);
             }

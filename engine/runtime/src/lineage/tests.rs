@@ -33,6 +33,11 @@ fn known(listed: &[Shard]) -> Lineage {
     lineage
 }
 
+/// What was gone when a projection was registered.
+fn gone(names: &[&str]) -> BTreeSet<ShardId> {
+    ids(names).into_iter().collect()
+}
+
 /// The standing of a projection that has ended and begun these shards, and no others.
 fn standing(ended: &[&str], begun: &[&str]) -> impl Fn(&ShardId) -> Standing {
     let (ended, begun) = (ids(ended), ids(begun));
@@ -46,7 +51,7 @@ fn standing(ended: &[&str], begun: &[&str]) -> impl Fn(&ShardId) -> Standing {
 #[test]
 fn a_child_of_a_merge_waits_for_both_parents() {
     let lineage = known(&diamond());
-    let ready = |ended: &[&str]| lineage.outlook(at(0), standing(ended, &[])).ready;
+    let ready = |ended: &[&str]| lineage.outlook(&gone(&[]), standing(ended, &[])).ready;
     assert_eq!(ready(&[]), ids(&["p"]));
     assert_eq!(ready(&["p"]), ids(&["c1", "c2"]));
     assert_eq!(ready(&["p", "c2"]), ids(&["c1"]));
@@ -60,35 +65,38 @@ fn a_shard_that_ended_and_was_cleaned_up_still_stands_before_its_children_for_a_
     let (quick, paused) = (standing(&["p"], &["c1"]), standing(&[], &["p"]));
     let left = [shard("c1", &[]), shard("c2", &[]), shard("m", &["c1", "c2"])];
     assert!(lineage.discover(&incarnation(), &left, at(50)).unwrap());
-    assert_eq!(lineage.outlook(at(0), quick), Outlook { ready: ids(&["c1", "c2"]), lost: ids(&[]) });
-    assert_eq!(lineage.outlook(at(0), paused), Outlook { ready: ids(&[]), lost: ids(&["p"]) });
+    assert_eq!(lineage.outlook(&gone(&[]), quick), Outlook { ready: ids(&["c1", "c2"]), lost: ids(&[]) });
+    assert_eq!(lineage.outlook(&gone(&[]), paused), Outlook { ready: ids(&[]), lost: ids(&["p"]) });
 }
 
 #[test]
 fn a_shard_that_is_still_listed_waits_for_a_projection_that_is_not_known_yet_though_all_others_ended_it() {
     let lineage = known(&diamond());
-    assert_eq!(lineage.outlook(at(90), standing(&[], &[])), Outlook { ready: ids(&["p"]), lost: ids(&[]) });
+    assert_eq!(
+        lineage.outlook(&gone(&[]), standing(&[], &[])),
+        Outlook { ready: ids(&["p"]), lost: ids(&[]) }
+    );
 }
 
 #[test]
 fn a_projection_begins_with_what_was_left_when_it_was_registered() {
     let mut lineage = known(&diamond());
     lineage.discover(&incarnation(), &[shard("c1", &[]), shard("c2", &[])], at(50)).unwrap();
-    assert_eq!(lineage.outlook(at(60), standing(&[], &[])).ready, ids(&["c1", "c2"]));
-    assert_eq!(lineage.outlook(at(40), standing(&[], &[])).lost, ids(&["p", "m"]));
+    assert_eq!(lineage.outlook(&gone(&["p", "m"]), standing(&[], &[])).ready, ids(&["c1", "c2"]));
+    assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &[])).lost, ids(&["p", "m"]));
 }
 
 #[test]
 fn parents_that_were_trimmed_before_anything_began_are_not_waited_for() {
     let lineage = known(&[shard("c1", &["p"]), shard("c2", &["p"])]);
-    assert_eq!(lineage.outlook(at(0), standing(&[], &[])).ready, ids(&["c1", "c2"]));
+    assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &[])).ready, ids(&["c1", "c2"]));
 }
 
 #[test]
 fn after_a_rewind_what_lies_before_its_start_counts_as_ended() {
     let lineage = known(&diamond());
-    assert_eq!(lineage.outlook(at(0), standing(&[], &["c1", "c2"])).ready, ids(&["c1", "c2"]));
-    assert_eq!(lineage.outlook(at(0), standing(&[], &["m"])).ready, ids(&["m"]));
+    assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &["c1", "c2"])).ready, ids(&["c1", "c2"]));
+    assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &["m"])).ready, ids(&["m"]));
 }
 
 #[test]
@@ -186,7 +194,9 @@ proptest! {
                 .collect();
             let expected_lost: Vec<_> =
                 gone.iter().filter(|(index, _)| !counts_as_ended(index)).map(|(index, _)| *index).collect();
-            let outlook = lineage.outlook(at(registered_at), |shard| {
+            let before = gone.iter().filter(|(_, gone)| **gone <= registered_at);
+            let before = before.map(|(index, _)| id(&name(*index))).collect();
+            let outlook = lineage.outlook(&before, |shard| {
                 match ended.iter().any(|index| id(&name(*index)) == *shard) {
                     true => Standing::Ended,
                     false => Standing::NotBegun,

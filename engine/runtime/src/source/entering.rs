@@ -29,8 +29,7 @@ impl Running {
                 continue;
             }
             let id = registered.active.spec.id.clone();
-            let outlook =
-                self.lineage.outlook(registered.control.registered_at, |shard| self.standing(&id, shard));
+            let outlook = self.lineage.outlook(&registered.control.gone, |shard| self.standing(&id, shard));
             for shard in &outlook.lost {
                 self.lost(&id, shard).await?;
             }
@@ -160,7 +159,9 @@ impl Running {
         let id = &registered.active.spec.id;
         let parents = self.lineage.get(shard).map(|known| known.parents.clone()).unwrap_or_default();
         let known = |parent: &ShardId| self.places.get(&(id.clone(), parent.clone()));
-        let unsettled = parents.iter().filter_map(known).filter(|parent| !parent.checkpoint.ended);
+        // The others had ended before, or were gone before it was registered, and never will.
+        let is_read = |parent: &&Whereabouts| parent.last_cut.is_some() && !parent.checkpoint.ended;
+        let unsettled = parents.iter().filter_map(known).filter(is_read);
         let unsettled = unsettled.map(|parent| parent.handle.clone()).collect();
         let parents =
             parents.iter().filter_map(|parent| Some((parent.clone(), known(parent)?.last_cut.clone()?)));

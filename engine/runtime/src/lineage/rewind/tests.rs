@@ -1,4 +1,4 @@
-use foldstream_model::{Generation, Incarnation, Shard};
+use foldstream_model::{Generation, Incarnation, Shard, Timestamp};
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
@@ -78,7 +78,7 @@ impl Bed {
 
     fn ready(&self) -> Vec<usize> {
         let standing = |shard: &ShardId| self.stands.get(shard).map_or(Standing::NotBegun, Standing::of);
-        let ready = self.lineage.outlook(Timestamp::EPOCH, standing).ready;
+        let ready = self.lineage.outlook(&BTreeSet::new(), standing).ready;
         (0..self.parents.len()).filter(|shard| ready.contains(&id(*shard))).collect()
     }
 
@@ -96,7 +96,7 @@ impl Bed {
     }
 
     fn rewind(&mut self, asked: &BTreeMap<ShardId, Position>) {
-        let starts = self.lineage.rewound(Timestamp::EPOCH, &self.stands, asked);
+        let starts = self.lineage.rewound(&BTreeSet::new(), &self.stands, asked);
         for shard in 0..self.parents.len() {
             let start = match &starts[&id(shard)] {
                 Start::Ended(cut) => Checkpoint { cut: Some(cut.clone()), ..checkpoint(0, true) },
@@ -246,7 +246,7 @@ fn diamond() -> Bed {
 
 fn starts(bed: &Bed, asked: &[(usize, usize)]) -> Vec<Start> {
     let asked = asked.iter().map(|(shard, record)| (id(*shard), position(*record))).collect();
-    bed.lineage.rewound(Timestamp::EPOCH, &bed.stands, &asked).into_values().collect()
+    bed.lineage.rewound(&BTreeSet::new(), &bed.stands, &asked).into_values().collect()
 }
 
 #[test]
@@ -275,5 +275,7 @@ fn a_shard_that_was_gone_before_the_projection_was_registered_holds_nobody_back(
     let child = Shard { id: id(1), parents: vec![id(0)], range: None };
     bed.lineage.discover(&Incarnation::new("made at noon"), &[child], Timestamp::EPOCH).unwrap();
     bed.stands.insert(id(1), checkpoint(2, false));
-    assert_eq!(starts(&bed, &[(1, 1)])[1], Start::NotBehind(Place::end(position(1), u32::MAX)));
+    let (gone, asked) = (BTreeSet::from([id(0)]), BTreeMap::from([(id(1), position(1))]));
+    let starts = bed.lineage.rewound(&gone, &bed.stands, &asked);
+    assert_eq!(starts[&id(1)], Start::NotBehind(Place::end(position(1), u32::MAX)));
 }
