@@ -34,7 +34,7 @@ fn within(bug: Bug) -> u64 {
         | Bug::ShrunkUnderMark
         | Bug::PartTakenForWhole
         | Bug::GenerationIgnored => 800,
-        Bug::WrittenBehindGuard | Bug::UnparkedWithoutCondition => RARE,
+        Bug::WrittenBehindGuard | Bug::UnparkedWithoutCondition | Bug::RecordedUndecided => RARE,
         _ => 200,
     }
 }

@@ -404,9 +404,8 @@ impl Workload {
         self.refuses_some(kind).is_some() || self.fails(kind, stream, sequence)
     }
 
-    /// Not where such events are discarded: another worker, with other events in the same write, might apply them.
     fn refuses_some(&self, kind: Kind) -> Option<Refuses> {
-        self.refuses.filter(|_| self.on_failure.get(&kind) == Some(&OnFailure::Park))
+        self.refuses.filter(|_| self.on_failure.contains_key(&kind))
     }
 
     /// Whether the store refuses a document of before the code is mended.

@@ -70,7 +70,7 @@ fn write(stream: u64, sequence: u64) -> DocumentWrite {
     let key = format!("{:016x}", scattered(stream));
     let guard = |sequence| {
         let fed = Fed::Stream { stream: StreamId::new(key.as_str()), sequence: Sequence(sequence) };
-        Guard { epoch: Epoch(0), fed, mark: None }
+        Guard::new(Epoch(0), fed)
     };
     let text = Value::from("x".repeat(TEXT_BYTES));
     let fields = Map::from_iter([("text".into(), text), ("sequence".into(), Value::from(sequence))]);

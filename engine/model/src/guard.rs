@@ -28,6 +28,9 @@ pub struct Guard {
     /// None as long as nothing of the document was ever parked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
+    /// Events that it was moved past as the document cannot take them, each until that is on record.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unrecorded: BTreeSet<(ShardNumber, Place)>,
 }
 
 /// Says that events of the document wait in the lot, and are not to be applied before that mark is closed there. Its
@@ -86,6 +89,11 @@ pub struct OrderKey {
 }
 
 impl Guard {
+    /// Of a document of which nothing is set aside.
+    pub fn new(epoch: Epoch, fed: Fed) -> Self {
+        Self { epoch, fed, mark: None, unrecorded: BTreeSet::new() }
+    }
+
     /// The form in which stores keep and compare a guard.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self)
@@ -107,7 +115,7 @@ mod tests {
     fn a_guard_from_before_there_were_marks_is_read_and_written_as_it_was() {
         let text = r#"{"epoch":1,"fed":{"stream":{"stream":"s","sequence":2}}}"#;
         let guard = Guard::from_json(text).unwrap();
-        assert_eq!(guard.mark, None);
+        assert!(guard.mark.is_none() && guard.unrecorded.is_empty());
         assert_eq!(guard.to_json().unwrap(), text);
     }
 }

@@ -8,6 +8,8 @@ mod places;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use foldstream_model::{
     DocumentKey, Epoch, Error, EventType, Fed, Guard, Mark, MarkNumber, OrderKey, Ordering, Place, Result,
     Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp,
@@ -47,6 +49,8 @@ pub enum Judgement {
     Apply,
     /// The document has it, or it was recorded as late.
     Duplicate,
+    /// The document was moved past it without it, and it is still to be recorded that it is discarded.
+    Unrecorded,
     /// `global` only: the document is beyond it, and no merge had read it when that was written.
     Late,
 }
@@ -59,6 +63,7 @@ pub struct Judge<'a> {
     epoch: Epoch,
     standing: Standing,
     mark: Option<Mark>,
+    unrecorded: BTreeSet<(ShardNumber, Place)>,
     moved: bool,
 }
 
@@ -112,12 +117,14 @@ impl<'a> Judge<'a> {
             }
         };
         let mark = stored.and_then(|guard| guard.mark);
-        Ok(Self { key, epoch, standing, mark, moved: false })
+        let unrecorded = stored.map(|guard| guard.unrecorded.clone()).unwrap_or_default();
+        Ok(Self { key, epoch, standing, mark, unrecorded, moved: false })
     }
 
     /// `Poison`: the document belongs to another stream.
     pub fn judge(&self, origin: &Origin) -> Result<Judgement> {
         Ok(match &self.standing {
+            _ if self.is_unrecorded(origin) => Judgement::Unrecorded,
             Standing::Stream(None) => Judgement::Apply,
             Standing::Stream(Some((stream, _))) if *stream != origin.stream => {
                 return Err(Error::poison(format!(
@@ -154,6 +161,24 @@ impl<'a> Judge<'a> {
             Standing::Shards { places, .. } => advance(places, origin.shard, &origin.place),
             Standing::Ordered { key, .. } => *key = Some(origin.order_key()),
         }
+    }
+
+    fn is_unrecorded(&self, origin: &Origin) -> bool {
+        self.unrecorded.iter().any(|(shard, place)| *shard == origin.shard && *place == origin.place)
+    }
+
+    /// The event is discarded: from here on it is covered, and nobody applies it any more. That is still to be recorded.
+    /// `Poison`: the document belongs to another stream, of which its guard can say nothing.
+    pub fn pass_over(&mut self, origin: &Origin) -> Result<()> {
+        self.judge(origin)?;
+        self.advance(origin);
+        self.unrecorded.insert((origin.shard, origin.place.clone()));
+        Ok(())
+    }
+
+    /// It is on record that the event is discarded.
+    pub fn recorded(&mut self, origin: &Origin) {
+        self.moved |= self.unrecorded.remove(&(origin.shard, origin.place.clone()));
     }
 
     /// The mark that the document carries: its events are in the lot, and nothing is applied but by a redrive.
@@ -223,6 +248,6 @@ impl<'a> Judge<'a> {
                 Fed::Ordered { revision: revision.saturating_add(1), key, read }
             }
         };
-        Some(Guard { epoch: self.epoch, fed, mark: self.mark })
+        Some(Guard { epoch: self.epoch, fed, mark: self.mark, unrecorded: self.unrecorded })
     }
 }

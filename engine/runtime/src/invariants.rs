@@ -15,7 +15,10 @@ pub fn guard_moves_on(before: &Guard, after: &Guard) -> Held {
     let forward = match (&before.fed, &after.fed) {
         _ if after.epoch != before.epoch => after.epoch > before.epoch,
         _ if !mark_moves_on(before.mark, after.mark) => false,
-        (same, unchanged) if same == unchanged => before.mark != after.mark,
+        (same, unchanged) if same == unchanged => {
+            let is_recorded = before.unrecorded.is_superset(&after.unrecorded);
+            is_recorded && (before.mark, &before.unrecorded) != (after.mark, &after.unrecorded)
+        }
         (Fed::Nothing, Fed::Stream { .. }) => true,
         (Fed::Stream { stream, sequence }, Fed::Stream { stream: same, sequence: next }) => {
             stream == same && sequence < next
@@ -130,13 +133,14 @@ mod tests {
 
     fn of_stream(sequence: u64) -> Guard {
         let fed = Fed::Stream { stream: StreamId::new("s"), sequence: Sequence(sequence) };
-        Guard { epoch: Epoch(0), fed, mark: None }
+        Guard::new(Epoch(0), fed)
     }
 
     fn of_shard(revision: u64, position: u64) -> Guard {
         let mut places = ShardPlaces::default();
         places.places.insert(ShardNumber(0), Place::new(Position::new(position.into()), 0, 0));
-        Guard { epoch: Epoch(0), fed: Fed::Shards { revision, places: Box::new(places) }, mark: None }
+        let fed = Fed::Shards { revision, places: Box::new(places) };
+        Guard::new(Epoch(0), fed)
     }
 
     #[test]
@@ -148,6 +152,14 @@ mod tests {
         assert!(guard_moves_on(&of_shard(1, 5), &of_shard(1, 6)).is_err());
         assert!(guard_moves_on(&of_stream(9), &Guard { epoch: Epoch(1), ..of_stream(1) }).is_ok());
         assert!(guard_moves_on(&Guard { epoch: Epoch(1), ..of_stream(1) }, &of_stream(9)).is_err());
+    }
+
+    #[test]
+    fn a_discard_that_is_left_in_a_guard_moves_it_and_is_taken_out_once() {
+        let unrecorded = |guard| Guard { unrecorded: [(ShardNumber(0), Place::BEGINNING)].into(), ..guard };
+        assert!(guard_moves_on(&of_stream(1), &unrecorded(of_stream(2))).is_ok());
+        assert!(guard_moves_on(&unrecorded(of_stream(2)), &of_stream(2)).is_ok());
+        assert!(guard_moves_on(&of_stream(2), &unrecorded(of_stream(2))).is_err());
     }
 
     #[test]

@@ -102,6 +102,10 @@ bugs! {
     NewestRedrivenFirst,
     /// A mark is taken off although events have come under it.
     UnparkedWithoutCondition,
+    /// An event is recorded as discarded before its document is moved past it.
+    RecordedUndecided,
+    /// An event is settled that was discarded, and nothing says so.
+    SettledUnrecorded,
 
     // progress, checkpoint
     /// A checkpoint stands at what was read.

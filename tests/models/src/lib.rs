@@ -7,6 +7,7 @@ pub mod checking;
 pub mod writing;
 pub mod handing;
 pub mod parking;
+pub mod discarding;
 pub mod shards;
 pub mod releasing;
 pub mod sharing;

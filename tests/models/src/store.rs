@@ -28,6 +28,8 @@ pub struct SmallGuard {
     pub closed: [bool; SHARDS],
     /// Its number, and whether it is set or cleared.
     pub mark: Option<(u8, bool)>,
+    /// Of each shard the event that it was moved past and that is not on record.
+    pub unrecorded: [u8; SHARDS],
 }
 
 impl Stored {
@@ -78,11 +80,16 @@ pub fn fold(ordering: Ordering, base: Option<&Stored>, pending: &[Event], closed
 
 /// Whether a `commutative` document has this event.
 pub fn covered(stored: Option<&Stored>, event: Event) -> bool {
+    judged(stored, event) == Judgement::Duplicate
+}
+
+/// What the guard of a `commutative` document says of this event.
+pub fn judged(stored: Option<&Stored>, event: Event) -> Judgement {
     let key = DocumentKey::new("d");
     let stored = stored.map(|stored| guard_of(Ordering::Commutative, &stored.guard));
     let judge = Judge::new(&key, Ordering::Commutative, Epoch(0), stored.as_ref());
     let judge = judge.expect("no other epoch or ordering");
-    judge.judge(&origin(event)).expect("no stream is refused") == Judgement::Duplicate
+    judge.judge(&origin(event)).expect("no stream is refused")
 }
 
 /// A `commutative` document under a guard that was changed by the engine's own code.
@@ -133,7 +140,9 @@ fn guard_of(ordering: Ordering, small: &SmallGuard) -> Guard {
         true => Mark::Set(MarkNumber(number.into())),
         false => Mark::Cleared(MarkNumber(number.into())),
     });
-    Guard { epoch: Epoch(0), fed, mark }
+    let unrecorded = (0..SHARDS).filter(|shard| small.unrecorded[*shard] > 0);
+    let unrecorded = unrecorded.map(|shard| (shard_number(shard), place(small.unrecorded[shard]))).collect();
+    Guard { epoch: Epoch(0), fed, mark, unrecorded }
 }
 
 fn in_small(guard: &Guard) -> SmallGuard {
@@ -156,7 +165,11 @@ fn in_small(guard: &Guard) -> SmallGuard {
             unreachable!("no model here parks, or is of the global ordering")
         }
     };
-    SmallGuard { mark, ..small }
+    let mut unrecorded = [0; SHARDS];
+    for (shard, place) in &guard.unrecorded {
+        unrecorded[shard.0 as usize] = place.position.as_u64().unwrap_or(0) as u8;
+    }
+    SmallGuard { mark, unrecorded, ..small }
 }
 
 fn places_of(places: &[u8; SHARDS], closed: &[bool; SHARDS]) -> ShardPlaces {

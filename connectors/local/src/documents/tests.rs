@@ -13,7 +13,7 @@ fn write(key: &str, text: &str) -> DocumentWrite {
     let fed = Fed::Stream { stream: StreamId::new("s"), sequence: Sequence(1) };
     let fields = Map::from_iter([("text".into(), Value::from(text))]);
     let document = Document { fields: Arc::new(fields), ..Document::default() };
-    let put = StoredDocument { guard: Guard { epoch: Epoch(0), fed, mark: None }, document: Some(document) };
+    let put = StoredDocument { guard: Guard::new(Epoch(0), fed), document: Some(document) };
     DocumentWrite { key: DocumentKey::new(key), condition: Condition::Absent, put }
 }
 

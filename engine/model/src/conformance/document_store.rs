@@ -1,6 +1,9 @@
 //! What a [`DocumentStore`] promises.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
@@ -38,7 +41,7 @@ async fn fresh(store: &dyn DocumentStore, name: &str) -> ReadModel {
 
 fn guard(sequence: u64) -> Guard {
     let fed = Fed::Stream { stream: StreamId::new("s"), sequence: Sequence(sequence) };
-    Guard { epoch: Epoch(1), fed, mark: None }
+    Guard::new(Epoch(1), fed)
 }
 
 fn document(number: u64) -> Document {
@@ -126,10 +129,12 @@ async fn every_kind_of_guard_is_kept(store: &dyn DocumentStore) {
     let model = fresh(store, "guards").await;
     let long: Position =
         "49590338271490256608559692538361571095921575989136588898".parse().expect("a number");
+    let place = Place::new(long.with_index(4), 2, 1);
+    let unrecorded = BTreeSet::from([(ShardNumber(7), place.clone())]);
     let places = ShardPlaces {
         closed_below: 3,
         except: [ShardNumber(1)].into(),
-        places: [(ShardNumber(7), Place::new(long.with_index(4), 2, 1))].into(),
+        places: [(ShardNumber(7), place)].into(),
     };
     let stream = StreamId::new("s/\"1\"");
     let key = OrderKey { recorded_at: Timestamp::from_micros(-1), stream, sequence: Sequence(9) };
@@ -141,12 +146,13 @@ async fn every_kind_of_guard_is_kept(store: &dyn DocumentStore) {
     ];
     for (index, fed) in guards.into_iter().enumerate() {
         let mark = [None, Some(Mark::Set(MarkNumber(1))), Some(Mark::Cleared(MarkNumber(2)))][index % 3];
-        let stored =
-            StoredDocument { guard: Guard { epoch: Epoch(2), fed, mark }, document: Some(document(1)) };
+        let guard = Guard { mark, ..Guard::new(Epoch(2), fed) };
+        let guard = if index % 2 == 1 { Guard { unrecorded: unrecorded.clone(), ..guard } } else { guard };
+        let stored = StoredDocument { guard, document: Some(document(1)) };
         let key = format!("guard-{index}");
         write_done(store, &model, &key, stored.clone()).await;
         assert_eq!(read(store, &model, &key).await, Some(stored.clone()));
-        let next = StoredDocument { guard: guard(1), document: None };
+        let next = tombstone(1);
         let outcome = write(store, &model, put(&key, Condition::GuardIs(stored.guard), next)).await;
         assert!(matches!(outcome, Written::Done), "an equal guard is found equal: {outcome:?}");
     }
@@ -168,7 +174,9 @@ async fn a_guard_must_be_equal(store: &dyn DocumentStore) {
     write_done(store, &model, "a", live(2)).await;
     let other_epoch = Guard { epoch: Epoch(2), ..guard(2) };
     let marked = Guard { mark: Some(Mark::Set(MarkNumber(1))), ..guard(2) };
-    for wrong in [guard(1), guard(3), other_epoch, marked] {
+    let unrecorded = BTreeSet::from([(ShardNumber(0), Place::BEGINNING)]);
+    let unrecorded = Guard { unrecorded, ..guard(2) };
+    for wrong in [guard(1), guard(3), other_epoch, marked, unrecorded] {
         let outcome = write(store, &model, put("a", Condition::GuardIs(wrong), live(9))).await;
         assert_conflict(&outcome, Some(&live(2)));
     }

@@ -2,12 +2,14 @@
 //!
 //! The document is marked by its own conditional write before anything of it is parked; whoever meets the mark parks
 //! instead of applying. A mark that turns out to be closed is taken off in the same way.
+//!
+//! An event is discarded by a conditional write that moves the document past it, and leaves in the guard that this is not
+//! recorded yet. Whoever meets the event then records it, and takes that out of the guard; only then is it settled.
 
 use std::{mem, sync::Arc};
 
 use foldstream_model::{
-    Document, DocumentKey, Error, ErrorKind, MarkNumber, OnFailure, Place, Result, ShardNumber,
-    ports::StateCarried,
+    DocumentKey, Error, ErrorKind, MarkNumber, OnFailure, Place, Result, ShardNumber, ports::StateCarried,
 };
 
 use super::{
@@ -34,6 +36,8 @@ pub(super) struct Aside {
     mark: MarkNumber,
     /// This mark was found closed.
     closed: Option<MarkNumber>,
+    /// Of this event it is on record, once the document goes on, that it is discarded.
+    recorded: Option<(ShardNumber, Place)>,
 }
 
 struct Refused {
@@ -41,8 +45,6 @@ struct Refused {
     shard: ShardNumber,
     place: Place,
     error: Error,
-    /// It is durable that it was discarded.
-    is_discarded: bool,
 }
 
 impl Refused {
@@ -75,7 +77,7 @@ impl Buffer {
         }
         let (line, origin) = (first.line, &first.origin);
         let (shard, place) = (origin.shard, origin.place.clone());
-        let refused = Refused { line, shard, place, error: error.clone(), is_discarded: false };
+        let refused = Refused { line, shard, place, error: error.clone() };
         self.aside.get_or_insert_default().refused = Some(refused);
         true
     }
@@ -89,7 +91,7 @@ impl Buffer {
         due: usize,
         out: &mut Outbox,
     ) -> Option<Turn> {
-        let refused = self.refused().map(|refused| refused.is_discarded);
+        let is_refused = self.refused().is_some();
         let closed = self.aside.as_ref().and_then(|aside| aside.closed);
         match (rules.mode, mark) {
             (LaneMode::Live(_), Some(_)) if planted::is(Bug::MarkIgnored) => None,
@@ -100,7 +102,10 @@ impl Buffer {
                 Some(Turn::Rest)
             }
             (LaneMode::Live(_), Some(mark)) if closed == Some(mark) => {
-                let folded = rules.reguard(key, self.base.take(), |judge| judge.clear_mark());
+                let folded = rules.reguard(key, self.base.take(), |judge| {
+                    judge.clear_mark();
+                    Ok(())
+                });
                 Some(self.write_guard(key, folded, rules, out))
             }
             (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, due, rules, out)),
@@ -108,13 +113,14 @@ impl Buffer {
                 let message = "events of the document are parked, and this one stands behind them: redrive or discard them, or write `on_failure: park`";
                 Some(self.stop_at_first(key, Error::poison(message), rules, out))
             }
-            (LaneMode::Live(OnFailure::Park), None) if refused.is_some() => {
-                let folded = rules.reguard(key, self.base.take(), |judge| judge.set_mark());
+            (LaneMode::Live(OnFailure::Park), None) if is_refused => {
+                let folded = rules.reguard(key, self.base.take(), |judge| {
+                    judge.set_mark();
+                    Ok(())
+                });
                 Some(self.write_guard(key, folded, rules, out))
             }
-            (LaneMode::Live(OnFailure::Discard), None) if refused == Some(false) => {
-                Some(self.discard(key, rules, out))
-            }
+            (LaneMode::Live(OnFailure::Discard), None) if is_refused => Some(self.discard(key, rules, out)),
             (LaneMode::Live(_), None) => None,
         }
     }
@@ -162,28 +168,38 @@ impl Buffer {
         Turn::Park
     }
 
+    /// The first event has no effect from now on: the document's guard moves past it, and nothing else.
     fn discard(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
-        let error = self.refused().map(|refused| refused.error.clone());
+        if planted::is(Bug::RecordedUndecided)
+            && let Some(turn) = self.record_first(key, rules, out)
+        {
+            return turn;
+        }
         let Some(first) = self.pending.first() else { return Turn::Rest };
-        match set_aside(key, first, error) {
+        let folded = rules.reguard(key, self.base.take(), |judge| judge.pass_over(&first.origin));
+        self.write_guard(key, folded, rules, out)
+    }
+
+    /// The document was moved past the first event. None: that is on record, and may be taken out of the guard.
+    pub fn record_first(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Option<Turn> {
+        let first = self.pending.first()?;
+        let at = (first.origin.shard, first.origin.place.clone());
+        if self.aside.as_ref().is_some_and(|aside| aside.recorded.as_ref() == Some(&at)) {
+            return None;
+        }
+        if rules.mode == LaneMode::Live(OnFailure::Stop) {
+            let message = "the document is without this event, which was discarded, and that is not on record yet: write `on_failure: discard` until it is";
+            return Some(self.stop_at_first(key, Error::poison(message), rules, out));
+        }
+        let error = self.refused().map(|refused| refused.error.clone());
+        Some(match set_aside(key, first, error) {
             Ok(event) => {
                 out.discards.push(Discard { key: key.clone(), event });
+                self.aside.get_or_insert_default().recorded = Some(at);
                 Turn::Record
             }
             Err(error) => self.stop_at_first(key, error, rules, out),
-        }
-    }
-
-    /// The event has no effect from now on: the document's guard moves past it, and nothing else.
-    fn discarded(&mut self) {
-        let is_first = self.refused().is_some();
-        let Some(aside) = &mut self.aside else { return };
-        if let (true, Some(first)) = (is_first, self.pending.first_mut()) {
-            first.touch.change = Box::new(|_: &mut Option<Document>| Ok(()));
-        }
-        if let Some(refused) = &mut aside.refused {
-            refused.is_discarded = true;
-        }
+        })
     }
 
     /// Events that were on their way into the lot stand again before those that came after them.
@@ -251,12 +267,11 @@ impl Lane {
         mem::take(&mut self.out.discards)
     }
 
-    /// It is durable that this document's first event is discarded.
+    /// It is on record that this document's event is discarded.
     pub fn discarded(&mut self, key: &DocumentKey) {
         if let Some(buffer) = self.documents.get_mut(key)
             && buffer.phase == Phase::Recording
         {
-            buffer.discarded();
             self.follow(key, Turn::Ready);
         }
     }

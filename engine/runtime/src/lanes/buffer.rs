@@ -157,9 +157,16 @@ impl Buffer {
         if due == 0 {
             return Turn::Wait(Rules::first_due(&self.pending));
         }
-        if let Some(turn) = self.set_aside(key, rules, sorted.mark, due, out) {
+        let aside = match sorted.unrecorded {
+            0 => self.set_aside(key, rules, sorted.mark, due, out),
+            _ => self.record_first(key, rules, out),
+        };
+        if let Some(turn) = aside {
             return turn;
         }
+        // What is still to be recorded ends the fold, and nothing passes a mark.
+        let is_alone = sorted.unrecorded > 1 || (sorted.unrecorded == 1 && sorted.mark.is_some());
+        let due = if is_alone { 1 } else { due };
         let due = self.pending.get(..due).unwrap_or(&self.pending);
         match rules.fold(key, self.base.take(), due, self.at_most) {
             Ok(folded) => Turn::Write(self.take_off(key, folded)),

@@ -24,12 +24,14 @@ pub(super) struct Rules {
     pub bounds: Option<Bounds>,
 }
 
-/// What the stored guard says of the pending events; those to be applied stay pending.
+/// What the stored guard says of the pending events; those to be applied stay pending, and those to be recorded.
 #[derive(Default)]
 pub(super) struct Sorted {
     pub duplicates: Vec<Delivery>,
     pub late: Vec<Delivery>,
     pub late_events: Vec<LateEvent>,
+    /// How many of those that stay pending are discarded and not on record. They stand in front.
+    pub unrecorded: usize,
     /// `global`: whoever wrote the stored guard had read further than this merge.
     pub is_behind: bool,
     /// The mark that the document carries.
@@ -72,10 +74,12 @@ impl Rules {
         if pending.iter().all(|delivery| judgement(delivery) == Judgement::Apply) {
             return Ok(sorted);
         }
+        let mut unrecorded = Vec::new();
         for delivery in mem::take(pending) {
             match judgement(&delivery) {
                 Judgement::Apply => pending.push(delivery),
-                Judgement::Duplicate => sorted.duplicates.push(delivery),
+                Judgement::Unrecorded if !planted::is(Bug::SettledUnrecorded) => unrecorded.push(delivery),
+                Judgement::Duplicate | Judgement::Unrecorded => sorted.duplicates.push(delivery),
                 Judgement::Late => {
                     let (key, origin) = (key.clone(), delivery.origin.clone());
                     sorted.late_events.extend(judge.order_key().cloned().map(|behind| LateEvent {
@@ -88,6 +92,8 @@ impl Rules {
                 }
             }
         }
+        sorted.unrecorded = unrecorded.len();
+        pending.splice(0..0, unrecorded);
         Ok(sorted)
     }
 
@@ -108,7 +114,8 @@ impl Rules {
         pending.first().map_or(Timestamp::MIN, |first| first.origin.recorded_at)
     }
 
-    /// Folds events that are due, of which the stored guard covers none, on what is stored; applies at most `at_most`.
+    /// Folds events that are due on what is stored; applies at most `at_most`. The stored guard covers none of them, but for
+    /// those that it was moved past and that are on record now.
     pub fn fold(
         &self,
         key: &DocumentKey,
@@ -129,14 +136,21 @@ impl Rules {
             if applied == at_most {
                 break;
             }
-            if judge.judge(&delivery.origin).map_err(failed(applied))? == Judgement::Apply {
-                let change = &delivery.touch.change;
-                if applied == 0 || !planted::is(Bug::CoalescerKeepsFirst) {
-                    crate::pure::guarded("the projector", || change.apply(&mut document))
-                        .map_err(failed(applied))?;
+            match judge.judge(&delivery.origin).map_err(failed(applied))? {
+                Judgement::Apply => {
+                    let change = &delivery.touch.change;
+                    if applied == 0 || !planted::is(Bug::CoalescerKeepsFirst) {
+                        crate::pure::guarded("the projector", || change.apply(&mut document))
+                            .map_err(failed(applied))?;
+                    }
+                    judge.advance(&delivery.origin);
+                    applied += 1;
                 }
-                judge.advance(&delivery.origin);
-                applied += 1;
+                Judgement::Unrecorded => {
+                    judge.recorded(&delivery.origin);
+                    applied += 1;
+                }
+                Judgement::Duplicate | Judgement::Late => {}
             }
             if self.mode == LaneMode::Redrive {
                 guard::advance(&mut redriven, delivery.origin.shard, &delivery.origin.place);
@@ -158,20 +172,22 @@ impl Rules {
         }
     }
 
-    /// The document as it is, under a guard that was changed: with a mark, or without it.
+    /// The document as it is, under a guard that was changed: with a mark, or without it, or past an event.
     pub fn reguard(
         &self,
         key: &DocumentKey,
         stored: Option<StoredDocument>,
-        change: impl FnOnce(&mut Judge<'_>),
+        change: impl FnOnce(&mut Judge<'_>) -> Result<()>,
     ) -> Result<Folded> {
         let (base_guard, document) =
             stored.map_or((None, None), |stored| (Some(stored.guard), stored.document));
         let document =
             document.filter(|_| base_guard.as_ref().is_some_and(|guard| guard.epoch == self.epoch));
         let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref())?;
-        change(&mut judge);
-        match judge.into_guard(&self.closed, &ShardPlaces::default()) {
+        change(&mut judge)?;
+        let nothing = ShardPlaces::default();
+        let read = self.bounds.as_ref().map_or(&nothing, |bounds| &*bounds.read);
+        match judge.into_guard(&self.closed, read) {
             Some(guard) => {
                 let put = StoredDocument { guard, document };
                 Ok(Folded { base_guard, put, taken: 0, applied: 0 })

@@ -98,7 +98,7 @@ pub enum ParkAnswer {
     Full(Error),
 }
 
-/// An event that is to be recorded as discarded. The document rests until [`super::Lane::discarded`] names it.
+/// An event that its document was moved past, to be recorded as discarded. The document rests until [`super::Lane::discarded`] names it.
 #[derive(Debug, Clone)]
 pub struct Discard {
     pub key: DocumentKey,

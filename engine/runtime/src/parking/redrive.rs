@@ -43,7 +43,7 @@ enum Stage {
     /// The mark gets another number, before these are decided.
     Renumbering(Box<DocumentWrite>, Vec<Asked>),
     Deciding(Vec<Decision>),
-    Folding(Folding),
+    Folding(Box<Folding>),
     Removing(Vec<ParkedOrder>),
     Closing(StoredDocument, MarkNumber),
     Clearing(Box<DocumentWrite>),
@@ -51,7 +51,7 @@ enum Stage {
 }
 
 struct Folding {
-    lane: Box<Lane>,
+    lane: Lane,
     /// What is stored, as far as known.
     stored: StoredDocument,
     /// Of the events in the lane, each at the number of its batch.
@@ -171,7 +171,7 @@ impl Redrive {
             events.truncate(discarded);
         }
         if !events.is_empty() {
-            self.stage = Stage::Folding(Folding::new(self.options, stored, events));
+            self.stage = Stage::Folding(Box::new(Folding::new(self.options, stored, events)));
         }
     }
 
@@ -242,7 +242,8 @@ impl Redrive {
 
     /// What is in the document is removed from the lot.
     fn folded(&mut self) {
-        let Stage::Folding(Folding { lane, orders, .. }) = &mut self.stage else { return };
+        let Stage::Folding(folding) = &mut self.stage else { return };
+        let Folding { lane, orders, .. } = &mut **folding;
         let poison = lane.take_poison().into_iter().next();
         self.refused = poison.map(|poison| (poison.origin, poison.error));
         let settled: BTreeSet<BatchId> = lane.take_settled().into_iter().map(|(_, batch, _)| batch).collect();
@@ -255,7 +256,7 @@ impl Redrive {
 
 impl Folding {
     fn new(options: LaneOptions, stored: StoredDocument, events: Vec<Waiting>) -> Self {
-        let mut lane = Box::new(Lane::new(options));
+        let mut lane = Lane::new(options);
         let mut orders = Vec::with_capacity(events.len());
         for (batch, event) in (0..).map(BatchId).zip(events) {
             let Waiting { order, origin, touch, .. } = event;

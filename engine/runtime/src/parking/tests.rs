@@ -30,7 +30,7 @@ fn an_event_that_has_come_too_late_for_a_global_document_is_recorded_and_leaves_
     let beyond = OrderKey { recorded_at: Timestamp::from_micros(9), ..event("s", 9).order_key() };
     let fed =
         Fed::Ordered { revision: 1, key: Some(Box::new(beyond)), read: Box::new(ShardPlaces::default()) };
-    let guard = Guard { epoch: Epoch(0), fed, mark: Some(Mark::Set(MarkNumber(1))) };
+    let guard = Guard { mark: Some(Mark::Set(MarkNumber(1))), ..Guard::new(Epoch(0), fed) };
     let mut stored = StoredDocument { guard, document: None };
 
     let mut redrive = Redrive::new(DocumentKey::new("d"), Ordering::Global, Epoch(0), false);

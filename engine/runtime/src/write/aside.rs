@@ -121,9 +121,10 @@ fn parking_of(aside: &Aside, request: &ParkRequest, first: usize, at: Timestamp)
 
 async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: Timestamp) -> Result<()> {
     let (never, lot) = (CancellationToken::new(), &aside.lot);
+    let mut new = 0;
     for discard in discards {
         let event = parking::parked_event(aside.ordering, &discard.key, &discard.event, at)?;
-        tracing::warn!(projection = %lot.projection, document = %discard.key, stream = %discard.event.origin.stream, sequence = discard.event.origin.sequence.0, error = event.error.as_deref(), "a document cannot take an event: it is discarded");
+        let (origin, error) = (&discard.event.origin, event.error.clone());
         let key = rows::discard_key(lot, &event.document, &event.order);
         let row = DiscardRow {
             event,
@@ -133,8 +134,12 @@ async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: T
             at,
         };
         // A row that is there already was recorded by whoever met the event before.
-        retry::until_done(&never, "recording a discarded event", || rows.put(&key, None, &row)).await?;
+        let put = || rows.put(&key, None, &row);
+        if retry::until_done(&never, "recording a discarded event", put).await?.is_some() {
+            tracing::warn!(projection = %lot.projection, document = %discard.key, stream = %origin.stream, sequence = origin.sequence.0, error, "a document cannot take an event: it is discarded");
+            new += 1;
+        }
     }
-    metrics::discarded(lot.projection.name.as_str(), discards.len());
+    metrics::discarded(lot.projection.name.as_str(), new);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Events that are set aside: each step of it, and what would go wrong without it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use foldstream_model::{
     DocumentKey, Epoch, Error, Fed, Guard, Mark, MarkNumber, OnFailure, Ordering, ShardNumber, ShardPlaces,
@@ -203,23 +203,174 @@ fn a_projection_that_is_told_to_stop_does_not_pass_a_mark() {
     }
 }
 
+/// Records what is to be recorded as discarded; false if nothing is.
+fn record(lane: &mut Lane, recorded: &mut BTreeSet<u64>) -> bool {
+    let discards = lane.take_discards();
+    recorded.extend(discards.iter().map(|discard| discard.event.origin.sequence.0));
+    discards.iter().for_each(|discard| lane.discarded(&discard.key));
+    !discards.is_empty()
+}
+
+fn run_and_record(lane: &mut Lane, store: &mut Store, recorded: &mut BTreeSet<u64>) {
+    run(lane, store);
+    while record(lane, recorded) {
+        run(lane, store);
+    }
+}
+
 #[test]
-fn a_discard_is_on_record_before_the_document_moves_on() {
+fn a_document_is_moved_past_what_is_discarded_and_that_is_on_record_before_it_settles() {
     let (mut lane, mut store) = (lane(Ordering::PerStream, OnFailure::Discard), Store::default());
     for (number, deed) in [(1, Deed::Fail), (2, Deed::Name), (3, Deed::Fail), (4, Deed::Name)] {
         lane.deliver(event(number, deed));
     }
-    for (number, before) in [(1, &[][..]), (3, &["a/2"])] {
+    for (number, before, is_settled) in [(1, &[][..], &[][..]), (3, &["a/2"], &[1, 2])] {
         run(&mut lane, &mut store);
-        assert_eq!(store.names("k"), names(before));
+        assert_eq!((store.names("k"), store.sequence("k")), (names(before), Some(number)));
+        assert_eq!(guard_of(&store, "k").unrecorded, BTreeSet::from([(ShardNumber(0), place(number))]));
+        assert_eq!(settled(&mut lane), is_settled);
         let discards = lane.take_discards();
         assert_eq!((discards.len(), discards[0].event.origin.sequence.0), (1, number));
+        assert!(discards[0].event.error.is_some());
         lane.discarded(&k());
     }
-    run(&mut lane, &mut store);
+    assert_eq!(run(&mut lane, &mut store), 1, "what follows goes with it");
     assert_eq!(store.names("k"), names(&["a/2", "a/4"]));
-    assert_eq!(settled(&mut lane), [1, 2, 3, 4]);
-    assert_eq!(guard_of(&store, "k").mark, None);
+    assert_eq!(settled(&mut lane), [3, 4]);
+    let guard = guard_of(&store, "k");
+    assert!(guard.mark.is_none() && guard.unrecorded.is_empty());
+}
+
+/// Does one thing: reads, writes or records.
+fn step(lane: &mut Lane, store: &mut Store, recorded: &mut BTreeSet<u64>) {
+    let reads = lane.to_read(1);
+    reads.iter().for_each(|key| lane.loaded(key, store.read(key)));
+    if reads.is_empty() && !record(lane, recorded) {
+        lane.to_write(1).iter().for_each(|write| lane.written(&write.key, store.write(write)));
+    }
+}
+
+/// The store refuses a document that ends with the event, and takes one that goes on behind it.
+#[test]
+fn an_event_that_another_has_written_together_with_the_next_one_is_not_discarded() {
+    for ordering in [Ordering::PerStream, Ordering::Commutative] {
+        let mut outcomes = BTreeSet::new();
+        for arrival in 0..20 {
+            let mut store = Store { refused_last: names(&["a/2"]), ..Store::default() };
+            let discards = || lane(ordering, OnFailure::Discard);
+            let (mut ours, mut other) = (discards(), discards());
+            ours.deliver(event(1, Deed::Name));
+            run(&mut ours, &mut store);
+            for number in [2, 3] {
+                other.deliver(carrying(delivery(2, at(0, number, "a", number), "k", Deed::Name)));
+            }
+            let on_its_way = one_write(&mut other, &store);
+            ours.deliver(event(2, Deed::Name));
+            let mut recorded = BTreeSet::new();
+            for number in 0..20 {
+                if number == arrival {
+                    other.written(&k(), store.write(&on_its_way));
+                }
+                step(&mut ours, &mut store, &mut recorded);
+            }
+            run_and_record(&mut other, &mut store, &mut recorded);
+            let kept = [1, 2, 3].into_iter().filter(|number| !recorded.contains(number));
+            let kept: Vec<_> = kept.map(|number| format!("a/{number}")).collect();
+            assert_eq!(store.names("k"), kept, "{ordering:?} arrival={arrival}");
+            assert!(guard_of(&store, "k").unrecorded.is_empty());
+            assert_eq!((settled(&mut ours), settled(&mut other)), (vec![1, 2], vec![2, 3]));
+            outcomes.insert(recorded);
+        }
+        assert_eq!(outcomes, BTreeSet::from([BTreeSet::new(), BTreeSet::from([2])]), "{ordering:?}");
+    }
+}
+
+/// A document that was moved past its second event by a worker that has ended before it could record that.
+fn passed_over(ordering: Ordering) -> Store {
+    let mut store = Store::default();
+    let mut ended = lane(ordering, OnFailure::Discard);
+    ended.deliver(event(1, Deed::Name));
+    ended.deliver(event(2, Deed::Fail));
+    run(&mut ended, &mut store);
+    assert_eq!(guard_of(&store, "k").unrecorded.len(), 1);
+    store
+}
+
+#[test]
+fn whoever_meets_a_discarded_event_next_records_it_and_no_code_takes_it_any_more() {
+    for on_failure in [OnFailure::Discard, OnFailure::Park] {
+        let (mut lane, mut store) = (lane(Ordering::PerStream, on_failure), passed_over(Ordering::PerStream));
+        let mut recorded = BTreeSet::new();
+        (2..=3).for_each(|number| lane.deliver(event(number, Deed::Name)));
+        run_and_record(&mut lane, &mut store, &mut recorded);
+        assert_eq!((store.names("k"), recorded), (names(&["a/1", "a/3"]), BTreeSet::from([2])));
+        assert!(guard_of(&store, "k").unrecorded.is_empty() && lane.is_idle());
+        assert_eq!(settled(&mut lane), [2, 3]);
+    }
+}
+
+#[test]
+fn who_carries_nothing_to_record_stops_at_a_discarded_event() {
+    let (mut lane, mut store) =
+        (lane(Ordering::PerStream, OnFailure::Stop), passed_over(Ordering::PerStream));
+    lane.deliver(delivery(2, at(0, 2, "a", 2), "k", Deed::Name));
+    run(&mut lane, &mut store);
+    assert!(lane.take_poison()[0].error.message().contains("on_failure: discard"));
+    assert_eq!((settled(&mut lane), store.names("k")), (vec![], names(&["a/1"])));
+}
+
+#[test]
+fn a_discarded_event_is_recorded_although_its_document_is_parked_meanwhile() {
+    let (mut lane, mut store) = (parks(Ordering::Commutative), passed_over(Ordering::Commutative));
+    lane.deliver(carrying(delivery(2, at(1, 1, "b", 1), "k", Deed::Fail)));
+    run(&mut lane, &mut store);
+    assert_eq!(lane.take_parking().len(), 1);
+    lane.parked(&k(), ParkAnswer::Done);
+    let mut recorded = BTreeSet::new();
+    (2..=3).for_each(|number| lane.deliver(event(number, Deed::Name)));
+    run_and_record(&mut lane, &mut store, &mut recorded);
+    assert_eq!(recorded, BTreeSet::from([2]));
+    let requests = lane.take_parking();
+    let parked: Vec<_> = requests[0].events.iter().map(|event| event.origin.sequence.0).collect();
+    assert_eq!(parked, [3]);
+    let guard = guard_of(&store, "k");
+    assert_eq!((guard.mark, guard.unrecorded.len()), (SET, 0));
+}
+
+/// What is ordered before it and was read is in the document; what was not read comes too late.
+#[test]
+fn a_global_document_that_was_moved_past_an_event_is_as_far_as_the_merge() {
+    let (mut lane, mut store) = (lane(Ordering::Global, OnFailure::Discard), Store::default());
+    let of = |shard, number, stream, micros, deed| {
+        let recorded_at = Timestamp::from_micros(micros);
+        let origin = Origin { recorded_at, ..at(shard, number, stream, number) };
+        carrying(delivery(u64::from(shard) + 1, origin, "k", deed))
+    };
+    let bounds = |shards: &[(u32, u64)]| {
+        let mut read = ShardPlaces::default();
+        read.places.extend(shards.iter().map(|(shard, number)| (ShardNumber(*shard), place(*number))));
+        Bounds { watermark: Timestamp::from_micros(50), read: Arc::new(read) }
+    };
+    let mut recorded = BTreeSet::new();
+    lane.merged([of(0, 1, "a", 10, Deed::Name), of(0, 2, "a", 20, Deed::Fail)], bounds(&[(0, 2)]));
+    run_and_record(&mut lane, &mut store, &mut recorded);
+    assert_eq!((store.names("k"), recorded), (names(&["a/1"]), BTreeSet::from([2])));
+    lane.merged([of(1, 1, "b", 15, Deed::Name), of(1, 2, "b", 30, Deed::Name)], bounds(&[(0, 2), (1, 2)]));
+    run(&mut lane, &mut store);
+    assert_eq!(lane.take_late().len(), 1);
+    lane.late_recorded(&k());
+    run(&mut lane, &mut store);
+    assert_eq!(store.names("k"), names(&["a/1", "b/2"]));
+}
+
+#[test]
+fn an_event_of_another_stream_is_not_discarded_as_no_guard_can_say_so() {
+    let (mut lane, mut store) = (lane(Ordering::PerStream, OnFailure::Discard), Store::default());
+    lane.deliver(event(1, Deed::Name));
+    lane.deliver(carrying(delivery(1, at(0, 2, "b", 7), "k", Deed::Name)));
+    run(&mut lane, &mut store);
+    assert!(lane.take_poison()[0].error.message().contains("two streams"));
+    assert_eq!((store.sequence("k"), lane.take_discards().len()), (Some(1), 0));
 }
 
 #[test]

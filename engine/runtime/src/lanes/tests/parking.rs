@@ -1,8 +1,9 @@
-//! Lanes of several workers that park, and several redrives, over one store and one lot, every kind of fault, against a
-//! sequential fold.
+//! Lanes of several workers that park or discard, and several redrives, over one store and one lot, every kind of fault,
+//! against a sequential fold.
 //!
 //! Shard 0 splits into 1 and 2. Some events cannot be taken until the code is mended; a worker of before goes on
-//! beside those of after.
+//! beside those of after. So does one that discards, when those that are started later park. Some documents are refused by
+//! the store as long as they end with a certain event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use super::toy::{
 };
 use crate::{
     guard::Origin,
-    lanes::{Lane, LaneMode, LaneOptions, LineId, ParkAnswer, ParkRequest},
+    lanes::{Discard, Lane, LaneMode, LaneOptions, LineId, ParkAnswer, ParkRequest},
     parking::{Asked, Decision, Redrive, Step, Waiting, parked_order},
     progress::BatchId,
 };
@@ -81,6 +82,8 @@ struct World {
     lines: u64,
     faults: bool,
     is_mended: bool,
+    /// Of the workers that are started now.
+    on_failure: OnFailure,
     /// Events that an operator wants to be left out, and what came of it, once that is decided.
     discards: BTreeMap<(DocumentKey, ParkedOrder), Option<Decision>>,
     /// What an operator has ever seen in the lot.
@@ -92,9 +95,11 @@ struct Worker {
     lane: Lane,
     /// It runs the code of before.
     is_old: bool,
+    on_failure: OnFailure,
     readings: [Option<Reading>; SHARDS],
     writes: Vec<(DocumentKey, Option<Written>)>,
     parking: Vec<ParkRequest>,
+    discards: Vec<Discard>,
 }
 
 fn world(ordering: Ordering, chance: &mut Chance) -> World {
@@ -119,10 +124,13 @@ fn world(ordering: Ordering, chance: &mut Chance) -> World {
         };
         shards[shard].push(Record { origin: origin(shard as u32, at, stream, *sequence), touches });
     }
+    let names = shards.iter().flatten().map(|record| name_of(&record.origin));
+    let share = [0, 10][chance.below(2)];
+    let refused_last = names.filter(|_| chance.percent(share)).collect();
     World {
         ordering,
         shards,
-        store: Store::default(),
+        store: Store { refused_last, ..Store::default() },
         lot: Lot::default(),
         checkpoints: [0; SHARDS],
         delayed: Vec::new(),
@@ -130,6 +138,7 @@ fn world(ordering: Ordering, chance: &mut Chance) -> World {
         lines: 0,
         faults: true,
         is_mended: false,
+        on_failure: OnFailure::Park,
         discards: BTreeMap::new(),
         seen: BTreeSet::new(),
         met: BTreeSet::new(),
@@ -143,7 +152,7 @@ impl World {
 
     fn worker(&self, chance: &mut Chance) -> Worker {
         let cache_bytes = [0, 900, 1_000_000, 1_000_000][chance.below(4)];
-        let mode = LaneMode::Live(OnFailure::Park);
+        let mode = LaneMode::Live(self.on_failure);
         let mut lane = Lane::new(LaneOptions { ordering: self.ordering, epoch: Epoch(1), mode, cache_bytes });
         (0..SHARDS)
             .filter(|shard| self.ended(*shard))
@@ -151,10 +160,26 @@ impl World {
         Worker {
             lane,
             is_old: !self.is_mended,
+            on_failure: self.on_failure,
             readings: Default::default(),
             writes: Vec::new(),
             parking: Vec::new(),
+            discards: Vec::new(),
         }
+    }
+
+    fn mend(&mut self) {
+        self.is_mended = true;
+        self.store.refused_last.clear();
+    }
+
+    /// What a lane has discarded: nobody else had anything to say of that event.
+    fn record(&mut self, discard: &Discard) {
+        let order = parked_order(self.ordering, &discard.event.origin);
+        let decision = Decision { order: order.clone(), is_discarded: true };
+        let key = (discard.key.clone(), order);
+        assert_eq!(self.discards.entry(key).or_insert(Some(decision.clone())), &Some(decision));
+        self.met.insert("discarded at once");
     }
 
     fn fails(&self, document: &str, of: &Origin) -> bool {
@@ -290,7 +315,33 @@ impl Worker {
         self.lane.parked(&request.key, answer);
     }
 
+    fn record(&mut self, world: &mut World, chance: &mut Chance) {
+        self.discards.extend(self.lane.take_discards());
+        if self.discards.is_empty() {
+            return;
+        }
+        let discard = self.discards.swap_remove(chance.below(self.discards.len()));
+        world.record(&discard);
+        if world.faults && chance.percent(15) {
+            // Done, and nobody heard: it is done again.
+            return self.discards.push(discard);
+        }
+        self.lane.discarded(&discard.key);
+    }
+
+    /// Who discards carries nothing to park, so it stops at a mark.
+    fn stop(&mut self, world: &mut World) {
+        if self.on_failure == OnFailure::Park {
+            return;
+        }
+        for poison in self.lane.take_poison() {
+            world.met.insert("stopped at a mark");
+            self.abandon(poison.origin.shard.0 as usize);
+        }
+    }
+
     fn checkpoint(&mut self, world: &mut World) {
+        self.stop(world);
         checkpoint(&mut self.lane, &mut self.readings, &mut world.checkpoints);
         (0..SHARDS)
             .filter(|shard| world.ended(*shard))
@@ -308,7 +359,10 @@ impl Worker {
             0..=8 => self.step(world, chance.below(SHARDS)),
             9..=13 => self.work(world, chance),
             14..=15 => self.answer(chance),
-            16..=20 => self.park(world, chance),
+            16..=20 => {
+                self.park(world, chance);
+                self.record(world, chance);
+            }
             21..=23 => self.checkpoint(world),
             24 => self.lane.clear_cache(),
             _ => self.abandon(chance.below(SHARDS)),
@@ -425,11 +479,20 @@ fn redrive_all(world: &mut World, chance: &mut Chance) {
 fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
     let chance = &mut Chance::new(seed);
     let world = &mut world(ordering, chance);
+    let park_from = [0, chance.below(700)][chance.below(2)];
+    if park_from > 0 {
+        world.on_failure = OnFailure::Discard;
+    }
     let mut workers = [world.worker(chance), world.worker(chance)];
     let mut redrives = [begin(world, chance), begin(world, chance)];
     let mend_at = chance.below(700);
     for round in 0..chance.below(900) {
-        world.is_mended |= round >= mend_at;
+        if round >= mend_at {
+            world.mend();
+        }
+        if round >= park_from {
+            world.on_failure = OnFailure::Park;
+        }
         let which = chance.below(2);
         match chance.below(100) {
             0..=69 => workers[which].act(world, chance),
@@ -445,6 +508,7 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
         }
         world.check_prefixes();
     }
+    world.on_failure = OnFailure::Park;
     let mut last = world.worker(chance);
     for round in 0..1_500 {
         world.faults = round < 300;
@@ -455,6 +519,7 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
         last.work(world, chance);
         last.answer(chance);
         last.park(world, chance);
+        last.record(world, chance);
         last.checkpoint(world);
         if world.faults {
             workers[chance.below(2)].act(world, chance);
@@ -470,7 +535,7 @@ fn simulate(ordering: Ordering, seed: u64) -> BTreeSet<&'static str> {
 }
 
 fn finish(world: &mut World, workers: &mut [Worker], chance: &mut Chance) {
-    world.is_mended = true;
+    world.mend();
     world.faults = false;
     redrive_all(world, chance);
     assert_eq!(world.found(), world.expected());
@@ -485,6 +550,8 @@ fn finish(world: &mut World, workers: &mut [Worker], chance: &mut Chance) {
     assert_eq!(world.found(), world.expected());
     let is_open = |stored: &StoredDocument| matches!(stored.guard.mark, Some(Mark::Set(_)));
     assert!(!world.store.documents.values().any(is_open), "a mark was left");
+    let is_unrecorded = |stored: &StoredDocument| !stored.guard.unrecorded.is_empty();
+    assert!(!world.store.documents.values().any(is_unrecorded), "what is discarded is not on record");
 }
 
 proptest! {
@@ -513,9 +580,11 @@ fn what_can_happen_happens() {
             "redrive refused",
             "discarded",
             "discarded too late",
+            "discarded at once",
+            "stopped at a mark",
         ] {
             let times = met.iter().filter(|met| met.contains(fact)).count();
-            assert!(times > 5, "{fact} {times}");
+            assert!(times > 3, "{fact} {times}");
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Store {
     pub documents: BTreeMap<DocumentKey, StoredDocument>,
     /// Names that the store refuses to hold.
     pub refused: Vec<String>,
+    /// Names that the store refuses as the last of a document.
+    pub refused_last: Vec<String>,
     /// Counts the conflicts.
     pub conflicts: usize,
 }
@@ -55,7 +57,9 @@ impl Store {
             Condition::Absent => stored.is_none(),
             Condition::GuardIs(guard) => stored.is_some_and(|stored| stored.guard == *guard),
         };
-        if names_in(write.put.document.as_ref()).iter().any(|name| self.refused.contains(name)) {
+        let names = names_in(write.put.document.as_ref());
+        let is_refused = |name: &String| self.refused.contains(name);
+        if names.iter().any(is_refused) || names.last().is_some_and(|last| self.refused_last.contains(last)) {
             return Written::Rejected(Error::poison("too large"));
         }
         if !holds {
