@@ -1,6 +1,6 @@
 //! Workers that live, crash, freeze and come back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use foldstream_model::{Fingerprint, Ids, ProjectionId, Result, Sequence, SourceName, ports::EventStore};
 use foldstream_runtime::{
@@ -44,6 +44,7 @@ fn settings(chance: &mut Chance, weather: &Weather) -> Settings {
         parked_events: weather.parked_events,
         gap_patience: millis(chance, &[10, 500, 5_000]),
         lease_duration: Duration::from_millis(weather.lease),
+        trial: Duration::from_millis(weather.trial),
     }
 }
 
@@ -112,6 +113,8 @@ fn worker(link: &Arc<Link>) -> Worker {
         sources: vec![source(link)],
         projections,
         settings: settings(&mut chance, &world.weather),
+        // By their leases nobody sees who has crashed.
+        dead: if world.weather.alone { world.dead() } else { BTreeSet::new() },
         process: 0,
     })
 }
@@ -134,7 +137,7 @@ impl Process {
         let knows_less =
             weather.fewer > 0 && kinds.len() > 1 && world.strikes("a projection less", weather.fewer);
         let lacks = knows_less.then(|| world.chance().pick(kinds));
-        let link = Link::with(world, name, id, Code { is_older, lacks });
+        let link = Link::of_process(world, name, id, Code { is_older, lacks });
         world.joins(&link);
         link.saw("starts");
         let stop = CancellationToken::new();
@@ -164,24 +167,39 @@ impl Process {
         std::future::pending().await
     }
 
-    /// Lives so long, or until all have to end for a deploy.
+    /// Lives so long, or until all have to end for a deploy, or an event ends it.
     async fn live(&mut self, time: Duration) {
-        let world = self.link.world.clone();
+        let link = self.link.clone();
         let _ = tokio::time::timeout(time, async {
-            tokio::select! { biased; () = world.deploy_begins() => {}, () = self.ended() => {} }
+            tokio::select! {
+                biased;
+                () = link.world.deploy_begins() => {}
+                () = link.died() => {}
+                () = self.ended() => {}
+            }
         })
         .await;
     }
 
     async fn crash(mut self) {
         self.link.saw("crashes");
+        self.link.world.died(&self.link.worker);
         self.running.shutdown().await;
     }
 
     async fn stop(mut self) {
+        if self.link.is_dead() {
+            return self.crash().await;
+        }
         self.link.saw("is told to stop");
         self.stop.cancel();
-        match self.running.join_next().await {
+        let link = self.link.clone();
+        let ended = tokio::select! {
+            biased;
+            () = link.died() => return self.crash().await,
+            ended = self.running.join_next() => ended,
+        };
+        match ended {
             Some(Ok(Ok(_))) => self.link.saw("has stopped"),
             // It was refused before.
             None => {}

@@ -42,6 +42,9 @@ impl Less {
         if !self.allows("cannot be taken") {
             workload.failing.clear();
         }
+        if !self.allows("an event ends the process") {
+            workload.deadly.clear();
+        }
         workload.refuses = workload.refuses.filter(|_| self.allows("write refused"));
         workload.forgets &= self.allows("records forgotten");
         workload.facts.truncate(self.events.unwrap_or(usize::MAX));

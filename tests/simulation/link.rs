@@ -35,6 +35,8 @@ pub struct Link {
     /// The id that the worker gives itself.
     pub worker: String,
     pub code: Code,
+    /// It is a process that an event can end; what others run only fails.
+    is_process: bool,
     worker_is_taken: AtomicBool,
     /// How many microseconds its clock is ahead.
     skew: AtomicI64,
@@ -44,15 +46,22 @@ pub struct Link {
     /// Calls left until the crash.
     fuse: Mutex<Option<u64>>,
     burnt: Notify,
+    dead: AtomicBool,
+    died: Notify,
 }
 
 impl Link {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Self> {
-        Self::with(world, name.clone(), name, Code::default())
+        Self::with(world, name.clone(), name, Code::default(), false)
     }
 
-    pub fn with(world: &Arc<World>, name: String, worker: String, code: Code) -> Arc<Self> {
+    pub fn of_process(world: &Arc<World>, name: String, worker: String, code: Code) -> Arc<Self> {
+        Self::with(world, name, worker, code, true)
+    }
+
+    fn with(world: &Arc<World>, name: String, worker: String, code: Code, is_process: bool) -> Arc<Self> {
         Arc::new(Self {
+            is_process,
             world: world.clone(),
             name,
             worker,
@@ -63,6 +72,8 @@ impl Link {
             thaws: Notify::new(),
             fuse: Mutex::new(None),
             burnt: Notify::new(),
+            dead: AtomicBool::new(false),
+            died: Notify::new(),
         })
     }
 
@@ -99,6 +110,24 @@ impl Link {
     /// After so many calls the process is about to crash: that one and all others hang.
     pub fn light(&self, calls: u64) {
         *self.fuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls);
+    }
+
+    /// An event has ended the process: no call of it is carried out any more.
+    pub fn die(&self) {
+        if self.is_process && !self.dead.swap(true, Ordering::Relaxed) {
+            self.light(0);
+            self.world.count("an event ends the process");
+            self.saw("dies of an event");
+            self.died.notify_one();
+        }
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    pub async fn died(&self) {
+        self.died.notified().await;
     }
 
     pub async fn burnt(&self) {

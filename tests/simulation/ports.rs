@@ -287,6 +287,7 @@ pub struct Parking(pub Arc<Link>);
 #[async_trait]
 impl ParkingLot for Parking {
     async fn append(&self, lot: &Lot, parkings: Vec<ports::Parking>) -> Result<Vec<Parked>> {
+        parkings.iter().flat_map(|one| &one.events).for_each(|event| watcher::parked(&self.0.world, event));
         let (parking, lot) = (self.0.world.parking.clone(), lot.clone());
         let orders = |one: &ports::Parking| {
             one.events.iter().map(|event| event.order.place.to_string()).collect::<Vec<_>>().join(" ")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Fed, Journal, ProjectionId, ReadModel, ShardId, SourceName, Stop, Value,
+    Checkpoint, Event, Fed, Journal, ParkedEvent, ProjectionId, ReadModel, ShardId, SourceName, Stop, Value,
     ports::{DocumentWrite, RowKey, StoredDocument, Table},
 };
 use foldstream_runtime::{
@@ -20,6 +20,16 @@ pub const SOURCE: &str = "events";
 fn check(world: &World, what: &str, held: Result<(), String>) {
     if let Err(broken) = held {
         world.break_off(format!("{what}: {broken}"));
+    }
+}
+
+/// Of an event that is to be parked it is counted whether it has ended processes, if it is said to.
+pub fn parked(world: &World, parked: &ParkedEvent) {
+    if parked.error.as_ref().is_some_and(|error| error.contains("processes in a row")) {
+        let event = Event::from_envelope(&Bytes::copy_from_slice(parked.event.as_bytes())).expect("an event");
+        let stream = event.stream_id.as_str().trim_start_matches("s-").parse().expect("a stream");
+        let is_deadly = world.workload.deadly.contains(&(stream, event.sequence.0));
+        world.count(if is_deadly { "found to be deadly" } else { "blamed wrongly" });
     }
 }
 

@@ -112,7 +112,9 @@ fn fail(link: &Link, kind: Kind, event: &Event) -> Result<()> {
     if is_mended || !world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0) {
         return Ok(());
     }
-    if event.sequence.0.is_multiple_of(3) {
+    if world.workload.kills(kind, event.stream_id.as_str(), event.sequence.0) {
+        link.die();
+    } else if event.sequence.0.is_multiple_of(3) {
         world.count("a projector panics");
         resume_unwind(Box::new("the code of before cannot take this".to_owned()));
     }
@@ -289,6 +291,8 @@ pub struct Workload {
     pub on_failure: BTreeMap<Kind, OnFailure>,
     /// Stream and sequence of events that cannot be taken by the code of before.
     pub failing: BTreeSet<(u64, u64)>,
+    /// Those of them that end the process.
+    pub deadly: BTreeSet<(u64, u64)>,
     /// Documents that the store refuses until the code is mended.
     pub refuses: Option<Refuses>,
     /// The source forgets records.
@@ -359,6 +363,7 @@ impl Workload {
             facts,
             on_failure,
             failing,
+            deadly: BTreeSet::new(),
             refuses: None,
             forgets: false,
             actions,
@@ -388,8 +393,14 @@ impl Workload {
                 actions.push((at, Action::Forget { loses: loses && chance.one_in(4) }));
             }
         }
+        let mut failing = self.failing;
+        let deadly = match self.on_failure.values().any(|what| *what == OnFailure::Park) && chance.one_in(3) {
+            true => deadly(chance, &self.facts, &mut actions),
+            false => BTreeSet::new(),
+        };
+        failing.extend(&deadly);
         actions.sort_by_key(|(at, _)| *at);
-        Self { refuses, forgets: forgets > 0, actions, ..self }
+        Self { refuses, forgets: forgets > 0, actions, failing, deadly, ..self }
     }
 
     /// Whether the code of before cannot take an event of the stream `s-1`.
@@ -397,6 +408,13 @@ impl Workload {
         let stream = stream.trim_start_matches("s-").parse();
         self.on_failure.contains_key(&kind)
             && stream.is_ok_and(|stream| self.failing.contains(&(stream, sequence)))
+    }
+
+    /// Whether the code of before ends its process; where it is mended some time.
+    fn kills(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
+        let stream = stream.trim_start_matches("s-").parse();
+        self.on_failure.get(&kind) == Some(&OnFailure::Park)
+            && stream.is_ok_and(|stream| self.deadly.contains(&(stream, sequence)))
     }
 
     /// Whether the event, or the document that it makes, may not be taken until the code is mended.
@@ -478,6 +496,18 @@ fn failing(
         }
     }
     failing
+}
+
+/// Events that end the process, which is mended late, so that there is time to find them.
+fn deadly(chance: &mut Chance, facts: &[Fact], actions: &mut [(Duration, Action)]) -> BTreeSet<(u64, u64)> {
+    let handled: Vec<_> = facts.iter().filter(|fact| fact.n.is_some()).collect();
+    for (at, action) in actions {
+        if matches!(action, Action::Mend) {
+            *at += Duration::from_millis(chance.within(0..240_000));
+        }
+    }
+    let number = if handled.is_empty() { 0 } else { chance.within(1..3) };
+    (0..number).map(|_| chance.pick(&handled)).map(|fact| (fact.stream, fact.sequence)).collect()
 }
 
 fn facts(chance: &mut Chance, transport: &Transport) -> Vec<Fact> {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use foldstream_model::OnFailure;
+use foldstream_model::{OnFailure, WorkerId};
 use foldstream_tests::{
     bed::CountedIds,
     memory::{
@@ -75,6 +75,8 @@ pub struct Weather {
     pub fewer: u64,
     /// How many events may be parked.
     pub parked_events: usize,
+    /// Milliseconds that a worker tries what it does after another has crashed.
+    pub trial: u64,
 }
 
 impl Weather {
@@ -114,7 +116,8 @@ impl Weather {
         let parked_events = chance.pick(&[self.parked_events, self.parked_events, 1, 4, 20]);
         let older = if chance.one_in(2) { chance.within(1..200) } else { 0 };
         let fewer = if chance.one_in(3) { chance.within(1..500) } else { 0 };
-        Self { twin, jump, gone, deploys, older, fewer, parked_events, ..self }
+        let trial = chance.pick(&[0, 3_000, 60_000, 60_000]);
+        Self { twin, jump, gone, deploys, older, fewer, parked_events, trial, ..self }
     }
 }
 
@@ -143,6 +146,8 @@ pub struct World {
     lives: Arc<()>,
     /// The projections to which records were lost.
     lost: Mutex<BTreeSet<Kind>>,
+    /// The worker that has crashed last.
+    dead: Mutex<Option<WorkerId>>,
     /// The processes that live or are frozen.
     processes: Mutex<Vec<Weak<Link>>>,
     /// Requests that are on their way, whatever has become of who sent them.
@@ -196,6 +201,7 @@ impl World {
             deploy_changed: Notify::default(),
             lives: Arc::default(),
             lost: Mutex::default(),
+            dead: Mutex::default(),
             processes: Mutex::default(),
             network: Mutex::default(),
             trace: Mutex::default(),
@@ -298,6 +304,14 @@ impl World {
 
     pub fn has_lost(&self, kind: Kind) -> bool {
         lock(&self.lost).contains(&kind)
+    }
+
+    pub fn died(&self, worker: &str) {
+        *lock(&self.dead) = Some(WorkerId::new(worker));
+    }
+
+    pub fn dead(&self) -> BTreeSet<WorkerId> {
+        lock(&self.dead).iter().cloned().collect()
     }
 
     pub fn joins(&self, process: &Arc<Link>) {

@@ -1,7 +1,7 @@
 //! A test bed: an embedded database in a temporary folder, events in it, and a worker over it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -87,11 +87,22 @@ impl Bed {
         Self::open(shards, false).await
     }
 
+    /// A bed over the data of another one, for another process.
+    pub async fn beside(data: &Path) -> Self {
+        let own = tempfile::tempdir().expect("a temporary folder");
+        Self::over(data, own, 1, true).await
+    }
+
     async fn open(shards: u32, recorded_in_order: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().to_owned();
+        Self::over(&data, folder, shards, recorded_in_order).await
+    }
+
+    async fn over(data: &Path, folder: tempfile::TempDir, shards: u32, recorded_in_order: bool) -> Self {
         let clock = Arc::new(StepClock(AtomicU64::new(0)));
         let ids = Arc::<CountedIds>::default();
-        let store = open_store(folder.path(), &clock, &ids);
+        let store = open_store(data, &clock, &ids);
         let options = LogOptions { shards, retention: None, recorded_in_order };
         let log = store.log("events", options).await.expect("a log");
         let settings = Settings {
@@ -240,7 +251,7 @@ impl Bed {
         projections: Vec<ProjectionSpec>,
     ) -> Worker {
         let settings = self.settings.clone();
-        Worker::new(Assembly { services, sources, projections, settings, process: 0 })
+        Worker::new(Assembly { services, sources, projections, settings, dead: BTreeSet::new(), process: 0 })
     }
 
     pub async fn catch_up(&self, projections: Vec<ProjectionSpec>) -> Result<Outcome> {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where what it needs is not there")]
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering as Atomic},
@@ -194,7 +195,8 @@ async fn a_shard_that_others_have_read_before_it_was_gone_is_lost_to_nobody() {
     };
     let (sources, projections) = (vec![bed.source()], vec![collect(&bed, "idle")]);
     let settings = bed.settings.clone();
-    let worker = Worker::new(Assembly { services, sources, projections, settings, process: 0 });
+    let worker =
+        Worker::new(Assembly { services, sources, projections, settings, dead: BTreeSet::new(), process: 0 });
     let (rows, stop) = (Rows::new(bed.store.checkpoints()), CancellationToken::new());
     let see = async {
         while rows.source(&source).await.unwrap().is_none() || leases.list(&source).await.unwrap().len() < 2 {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use foldstream_local::NullDocuments;
 use foldstream_model::{
     Document, DocumentKey, Epoch, Error, EventType, Lot, OnFailure, Ordering, Place, Position, Result,
-    Sequence, Shard, ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp,
+    Sequence, Shard, ShardId, ShardNumber, ShardPlaces, StreamId, Timestamp, WorkerId,
     ports::{From, ShardReader, Source, SourceDescription, Touch},
 };
 use foldstream_runtime::{
@@ -14,6 +14,7 @@ use foldstream_runtime::{
     lanes::{Bounds, Delivery, Lane, LaneMode, LaneOptions, LineId},
     progress::BatchId,
     rows::Rows,
+    trying::Trials,
     worker::Until,
     write::{Aside, LaneInput, LaneTask},
 };
@@ -65,14 +66,17 @@ async fn a_lane_rests_while_its_documents_wait_for_the_merge() {
         ordering: Ordering::Global,
         limit: 1,
     };
+    let rows = Rows::new(bed.store.checkpoints());
+    let trials = Trials::new(rows.clone(), bed.clock.clone(), WorkerId::new("lane"), Duration::ZERO);
     let task = LaneTask {
         lane: Lane::new(options),
         aside,
         projection,
         inputs,
         settings: Arc::new(bed.settings.clone()),
-        rows: Rows::new(bed.store.checkpoints()),
+        rows,
         clock: bed.clock.clone(),
+        trials: Arc::new(trials),
     };
     sender.send(early(Place::end(Position::new(1), 0))).await.unwrap();
     tokio::time::pause();

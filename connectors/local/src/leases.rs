@@ -7,7 +7,7 @@ use foldstream_model::{
     Error, Lease, LeaseKey, Result, SourceName,
     ports::{LeaseStore, PutLease},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use crate::{
     database::{Database, sql_integer},
@@ -24,11 +24,14 @@ impl LocalLeases {
         Self { database }
     }
 
-    /// Removes all leases, of all sources: for a process that knows that no other lives.
-    pub async fn clear(&self) -> Result<()> {
-        let clear =
-            |transaction: &Connection| Ok(transaction.execute("DELETE FROM rows WHERE kind = 'leases'", ())?);
-        self.database.write(clear).await.map(drop)
+    /// Removes all leases, of all sources: for a process that knows that no other lives. Gives what there was.
+    pub async fn clear(&self) -> Result<Vec<Lease>> {
+        let clear = |transaction: &Connection| {
+            let mut statement =
+                transaction.prepare_cached("DELETE FROM rows WHERE kind = 'leases' RETURNING body")?;
+            decode_all(statement.query(())?)
+        };
+        self.database.write(clear).await
     }
 
     /// Puts or removes a lease if what is stored is as expected.
@@ -71,8 +74,11 @@ impl LeaseStore for LocalLeases {
 fn list(snapshot: &Connection, source: &str) -> Result<Vec<Lease>, Failure> {
     let mut statement =
         snapshot.prepare_cached("SELECT body FROM rows WHERE kind = 'leases' AND partition = ?1")?;
+    decode_all(statement.query([source])?)
+}
+
+fn decode_all(mut rows: Rows<'_>) -> Result<Vec<Lease>, Failure> {
     let mut leases = Vec::new();
-    let mut rows = statement.query([source])?;
     while let Some(row) = rows.next()? {
         leases.push(decode(&row.get::<_, String>(0)?)?);
     }

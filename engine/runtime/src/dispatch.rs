@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use foldstream_model::{
-    Error, ErrorKind, Event, OnFailure, ParkedStream, Place, ReEntry, RefusedEvent, Result, Stop, Timestamp,
-    Value,
+    Error, ErrorKind, Event, OnFailure, ParkedStream, Place, ProjectionId, ReEntry, RefusedEvent, Result,
+    Stop, Timestamp, Value,
     ports::{StateCarried, Touch},
 };
 
@@ -19,6 +19,8 @@ use crate::{
     pure,
     streams::{Streams, Turn},
     subscription::Subscription,
+    trial::Attempt,
+    trying::{Trials, Tried},
 };
 
 /// Events that one record batch released, with the states of every reducer; shared by all projections of a reading.
@@ -57,7 +59,8 @@ pub struct Dispatched {
     pub touches: Vec<Touched>,
     pub aside: Aside,
     pub poison: Option<(Place, Error)>,
-    /// Up to here only: an event was discarded, by which the states of those that follow it in its stream are others.
+    /// Up to here only: an event was discarded, by which the states of those that follow it in its stream are others; or no more
+    /// are tried together.
     pub rest: Option<Place>,
 }
 
@@ -117,11 +120,34 @@ impl Dispatched {
 }
 
 impl Released {
-    /// What the events behind `from` touch, up to the first poison that is not set aside.
+    /// The events behind a place, and their number in the batch.
+    fn behind<'a>(&'a self, from: &'a Place) -> impl Iterator<Item = (usize, &'a Placed)> {
+        self.placed.iter().enumerate().filter(move |(_, placed)| placed.place > *from)
+    }
+
+    /// Which of the events behind `from` may be handed to the projector now.
+    pub async fn tried(&self, trials: &Trials, projection: &ProjectionId, from: &Place) -> Result<Tried> {
+        let behind: Vec<_> = match trials.is_on() {
+            true => self.behind(from).map(|(_, placed)| &placed.event).collect(),
+            false => Vec::new(),
+        };
+        let attempt = |index: usize| Attempt::Touch {
+            projection: projection.clone(),
+            stream: behind[index].stream_id.clone(),
+            sequence: behind[index].sequence,
+        };
+        match behind.len() {
+            0 => Ok(Tried::all(usize::MAX)),
+            number => trials.next(number, attempt).await,
+        }
+    }
+
+    /// What the events behind `from` touch, up to the first poison that is not set aside, or to the last that is tried.
     pub fn dispatch(
         &self,
         subscription: &Subscription,
         from: &Place,
+        tried: &Tried,
         streams: &mut Streams,
         now: Timestamp,
     ) -> Dispatched {
@@ -130,10 +156,13 @@ impl Released {
         let mut scratch = Vec::new();
         let on_failure = subscription.on_failure();
         let mut forks = self.forks.iter().filter(|fork| fork.placed.place > *from).peekable();
-        for (index, placed) in self.placed.iter().enumerate() {
-            if placed.place <= *from {
-                continue;
+        let mut last = from;
+        for (number, (index, placed)) in self.behind(from).enumerate() {
+            if number == tried.count {
+                dispatched.rest = Some(last.clone());
+                return dispatched;
             }
+            last = &placed.place;
             while let Some(fork) = forks.next_if(|fork| fork.placed.place <= placed.place) {
                 if dispatched.stops_at(fork, on_failure, streams, now) {
                     return dispatched;
@@ -150,7 +179,7 @@ impl Released {
             // A type that nobody knows waits for a definition that knows it, whatever becomes of what cannot be taken.
             let (touched, on_failure) = match unknown_type(&subscription.projection.spec, &placed.event) {
                 Err(unknown) => (Err(unknown), OnFailure::Park),
-                Ok(()) => (self.touch(subscription, index, &mut scratch), on_failure),
+                Ok(()) => (self.touch(subscription, index, tried, &mut scratch), on_failure),
             };
             match (touched, on_failure) {
                 (Ok(carried), _) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {
@@ -190,6 +219,7 @@ impl Released {
         &self,
         subscription: &Subscription,
         index: usize,
+        tried: &Tried,
         touches: &mut Vec<Touch>,
     ) -> Result<Option<Arc<StateCarried>>> {
         let event = &self.placed[index].event;
@@ -202,6 +232,9 @@ impl Released {
             return Ok(None);
         }
         event.payload.refuse_unreadable()?;
+        if let Some(guilty) = &tried.guilty {
+            return Err(guilty.clone());
+        }
         let carried = StateCarried { event: event.clone(), before, state };
         pure::guarded("the projector", || spec.projector.touch(&carried, touches))
             .inspect_err(|_| touches.clear())?;

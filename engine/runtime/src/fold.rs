@@ -6,17 +6,19 @@
 use std::sync::Arc;
 
 use foldstream_model::{
-    Error, ErrorKind, Event, Result, Sequence, StreamHash, StreamId, Value,
+    Error, ErrorKind, Event, Result, Sequence, SourceName, StreamHash, StreamId, Value,
     ports::{EventStore, Reducer},
 };
 use lru::LruCache;
 
 use crate::{
-    assembly::NamedReducer,
+    assembly::{NamedReducer, SourceSpec},
     decode::Intake,
     order::Placed,
     planted::{self, Bug},
     pure,
+    trial::Attempt,
+    trying::Trials,
 };
 
 /// Events that one read of the event store asks for.
@@ -41,8 +43,10 @@ pub trait LeftOut: Sync {
 pub struct Fold {
     pub name: Arc<str>,
     reducer: Arc<dyn Reducer>,
+    source: SourceName,
     events: Option<Arc<dyn EventStore>>,
     intake: Arc<Intake>,
+    trials: Arc<Trials>,
     first: Sequence,
     hot: Hot,
 }
@@ -50,32 +54,70 @@ pub struct Fold {
 impl Fold {
     pub fn new(
         named: &NamedReducer,
-        events: Option<Arc<dyn EventStore>>,
+        source: &SourceSpec,
         intake: Arc<Intake>,
-        first: Sequence,
+        trials: Arc<Trials>,
         cache_bytes: usize,
     ) -> Self {
-        let hot = Hot::new(cache_bytes);
-        Self { name: named.name.clone(), reducer: named.reducer.clone(), events, intake, first, hot }
+        Self {
+            name: named.name.clone(),
+            reducer: named.reducer.clone(),
+            source: source.name.clone(),
+            events: source.events.clone(),
+            intake,
+            trials,
+            first: source.first,
+            hot: Hot::new(cache_bytes),
+        }
     }
 
     /// Folds the released events of a batch, in their order. What cannot be folded is poison of that event, and of all
     /// that follow it in its stream. Other errors are the event store's.
     pub async fn fold(&mut self, placed: &[Placed], left_out: &dyn LeftOut) -> Result<Vec<Result<States>>> {
         let mut folded = Vec::with_capacity(placed.len());
-        for Placed { event, .. } in placed {
-            folded.push(self.fold_one(event, left_out).await?);
+        while folded.len() < placed.len() {
+            let left = &placed[folded.len()..];
+            let tried = self.trials.next(left.len(), |index| self.attempt(&left[index].event)).await?;
+            for Placed { event, .. } in &left[..tried.count] {
+                folded.push(self.fold_tried(event, left_out, tried.guilty.as_ref()).await?);
+            }
+            self.trials.came_back(tried).await?;
         }
         Ok(folded)
     }
 
     /// Folds one event, like [`Fold::fold`].
     pub async fn fold_one(&mut self, event: &Event, left_out: &dyn LeftOut) -> Result<Result<States>> {
+        let tried = self.trials.next(1, |_| self.attempt(event)).await?;
+        let folded = self.fold_tried(event, left_out, tried.guilty.as_ref()).await;
+        self.trials.came_back(tried).await?;
+        folded
+    }
+
+    fn attempt(&self, event: &Event) -> Attempt {
+        Attempt::Fold {
+            source: self.source.clone(),
+            reducer: self.name.to_string(),
+            stream: event.stream_id.clone(),
+            sequence: event.sequence,
+        }
+    }
+
+    async fn fold_tried(
+        &mut self,
+        event: &Event,
+        left_out: &dyn LeftOut,
+        guilty: Option<&Error>,
+    ) -> Result<Result<States>> {
         let stream = event.stream_id.hash();
         if left_out.first_kept(stream, event.sequence) != event.sequence {
             return Ok(Ok(States::default()));
         }
-        let folded = match self.before(event, stream, left_out).await {
+        let before = match guilty {
+            Some(guilty) => Err(guilty.clone()),
+            None => self.before(event, stream, left_out).await,
+        };
+        let folded = match before {
             Ok(before) => self.reduce(event, &before).map(|after| States { before, after }),
             Err(error) => Err(error),
         };

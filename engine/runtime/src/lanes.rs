@@ -10,6 +10,7 @@ mod documents;
 mod outbox;
 mod fold;
 mod aside;
+mod trial;
 mod buffer;
 
 #[cfg(test)]

@@ -153,6 +153,13 @@ impl Leases {
         self.leaving
     }
 
+    /// Whose lease is taken by a change, as it has ended without leaving, or seems to.
+    pub fn taken_from<'a>(&self, change: &'a Change) -> Option<&'a WorkerId> {
+        let after = change.lease.as_ref()?.holder()?;
+        let before = change.expected.as_ref()?.holder()?;
+        (*after == self.me && *before != self.me).then_some(before)
+    }
+
     /// What is stored once a change was tried: what it put, if it was done.
     pub fn answered(&mut self, now: Duration, key: &LeaseKey, stored: Option<Lease>) {
         let Some(Asked { at, change }) = self.asked.remove(key) else { return };

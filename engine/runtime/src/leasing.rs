@@ -29,6 +29,7 @@ use crate::{
     retry::{self, Backoff, Verdict},
     rows::Rows,
     settings::Settings,
+    trying::Trials,
 };
 
 /// Messages to a leasing; whoever sends more waits.
@@ -121,6 +122,7 @@ pub struct Leasing {
     audit_again: bool,
     /// The versions that the owners of the work follow.
     followed: Vec<u64>,
+    trials: Arc<Trials>,
     registry: Arc<Registry>,
     /// Held as long as it is not known who works on what, or somebody is still to follow.
     busy: Option<Busy>,
@@ -133,6 +135,7 @@ impl Leasing {
         store: Arc<dyn LeaseStore>,
         rows: Rows,
         settings: &Settings,
+        trials: Arc<Trials>,
         registry: Arc<Registry>,
     ) -> Self {
         let (tell, told) = mpsc::channel(QUEUE);
@@ -148,6 +151,7 @@ impl Leasing {
             told,
             followed: Vec::new(),
             busy: Some(registry.busy()),
+            trials,
             registry,
             writes: FuturesUnordered::new(),
             listing: None,
@@ -268,7 +272,20 @@ impl Leasing {
                 metrics::watch("lease_moves_on", invariants::lease_moves_on(before, after));
             }
             let (store, source, patience) = (self.store.clone(), self.source.clone(), self.leases.interval());
-            self.writes.push(write(store, source, change, patience).boxed());
+            match self.leases.taken_from(&change).cloned() {
+                None => self.writes.push(write(store, source, change, patience).boxed()),
+                // Before the lease is taken: what the dead one left behind is found by its lease.
+                Some(from) => {
+                    let trials = self.trials.clone();
+                    let taken = async move {
+                        match trials.inherit(&from).await {
+                            Ok(()) => write(store, source, change, patience).await,
+                            Err(error) => (change.key, Err(error)),
+                        }
+                    };
+                    self.writes.push(taken.boxed());
+                }
+            }
         }
     }
 

@@ -45,6 +45,8 @@ pub mod rows;
 pub mod report;
 pub mod metrics;
 pub mod pure;
+pub mod trial;
+pub mod trying;
 pub mod invariants;
 pub mod planted;
 pub mod patient;

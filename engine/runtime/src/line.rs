@@ -49,6 +49,7 @@ use crate::{
     rows::Rows,
     settings::Settings,
     subscription::Subscription,
+    trying::Trials,
 };
 
 pub use apart::Apart;
@@ -67,6 +68,7 @@ pub struct ShardContext {
     pub rows: Rows,
     pub settings: Arc<Settings>,
     pub budget: Arc<Budget>,
+    pub trials: Arc<Trials>,
     /// Cancelled when a drain has lasted: what has settled is saved now, and nothing else is waited for.
     pub hurry: CancellationToken,
     /// Told when a projection is to leave, or to hurry.

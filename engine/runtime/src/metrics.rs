@@ -27,6 +27,7 @@ const PARKED: &str = "foldstream_events_parked_total";
 const PARKED_NOW: &str = "foldstream_events_parked";
 const DISCARDED: &str = "foldstream_events_discarded_total";
 const LATE: &str = "foldstream_events_late_total";
+const GUILTY: &str = "foldstream_guilty_calls_total";
 const VIOLATIONS: &str = "foldstream_invariant_violations_total";
 
 const SOURCE: &str = "source";
@@ -73,6 +74,11 @@ pub fn describe() {
         "Rows of saved order state removed as older than the source keeps"
     );
     describe_counter!(ENTRIES_REMOVED, count, "Entries of journals removed as older than the source keeps");
+    describe_counter!(
+        GUILTY,
+        count,
+        "Times that a record or an event was not handed to users' code, as that had ended one process after the other"
+    );
     describe_counter!(
         VIOLATIONS,
         count,
@@ -164,6 +170,10 @@ pub fn watch(invariant: &'static str, held: Held) {
     counter!(VIOLATIONS, INVARIANT => invariant).increment(1);
     tracing::error!(invariant, "{broken}; please report this with the log around it");
     debug_assert!(false, "{invariant}: {broken}");
+}
+
+pub fn guilty() {
+    counter!(GUILTY).increment(1);
 }
 
 pub fn removed(source: &str, cut_rows: usize, entries: usize) {

@@ -27,6 +27,7 @@ use crate::{
     source::{Message, Registered},
     subscription::Active,
     tasks::Tasks,
+    trying::Trials,
     write::{self, Aside, LaneTask, Lanes, Outlet},
 };
 
@@ -48,6 +49,7 @@ pub struct Surroundings {
     pub rows: Rows,
     pub parking: Arc<dyn ParkingLot>,
     pub clock: Arc<dyn Clock>,
+    pub trials: Arc<Trials>,
     pub registry: Arc<Registry>,
     /// As it was last looked up.
     pub controls: Reader<KnownControls>,
@@ -207,6 +209,7 @@ impl ProjectionTask {
                 aside: aside.clone(),
                 rows: self.around.rows.clone(),
                 clock: self.around.clock.clone(),
+                trials: self.around.trials.clone(),
             };
             tasks.start(format!("lane {index}"), task.run(cancel.clone()));
         }

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Error, Event, Position, Record, Result, Timestamp,
+    Error, Event, Position, Record, Result, ShardId, SourceName, Timestamp,
     ports::{Batch, ReadLimit, ShardReader},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{decode::Intake, metrics, retry, settings::Settings};
+use crate::{decode::Intake, metrics, retry, settings::Settings, trial::Attempt, trying::Trials};
 
 /// Batches that wait between reading and ordering; one is read while another is ordered.
 const AHEAD: usize = 2;
@@ -50,14 +50,15 @@ pub struct Reading {
     pub intake: Arc<Intake>,
     pub clock: Arc<dyn foldstream_model::Clock>,
     pub limit: ReadLimit,
+    pub trials: Arc<Trials>,
     pub names: ReadingNames,
 }
 
-/// What the metrics of a reading are labelled with.
+/// What is read, and by which kind of line.
 #[derive(Debug, Clone)]
 pub struct ReadingNames {
-    pub source: String,
-    pub shard: String,
+    pub source: SourceName,
+    pub shard: ShardId,
     pub reader: &'static str,
 }
 
@@ -110,15 +111,35 @@ impl Reading {
                 Err(error) => return Err(error),
             }
         };
-        metrics::records_read(&self.names.source, &self.names.shard, self.names.reader, batch.records.len());
-        Ok(self.decode(batch, asked_at))
+        let ReadingNames { source, shard, reader } = &self.names;
+        metrics::records_read(source.as_str(), shard.as_str(), reader, batch.records.len());
+        Decoding { intake: &self.intake, trials: &self.trials, names: &self.names }
+            .decode(batch, asked_at)
+            .await
     }
+}
 
-    fn decode(&self, batch: Batch, asked_at: Timestamp) -> Decoded {
+/// What decoding needs of a reading.
+struct Decoding<'a> {
+    intake: &'a Intake,
+    trials: &'a Trials,
+    names: &'a ReadingNames,
+}
+
+impl Decoding<'_> {
+    async fn decode(&self, batch: Batch, asked_at: Timestamp) -> Result<Decoded> {
         let bytes = batch.records.iter().map(|record| record.data.len() + size_of::<Event>()).sum();
         let arrived_at = batch.records.last().map(|record| record.arrived_at);
-        let records = batch.records.into_iter().map(|record| self.decode_record(record)).collect();
-        Decoded {
+        let mut records = Vec::with_capacity(batch.records.len());
+        let mut left = batch.records.into_iter();
+        while !left.as_slice().is_empty() {
+            let next = left.as_slice();
+            let tried = self.trials.next(next.len(), |index| self.attempt(&next[index])).await?;
+            let now = left.by_ref().take(tried.count);
+            records.extend(now.map(|record| self.decode_record(record, tried.guilty.as_ref())));
+            self.trials.came_back(tried).await?;
+        }
+        Ok(Decoded {
             records,
             bytes,
             end: batch.end,
@@ -127,11 +148,17 @@ impl Reading {
             low_watermark: batch.low_watermark,
             asked_at,
             arrived_at,
-        }
+        })
     }
 
-    fn decode_record(&self, record: Record) -> DecodedRecord {
-        let event = match self.intake.decode(&record) {
+    fn attempt(&self, record: &Record) -> Attempt {
+        let ReadingNames { source, shard, .. } = self.names;
+        Attempt::Decode { source: source.clone(), shard: shard.clone(), position: record.position.clone() }
+    }
+
+    fn decode_record(&self, record: Record, guilty: Option<&Error>) -> DecodedRecord {
+        let decoded = guilty.map_or_else(|| self.intake.decode(&record), |guilty| Err(guilty.clone()));
+        let event = match decoded {
             Ok(event) => Ok(event.map(Arc::new)),
             Err(error) => Err(Box::new(Undecodable { record: record.clone(), error })),
         };

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use foldstream_model::{
     Checkpoint, Control, Cut, CutId, DocumentKey, Epoch, Error, Lot, ParkedEvent, ParkedOrder, Place,
     Position, ProjectionId, Result, Sequence, ShardId, SourceName, SpilledEvent, StreamId, Timestamp,
+    WorkerId,
     ports::{CheckpointStore, Put, Revision, Row, RowKey, Table},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -427,6 +428,10 @@ pub fn report_key(worker: &str) -> RowKey {
     RowKey::new(Table::Reports, REPORTS, worker)
 }
 
+pub fn trial_key(worker: &WorkerId) -> RowKey {
+    RowKey::new(Table::Reports, TRIALS, worker.as_str())
+}
+
 /// Where a shard's cuts are kept.
 pub fn cuts_partition(source: &SourceName, shard: &ShardId) -> String {
     format!("{source}/{shard}")
@@ -448,6 +453,7 @@ fn early_name(stream: &StreamId, sequence: Sequence) -> String {
 
 pub const AUDIT: &str = "audit";
 pub const REPORTS: &str = "workers";
+pub const TRIALS: &str = "trials";
 
 fn own(stored: Option<&Row>, ours: &Bytes) -> Option<Revision> {
     stored.filter(|row| row.body == *ours).map(|row| row.revision)

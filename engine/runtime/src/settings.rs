@@ -44,6 +44,10 @@ pub struct Settings {
     /// For how long a shard stays with a worker that says nothing. Shorter hands the work of a crashed worker on sooner,
     /// and writes more often that all others are there. It is to be the same for a whole fleet.
     pub lease_duration: Duration,
+    /// For how long a worker that has taken over from one that ended without leaving tries what it does, with a durable mark
+    /// before it, to find what ends processes. Longer finds it where it takes longer to happen again, and is slower for
+    /// longer after a crash. Zero never tries.
+    pub trial: Duration,
     /// How long one projection may hold up the others of a shard before it goes on by itself, and how long a stop takes
     /// at most while something hangs. Longer reads less again, shorter lets a hang be felt less.
     pub patience: Duration,
@@ -73,6 +77,7 @@ impl Default for Settings {
             discovery_interval: Duration::from_secs(30),
             trim_interval: Duration::from_secs(60),
             lease_duration: Duration::from_secs(4),
+            trial: Duration::from_secs(60),
             patience: Duration::from_secs(5),
             parked_events: 10_000,
             gap_patience: Duration::from_millis(500),

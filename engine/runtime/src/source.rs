@@ -37,6 +37,7 @@ use crate::{
     subscription::Active,
     tasks::Tasks,
     trimming::Trimming,
+    trying::Trials,
     write::Outlet,
 };
 
@@ -70,6 +71,7 @@ pub struct SourceTask {
     pub services: Services,
     pub settings: Arc<Settings>,
     pub budget: Arc<Budget>,
+    pub trials: Arc<Trials>,
     pub registry: Arc<Registry>,
     pub drain: CancellationToken,
     /// The drain has lasted.

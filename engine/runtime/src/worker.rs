@@ -3,7 +3,12 @@
 //! Sources and projections have a task each. What operators decide about a projection is looked up now and then, and
 //! followed by its task alone.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use foldstream_model::{
     Clock, Control, Error, ProjectionId, Result, ShardId, SourceName, Timestamp, WorkerId,
@@ -27,6 +32,7 @@ use crate::{
     settings::Settings,
     source::SourceTask,
     tasks::Tasks,
+    trying::{TrialRow, Trials},
 };
 
 /// How often it is asked whether everything is caught up.
@@ -41,6 +47,8 @@ pub struct Assembly {
     pub sources: Vec<SourceSpec>,
     pub projections: Vec<ProjectionSpec>,
     pub settings: Settings,
+    /// Workers that have ended without leaving, and left no lease by which that could be seen.
+    pub dead: BTreeSet<WorkerId>,
     /// The process, for its report.
     pub process: u32,
 }
@@ -77,6 +85,7 @@ pub struct Worker {
     rows: Rows,
     name: String,
     started_at: Timestamp,
+    trials: Arc<Trials>,
     ready: watch::Sender<bool>,
 }
 
@@ -85,8 +94,10 @@ impl Worker {
         let assembly = patient(assembly);
         let rows = Rows::new(assembly.services.checkpoints.clone());
         let name = assembly.services.ids.unique();
-        let started_at = assembly.services.clock.now();
-        Self { assembly, rows, name, started_at, ready: watch::Sender::new(false) }
+        let clock = assembly.services.clock.clone();
+        let (started_at, me) = (clock.now(), WorkerId::new(name.as_str()));
+        let trials = Arc::new(Trials::new(rows.clone(), clock, me, assembly.settings.trial));
+        Self { assembly, rows, name, started_at, trials, ready: watch::Sender::new(false) }
     }
 
     /// True as soon as the shards are being read.
@@ -105,6 +116,7 @@ impl Worker {
         let registry = Arc::default();
         let ended = self.work(until, &stop, &registry).await;
         self.report(&registry, true).await;
+        self.in_time(self.trials.leave()).await;
         ended
     }
 
@@ -175,6 +187,9 @@ impl Worker {
 
     async fn begin(&self) -> Result<()> {
         self.check_definitions().await?;
+        for worker in &self.assembly.dead {
+            self.trials.inherit(worker).await?;
+        }
         self.forget_old_reports().await
     }
 
@@ -184,6 +199,11 @@ impl Worker {
         for (worker, report) in self.rows.all::<WorkerReport>(Table::Reports, rows::REPORTS).await? {
             if report.body.ended || now.micros_since(report.body.written_at) > OLD_REPORT_MICROS {
                 self.rows.delete(&rows::report_key(&worker)).await?;
+            }
+        }
+        for (worker, trial) in self.rows.all::<TrialRow>(Table::Reports, rows::TRIALS).await? {
+            if now.micros_since(trial.body.at) > OLD_REPORT_MICROS {
+                self.rows.delete(&rows::trial_key(&WorkerId::new(worker))).await?;
             }
         }
         Ok(())
@@ -230,6 +250,7 @@ impl Worker {
             rows: self.rows.clone(),
             parking: self.assembly.services.parking.clone(),
             clock: self.assembly.services.clock.clone(),
+            trials: self.trials.clone(),
             registry: running.registry.clone(),
             controls: running.controls.reader(),
             drain: running.drain.clone(),
@@ -249,6 +270,7 @@ impl Worker {
                 self.assembly.services.leases.clone(),
                 self.rows.clone(),
                 &settings,
+                self.trials.clone(),
                 registry.clone(),
             );
             let claims = leasing.claims();
@@ -270,6 +292,7 @@ impl Worker {
                 services: self.assembly.services.clone(),
                 settings: settings.clone(),
                 budget: budget.clone(),
+                trials: self.trials.clone(),
                 registry: running.registry.clone(),
                 drain: running.drain.clone(),
                 hurry: running.hurry.clone(),
@@ -308,7 +331,10 @@ impl Worker {
                     };
                     running.controls.put(found);
                 }
-                _ = report.tick() => self.report(&running.registry, false).await,
+                _ = report.tick() => {
+                    self.report(&running.registry, false).await;
+                    self.in_time(self.trials.look()).await;
+                }
             }
         }
     }
@@ -317,6 +343,15 @@ impl Worker {
     async fn report(&self, registry: &Registry, ended: bool) {
         if tokio::time::timeout(REPORT_INTERVAL, self.write_report(registry, ended)).await.is_err() {
             tracing::warn!("what `status` shows could not be written in time");
+        }
+    }
+
+    /// Nor is a trial that cannot be ended: whoever finds it tries in vain.
+    async fn in_time(&self, ended: impl Future<Output = Result<()>>) {
+        match tokio::time::timeout(REPORT_INTERVAL, ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a trial could not be ended"),
+            Err(_) => tracing::warn!("a trial could not be ended in time"),
         }
     }
 

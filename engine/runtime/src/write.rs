@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::ProjectionSpec,
+    guard::Origin,
     invariants,
     lanes::{Discard, Lane, LanePoison, LateEvent, LineId, ParkAnswer, ParkRequest},
     metrics,
@@ -25,6 +26,8 @@ use crate::{
     rows::{self, Rows},
     settings::Settings,
     subscription::Subscription,
+    trial::{Attempt, TOGETHER},
+    trying::{Trials, Tried},
 };
 
 pub use aside::Aside;
@@ -46,12 +49,17 @@ pub struct LaneTask {
     pub aside: Aside,
     pub rows: Rows,
     pub clock: Arc<dyn Clock>,
+    pub trials: Arc<Trials>,
 }
 
 type Operation = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 enum Answer {
     Read(Vec<DocumentKey>, Result<Vec<Option<StoredDocument>>>),
+    /// Which of these may be applied.
+    Tried(Vec<(DocumentKey, Origin)>, Result<Tried>),
+    /// What they have come to.
+    CameBack(Vec<DocumentWrite>, Result<()>),
     Wrote(Vec<DocumentKey>, Result<Vec<Written>>, Duration),
     RecordedLate(Vec<DocumentKey>, Result<()>),
     Parked(Vec<DocumentKey>, Result<Vec<ParkAnswer>>),
@@ -283,7 +291,49 @@ impl Running {
     }
 
     fn start_write(&mut self) {
-        let writes = self.task.lane.to_write(self.task.settings.flush_documents);
+        let limit = self.task.settings.flush_documents;
+        let writes = match self.task.trials.is_on() {
+            true => self.start_trial(limit.min(TOGETHER)),
+            false => self.task.lane.to_write(limit),
+        };
+        self.write(writes);
+    }
+
+    /// Asks which events may be applied, unless there is something to be written that applies none.
+    fn start_trial(&mut self, limit: usize) -> Vec<DocumentWrite> {
+        let (due, writes) = self.task.lane.to_try(limit);
+        if !writes.is_empty() || due.is_empty() {
+            due.into_iter().rev().for_each(|(key, _)| self.task.lane.untried(key));
+            return writes;
+        }
+        let (trials, projection) = (self.task.trials.clone(), self.task.projection.id.clone());
+        self.operation = Some(Box::pin(async move {
+            let attempt = |index: usize| Attempt::Change {
+                projection: projection.clone(),
+                document: due[index].0.clone(),
+                stream: due[index].1.stream.clone(),
+                sequence: due[index].1.sequence,
+            };
+            let tried = trials.next(due.len(), attempt).await;
+            Answer::Tried(due, tried)
+        }));
+        writes
+    }
+
+    /// Makes the calls that are tried, and nobody else of the process any meanwhile.
+    fn tried(&mut self, mut due: Vec<(DocumentKey, Origin)>, tried: Tried) {
+        due.drain(tried.count..).rev().for_each(|(key, _)| self.task.lane.untried(key));
+        let mut writes = Vec::new();
+        for (key, origin) in &due {
+            let guilty = tried.guilty.as_ref().map(|error| (origin, error));
+            writes.extend(self.task.lane.tried(key, tried.is_alone, guilty));
+        }
+        let trials = self.task.trials.clone();
+        self.operation =
+            Some(Box::pin(async move { Answer::CameBack(writes, trials.came_back(tried).await) }));
+    }
+
+    fn write(&mut self, writes: Vec<DocumentWrite>) {
         if writes.is_empty() {
             return;
         }
@@ -313,6 +363,8 @@ impl Running {
                 }
                 self.succeeded();
             }
+            Answer::Tried(due, Ok(tried)) => self.tried(due, tried),
+            Answer::CameBack(writes, Ok(())) => self.write(writes),
             Answer::Wrote(keys, Ok(mut outcomes), took) => {
                 if planted::is(Bug::PartTakenForWhole) && matches!(outcomes.first(), Some(Written::Done)) {
                     outcomes.fill(Written::Done);
@@ -343,6 +395,8 @@ impl Running {
                 self.succeeded();
             }
             Answer::Read(_, Err(error))
+            | Answer::Tried(_, Err(error))
+            | Answer::CameBack(_, Err(error))
             | Answer::RecordedLate(_, Err(error))
             | Answer::Parked(_, Err(error))
             | Answer::Discarded(_, Err(error)) => return Err(error),

@@ -5,7 +5,7 @@
 #![expect(clippy::float_arithmetic, reason = "figures for people")]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering as Atomic},
@@ -177,7 +177,14 @@ fn assembly(
         clock: Arc::new(SystemClock),
         ids: Arc::<CountedIds>::default(),
     };
-    Assembly { services, sources: vec![source], projections: vec![projection], settings, process: 0 }
+    Assembly {
+        services,
+        sources: vec![source],
+        projections: vec![projection],
+        settings,
+        dead: BTreeSet::new(),
+        process: 0,
+    }
 }
 
 fn one_core() -> tokio::runtime::Runtime {

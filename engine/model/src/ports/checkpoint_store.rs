@@ -71,7 +71,8 @@ pub enum Table {
     RecordsAside,
     /// Who did what, when, why. Partition: `audit`; sort: time.
     Audit,
-    /// What a running worker last said of itself. Partition: `workers`; sort: worker.
+    /// What a running worker last said of itself. Partition: `workers`; sort: worker. What it tries: partition: `trials`;
+    /// sort: worker.
     Reports,
 }
 

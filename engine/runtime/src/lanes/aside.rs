@@ -68,6 +68,10 @@ impl Buffer {
         refused.is(self.pending.first()?).then_some(refused)
     }
 
+    pub fn refuses_first(&self) -> bool {
+        self.refused().is_some()
+    }
+
     /// Remembers that the first event cannot be taken; false if it was known, and setting it aside has failed, or if
     /// such events are not set aside.
     pub fn sets_first_aside(&mut self, error: &Error, rules: &Rules) -> bool {

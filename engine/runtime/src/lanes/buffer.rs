@@ -1,6 +1,6 @@
 //! What a lane holds of one document.
 
-use std::mem;
+use std::{mem, ops::ControlFlow};
 
 use foldstream_model::{
     DocumentKey, Error, Ordering, Timestamp,
@@ -124,6 +124,14 @@ impl Buffer {
         size_of::<Self>() + OVERHEAD + document.map_or(0, |document| document.size_in_bytes())
     }
 
+    /// Whether this event comes first, and is still to be applied.
+    pub fn begins_with(&self, origin: &Origin) -> bool {
+        let at = (origin.shard, origin.place.clone());
+        let is_first = |first: &Delivery| (first.origin.shard, &first.origin.place) == (at.0, &at.1);
+        let is_past = self.base.as_ref().is_some_and(|base| base.guard.unrecorded.contains(&at));
+        self.pending.first().is_some_and(is_first) && !is_past && !self.refuses_first()
+    }
+
     pub fn is_blocked(&self, ordering: Ordering, origin: &Origin) -> bool {
         self.stops.iter().any(|stop| stop.blocks(ordering, origin))
     }
@@ -137,36 +145,52 @@ impl Buffer {
 
     /// Settles what the base covers and folds what is due.
     pub fn turn(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
+        match self.prepare(key, rules, out) {
+            ControlFlow::Continue(due) => self.fold(key, due, rules, out),
+            ControlFlow::Break(turn) => turn,
+        }
+    }
+
+    /// Settles what the base covers; how many events are due then, if the document's code is to be called with them.
+    pub fn prepare(
+        &mut self,
+        key: &DocumentKey,
+        rules: &Rules,
+        out: &mut Outbox,
+    ) -> ControlFlow<Turn, usize> {
         let sorted = match rules.sort_out(key, self.base.as_ref(), &mut self.pending) {
             Ok(sorted) => sorted,
-            Err(error) => return self.fail(key, 0, error, rules, out),
+            Err(error) => return ControlFlow::Break(self.fail(key, 0, error, rules, out)),
         };
         out.settle(&sorted.duplicates);
         if !sorted.late.is_empty() {
             self.late = sorted.late;
             out.late.extend(sorted.late_events);
-            return Turn::Record;
+            return ControlFlow::Break(Turn::Record);
         }
         if self.pending.is_empty() {
-            return Turn::Rest;
+            return ControlFlow::Break(Turn::Rest);
         }
         if sorted.is_behind {
-            return Turn::Wait(Timestamp::MIN);
+            return ControlFlow::Break(Turn::Wait(Timestamp::MIN));
         }
         let due = rules.due(&self.pending);
         if due == 0 {
-            return Turn::Wait(Rules::first_due(&self.pending));
+            return ControlFlow::Break(Turn::Wait(Rules::first_due(&self.pending)));
         }
         let aside = match sorted.unrecorded {
             0 => self.set_aside(key, rules, sorted.mark, due, out),
             _ => self.record_first(key, rules, out),
         };
         if let Some(turn) = aside {
-            return turn;
+            return ControlFlow::Break(turn);
         }
         // What is still to be recorded ends the fold, and nothing passes a mark.
         let is_alone = sorted.unrecorded > 1 || (sorted.unrecorded == 1 && sorted.mark.is_some());
-        let due = if is_alone { 1 } else { due };
+        ControlFlow::Continue(if is_alone { 1 } else { due })
+    }
+
+    pub fn fold(&mut self, key: &DocumentKey, due: usize, rules: &Rules, out: &mut Outbox) -> Turn {
         let due = self.pending.get(..due).unwrap_or(&self.pending);
         match rules.fold(key, self.base.take(), due, self.at_most) {
             Ok(folded) => Turn::Write(self.take_off(key, folded)),

@@ -133,7 +133,7 @@ impl Line {
     }
 
     /// Every event that is discarded changes the states of those behind it in its stream: what follows is dispatched by
-    /// those.
+    /// those. What is tried is dispatched in parts, too.
     async fn dispatch_all(
         &mut self,
         apart: &mut Apart,
@@ -145,7 +145,10 @@ impl Line {
         let mut parts = Parts::new();
         loop {
             let seen = self.as_seen_by(apart, subscription, &released, &from).await?;
-            let mut dispatched = seen.dispatch(subscription, &from, &mut apart.streams, now);
+            let spec = &subscription.projection.spec;
+            let tried = seen.tried(&self.context.trials, &spec.id, &from).await?;
+            let mut dispatched = seen.dispatch(subscription, &from, &tried, &mut apart.streams, now);
+            self.context.trials.came_back(tried).await?;
             self.set_aside(subscription, &seen, &mut dispatched, is_new, now).await?;
             let rest = dispatched.rest.take().filter(|_| dispatched.poison.is_none());
             parts.push((seen, dispatched));

@@ -147,9 +147,10 @@ impl Line {
             intake: context.intake.clone(),
             clock: context.services.clock.clone(),
             limit: Reading::limit(&context.settings),
+            trials: context.trials.clone(),
             names: ReadingNames {
-                source: context.source.name.to_string(),
-                shard: context.shard.id.to_string(),
+                source: context.source.name.clone(),
+                shard: context.shard.id.clone(),
                 reader: self.kind.as_str(),
             },
         };
@@ -165,8 +166,8 @@ impl ShardContext {
 
     /// A fold that knows no state yet.
     pub(super) fn fold(&self, named: &NamedReducer) -> Fold {
-        let (events, intake) = (self.source.events.clone(), self.intake.clone());
-        Fold::new(named, events, intake, self.source.first, self.settings.cache_bytes)
+        let intake = self.intake.clone();
+        Fold::new(named, &self.source, intake, self.trials.clone(), self.settings.cache_bytes)
     }
 }
 

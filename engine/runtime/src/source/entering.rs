@@ -238,6 +238,7 @@ impl Running {
             rows: self.rows.clone(),
             settings: self.task.settings.clone(),
             budget: self.task.budget.clone(),
+            trials: self.task.trials.clone(),
             hurry: self.task.hurry.clone(),
             departures: self.task.departures.clone(),
         });

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldstream_local::{FleetLock, LocalStore};
-use foldstream_model::{ProjectionId, ports::Table};
+use foldstream_model::{ProjectionId, WorkerId, ports::Table};
 use foldstream_runtime::{
     control::{Actor, Controls},
     retry,
@@ -32,10 +32,10 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     // Another process of the fleet may hold the database while it is frozen.
     let assemble =
         || compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone());
-    let line = retry::until_done(&CancellationToken::new(), "opening the streams", assemble).await?;
+    let mut line = retry::until_done(&CancellationToken::new(), "opening the streams", assemble).await?;
     settle_definitions(&line, arguments.dev, lock.is_alone(), context).await?;
     if lock.is_alone() {
-        forget_the_dead(&store).await?;
+        line.assembly.dead = forget_the_dead(&store).await?;
     }
     lock.let_others_in()?;
     let service = match arguments.listen {
@@ -61,11 +61,11 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     }
 }
 
-/// Of workers that did not stop by themselves nothing is waited for.
-pub async fn forget_the_dead(store: &LocalStore) -> Outcome<()> {
-    store.leases().clear().await?;
+/// Of workers that did not stop by themselves nothing is waited for. Says which they were.
+pub async fn forget_the_dead(store: &LocalStore) -> Outcome<BTreeSet<WorkerId>> {
+    let leases = store.leases().clear().await?;
     Rows::new(store.checkpoints()).clear(Table::Reports, REPORTS).await?;
-    Ok(())
+    Ok(leases.iter().filter_map(|lease| lease.holder().cloned()).collect())
 }
 
 /// Refuses definitions that were changed under the same version; with `--dev` drops what they made, to make it anew.

@@ -62,6 +62,7 @@ pub async fn assemble(
         sources,
         projections: projections.collect::<Result<_>>()?,
         settings: settings(&config.limits),
+        dead: BTreeSet::new(),
         process: std::process::id(),
     };
     Ok(Line { assembly, logs })
