@@ -190,8 +190,9 @@ async fn a_stream_waits_from_an_event_that_cannot_be_taken_and_all_else_goes_on(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_discarded_is_left_out_of_the_states_that_follow() {
-    for refuses in BOTH {
-        let bed = appended(1).await;
+    for (refuses, batch_records) in BOTH.into_iter().flat_map(|refuses| [(refuses, 1), (refuses, 500)]) {
+        let mut bed = appended(1).await;
+        bed.settings.batch_records = batch_records;
         let refusing = || spec(&bed, Ordering::Commutative, refuses, OnFailure::Discard);
         let outcome = bed.catch_up(vec![refusing()]).await.unwrap();
         assert!(outcome.stops.is_empty() && outcome.parked.is_empty(), "{outcome:?}");
@@ -346,6 +347,18 @@ async fn parked_streams_count_against_the_limit() {
     let refusing = || spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
     assert!(bed.catch_up(vec![refusing()]).await.unwrap().stops.is_empty());
     assert_eq!(waiting(&bed).await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_comes_back_though_that_takes_longer_than_the_patience() {
+    let mut bed = appended(1).await;
+    let refusing = spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
+    bed.catch_up(vec![refusing]).await.unwrap();
+    redrive_all(&bed).await;
+    bed.settings.patience = Duration::from_nanos(1);
+    bed.catch_up(vec![spec(&bed, Ordering::PerStream, Refuses::Nobody, OnFailure::Park)]).await.unwrap();
+    assert_eq!(parked(&bed).await, []);
+    assert_eq!(bed.documents(NAME).await, expected(&bed, Ordering::PerStream).await);
 }
 
 /// A type that the projection neither handles nor knows parks its stream, whatever else is to become of failures; by the

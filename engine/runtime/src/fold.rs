@@ -146,7 +146,9 @@ impl Fold {
         if event.sequence <= left_out.first_kept(stream, self.first) {
             return Ok(Value::Null);
         }
+        // What was left out since it was folded has no part in what follows.
         if let Some((sequence, state)) = self.hot.get(stream)
+            && left_out.first_kept(stream, sequence) == sequence
             && let Some(next) = sequence.next()
             && left_out.first_kept(stream, next) == event.sequence
         {

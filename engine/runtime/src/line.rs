@@ -147,6 +147,8 @@ pub struct Line {
     hindmost: Place,
     /// What is known of streams where it begins was removed: it cannot begin.
     knows_nothing: bool,
+    /// It has met what nobody in it gets beyond, and goes no further: nobody may join it any more.
+    is_over: bool,
     /// Records that were read and not yet put in order.
     backlog: VecDeque<DecodedRecord>,
     backlog_bytes: usize,
@@ -213,7 +215,7 @@ impl Line {
         let mut no_room_since = None;
         loop {
             self.drop_left().await?;
-            if self.subscribers.is_empty() && self.commands.is_empty() {
+            if self.subscribers.is_empty() && (self.is_over || self.commands.is_empty()) {
                 return Ok(());
             }
             if self.end && self.backlog.is_empty() {

@@ -84,7 +84,7 @@ impl Line {
             return Ok(());
         }
         let hurry = subscriber.subscription.projection.hurry.clone();
-        let (waited, patience) = (Instant::now(), self.patience);
+        let (waited, out_of_patience) = (Instant::now(), self.out_of_patience());
         let is_behind = tokio::select! {
             biased;
             parts = self.dispatch_to(index, released) => match parts {
@@ -96,7 +96,7 @@ impl Line {
             },
             // What was settled before is saved with the others.
             () = hurry.cancelled() => false,
-            () = tokio::time::sleep(patience) => true,
+            () = out_of_patience => true,
         };
         self.gauge.spent(Stage::Sink, waited.elapsed());
         if is_behind {
@@ -127,13 +127,17 @@ impl Line {
         self.subscribers.len() == 1 && !*self.wanted.borrow()
     }
 
-    /// Returns when the line has waited long enough for one of its projections.
-    async fn out_of_patience(&self) {
-        tokio::time::sleep(self.patience).await;
+    /// Returns when the line has waited long enough for one of its projections; for one by itself, only when another waits for
+    /// the line.
+    fn out_of_patience(&self) -> impl Future<Output = ()> + use<> {
+        let (patience, is_alone) = (self.patience, self.subscribers.len() == 1);
         let mut wanted = self.wanted.clone();
-        if self.subscribers.len() == 1 && wanted.wait_for(|wanted| *wanted).await.is_err() {
-            // The owner of the shard is gone, which ends this line, too.
-            std::future::pending().await
+        async move {
+            tokio::time::sleep(patience).await;
+            if is_alone && wanted.wait_for(|wanted| *wanted).await.is_err() {
+                // The owner of the shard is gone, which ends this line, too.
+                std::future::pending().await
+            }
         }
     }
 
@@ -187,6 +191,7 @@ impl Line {
     /// Poison for everybody: nobody gets beyond this place. Who has settled it before, under what was configured then,
     /// goes on by itself from there.
     pub(super) async fn stop_all(&mut self, place: &Place, error: &Error) -> Result<()> {
+        self.is_over = true;
         // Who was to join finds out in its own line.
         self.subscribers.retain(|subscriber| subscriber.joining.is_none());
         let at = self.context.services.clock.now();

@@ -92,6 +92,7 @@ impl Line {
             hindmost: opening.subscribers.iter().map(|known| &known.from).min().unwrap_or(&at).clone(),
             at,
             knows_nothing,
+            is_over: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             end: false,

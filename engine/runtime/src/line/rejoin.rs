@@ -75,6 +75,8 @@ impl Joining {
 impl Line {
     pub(super) async fn command(&mut self, command: Command) -> Result<()> {
         match command {
+            // Its own line goes on without an answer.
+            Command::Join { .. } if self.is_over => Ok(()),
             Command::Join { projections, past, answer } => {
                 for (projection, handle) in projections {
                     self.join(projection, handle, past.clone());
