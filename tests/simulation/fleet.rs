@@ -9,7 +9,7 @@ use foldstream_runtime::{
     settings::Settings,
     worker::{Assembly, Outcome, Until, Worker},
 };
-use foldstream_tests::{bed::Envelopes, memory::leases::MemoryLeases, projectors::Totals};
+use foldstream_tests::memory::leases::MemoryLeases;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,12 +17,13 @@ use crate::{
     chance::Chance,
     link::{Code, Link},
     ports::{Checkpoints, Documents, Events, Leases, Log, Parking},
+    projections::{Folded, Kind, Simulated},
+    records::Mapping,
     watcher::SOURCE,
-    workload::{Kind, Simulated},
     world::{Weather, World},
 };
 
-fn settings(chance: &mut Chance, weather: &Weather) -> Settings {
+fn settings(chance: &mut Chance, weather: &Weather, parked_events: usize) -> Settings {
     let millis = |chance: &mut Chance, all: &[u64]| Duration::from_millis(chance.pick(all));
     Settings {
         lanes: chance.pick(&[1, 2, 4]),
@@ -41,7 +42,7 @@ fn settings(chance: &mut Chance, weather: &Weather) -> Settings {
         discovery_interval: millis(chance, &[100, 5_000]),
         trim_interval: millis(chance, &[100, 2_000]),
         patience: millis(chance, &[50, 500, 5_000]),
-        parked_events: weather.parked_events,
+        parked_events,
         gap_patience: millis(chance, &[10, 500, 5_000]),
         lease_duration: Duration::from_millis(weather.lease),
         trial: Duration::from_millis(weather.trial),
@@ -53,7 +54,7 @@ pub fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
     let is_amended = link.world.weather.deploys && !link.code.is_older && link.world.is_mended(kind);
     let definition = format!("{}{}", kind.name(), if is_amended { ", mended" } else { "" });
     let reducer =
-        (kind == Kind::States).then(|| NamedReducer { name: "totals".into(), reducer: Totals::new() });
+        (kind == Kind::States).then(|| NamedReducer { name: "totals".into(), reducer: Folded::new(link) });
     ProjectionSpec {
         id: ProjectionId::new(kind.name(), 1),
         source: SourceName::new(SOURCE),
@@ -79,7 +80,7 @@ pub fn source(link: &Arc<Link>) -> SourceSpec {
     SourceSpec {
         name: SourceName::new(SOURCE),
         source: Arc::new(Log(link.clone())),
-        decoder: Arc::new(Envelopes),
+        decoder: Arc::new(Mapping(link.clone())),
         upcasters: Vec::new(),
         events,
         first: Sequence(1),
@@ -112,7 +113,7 @@ fn worker(link: &Arc<Link>) -> Worker {
         services: services(link),
         sources: vec![source(link)],
         projections,
-        settings: settings(&mut chance, &world.weather),
+        settings: settings(&mut chance, &world.weather, world.parked_events()),
         // By their leases nobody sees who has crashed.
         dead: if world.weather.alone { world.dead() } else { BTreeSet::new() },
         process: 0,
@@ -130,14 +131,13 @@ struct Process {
 impl Process {
     /// After a deploy somebody may still start the older code: it is refused.
     fn start(world: &Arc<World>, name: String, id: String) -> Self {
-        let weather = &world.weather;
-        let is_older =
-            weather.deploys && (!world.is_deployed() || world.strikes("older code", weather.older));
+        let (weather, mut code) = (&world.weather, Code::of_now(world));
+        code.is_older |= weather.deploys && world.is_deployed() && world.strikes("older code", weather.older);
         let kinds = &world.workload.kinds;
         let knows_less =
             weather.fewer > 0 && kinds.len() > 1 && world.strikes("a projection less", weather.fewer);
-        let lacks = knows_less.then(|| world.chance().pick(kinds));
-        let link = Link::of_process(world, name, id, Code { is_older, lacks });
+        code.lacks = knows_less.then(|| world.chance().pick(kinds));
+        let link = Link::of_process(world, name, id, code);
         world.joins(&link);
         link.saw("starts");
         let stop = CancellationToken::new();

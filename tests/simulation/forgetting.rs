@@ -9,7 +9,7 @@ use foldstream_runtime::{
     rows::{self, Rows},
 };
 
-use crate::{operator, watcher::SOURCE, workload::Kind, world::World};
+use crate::{operator, projections::Kind, watcher::SOURCE, world::World};
 
 type Stands = BTreeMap<ShardId, Checkpoint>;
 

@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::{
-    workload::{self, Action, Kind, Workload},
+    projections::Kind,
+    workload::{self, Action, Fact, Workload},
     world::Weather,
 };
 
@@ -39,9 +40,8 @@ impl Less {
             workload.kinds.retain(|kind| projections.contains(kind));
             workload.on_failure.retain(|kind, _| projections.contains(kind));
         }
-        if !self.allows("cannot be taken") {
-            workload.failing.clear();
-        }
+        workload.failing.retain(|_, fails| self.allows(fails.name()));
+        workload.garbled.retain(|_| self.allows("cannot be decoded"));
         if !self.allows("an event ends the process") {
             workload.deadly.clear();
         }
@@ -53,14 +53,23 @@ impl Less {
             .retain(|fact| self.streams.as_ref().is_none_or(|streams| streams.contains(&fact.stream)));
         self.leave_out_what_nobody_would_miss(&mut workload);
         let kept: BTreeSet<_> = workload.facts.iter().map(|fact| (fact.stream, fact.sequence)).collect();
+        let is_kept = |fact: &Fact| kept.contains(&(fact.stream, fact.sequence));
         workload.actions.retain(|(_, action)| match action {
-            Action::Store(fact) | Action::Arrive(fact) => kept.contains(&(fact.stream, fact.sequence)),
+            Action::Store(fact) | Action::Arrive(fact) => is_kept(fact),
+            Action::Fork(fact) => is_kept(fact) && self.allows("fork"),
+            Action::NoEvent { stream, .. } => {
+                kept.iter().any(|(kept, _)| kept == stream) && self.allows("no event")
+            }
             action => action.name().is_none_or(|name| self.allows(name)),
         });
         if *self != Self::default() {
-            let of_event =
-                |(_, action): &(Duration, Action)| matches!(action, Action::Store(_) | Action::Arrive(_));
-            let last = workload.actions.iter().rposition(of_event).map_or(0, |last| last + 1);
+            let of_source = |(_, action): &(Duration, Action)| {
+                matches!(
+                    action,
+                    Action::Store(_) | Action::Arrive(_) | Action::Fork(_) | Action::NoEvent { .. }
+                )
+            };
+            let last = workload.actions.iter().rposition(of_source).map_or(0, |last| last + 1);
             workload.actions.truncate(last);
         }
         workload.handled = workload::handled(&workload.facts);
@@ -99,6 +108,7 @@ impl Less {
         }
         weather.gone = weather.gone.filter(|_| self.allows("stores are gone"));
         weather.deploys &= self.allows("deploy");
+        weather.beside &= self.allows("amended beside");
         weather.slots = self.workers.unwrap_or(weather.slots);
         weather
     }

@@ -12,7 +12,7 @@ use std::{
 use foldstream_model::{Clock, Error, Ids, Result, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
-use crate::{workload::Kind, world::World};
+use crate::{projections::Kind, world::World};
 
 pub type Carried<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
@@ -20,12 +20,25 @@ pub type Carried<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 pub type Request<T> = Box<dyn Fn() -> Carried<T> + Send + Sync>;
 
 /// What a process runs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Code {
     /// The code of before, mended or not.
     pub is_older: bool,
+    /// The mapping of before, mended or not.
+    pub has_older_mapping: bool,
     /// A projection that its configuration does not know yet.
     pub lacks: Option<Kind>,
+}
+
+impl Code {
+    /// What is started now runs.
+    pub fn of_now(world: &World) -> Self {
+        Self {
+            is_older: world.weather.deploys && !world.is_deployed(),
+            has_older_mapping: !world.is_mapping_mended(),
+            lacks: None,
+        }
+    }
 }
 
 /// One process's way to the world.
@@ -52,14 +65,14 @@ pub struct Link {
 
 impl Link {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Self> {
-        Self::with(world, name.clone(), name, Code::default(), false)
+        Self::with(world, name.clone(), name, Code::of_now(world), false)
     }
 
     pub fn of_process(world: &Arc<World>, name: String, worker: String, code: Code) -> Arc<Self> {
         Self::with(world, name, worker, code, true)
     }
 
-    fn with(world: &Arc<World>, name: String, worker: String, code: Code, is_process: bool) -> Arc<Self> {
+    pub fn with(world: &Arc<World>, name: String, worker: String, code: Code, is_process: bool) -> Arc<Self> {
         Arc::new(Self {
             is_process,
             world: world.clone(),
@@ -75,6 +88,11 @@ impl Link {
             dead: AtomicBool::new(false),
             died: Notify::new(),
         })
+    }
+
+    /// Whether it reads records in the newer form.
+    pub fn reads_newer(&self) -> bool {
+        self.world.is_mapping_mended() && !self.code.has_older_mapping
     }
 
     /// Frozen, nothing leaves the process and nothing reaches it.

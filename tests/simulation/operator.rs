@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Checkpoint, Epoch, ErrorKind, LeaseKey, OnFailure, ProjectionId, SourceName, Timestamp,
+    Checkpoint, Epoch, ErrorKind, LeaseKey, ProjectionId, SourceName, Timestamp,
     ports::{From, LeaseStore, Source, Table},
 };
 use foldstream_runtime::{
@@ -19,7 +19,7 @@ pub fn rows(world: &Arc<World>) -> Rows {
     Rows::new(world.checkpoints.clone())
 }
 
-fn actor(world: &Arc<World>) -> Actor {
+pub fn actor(world: &Arc<World>) -> Actor {
     let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
     Actor { who: "operator".to_owned(), reason: None, at: Timestamp::from_micros(now) }
 }
@@ -76,13 +76,19 @@ pub async fn rewind(world: &Arc<World>, number: u64, to: RewindTo) {
     controls.rewind(&id, &plan, rebuild, &actor(world)).await.expect("a rewind");
 }
 
-/// The code is mended: at once, or by a deploy, which ends all that run, takes the change over, and starts others.
+/// The code is mended: at once, or by a change that is taken over. Who runs the older code goes on beside it, or a deploy has
+/// ended all that run before.
 pub async fn mend(world: &Arc<World>, redrives: &mut JoinSet<()>) {
     if !world.weather.deploys {
         return world.mend();
     }
     if world.is_deployed() && !is_refused(world).await {
         return;
+    }
+    if world.weather.beside {
+        world.count("amended beside");
+        world.mend();
+        return amend(world).await;
     }
     world.count("deploy");
     world.begin_deploy();
@@ -91,17 +97,21 @@ pub async fn mend(world: &Arc<World>, redrives: &mut JoinSet<()>) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     world.mend();
+    amend(world).await;
+    world.end_deploy();
+}
+
+async fn amend(world: &Arc<World>) {
     for spec in changed(world).await {
         Controls::new(rows(world)).amend(&spec, &actor(world)).await.expect("an amendment");
     }
-    world.end_deploy();
 }
 
 /// The mended projections that are registered. Who is not will be, by a worker that runs the newer code.
 async fn changed(world: &Arc<World>) -> Vec<ProjectionSpec> {
     let link = Link::new(world, "deploy".to_owned());
     let mut changed = Vec::new();
-    for (kind, _) in world.workload.on_failure.iter().filter(|(_, what)| **what == OnFailure::Park) {
+    for kind in world.workload.on_failure.keys().filter(|kind| world.is_mended(**kind)) {
         let spec = fleet::projection(&link, *kind);
         if rows(world).control(&spec.id).await.expect("a control").is_some() {
             changed.push(spec);

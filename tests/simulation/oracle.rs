@@ -2,12 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::workload::{Fact, Kind};
+use crate::{projections::Kind, workload::Fact};
 
 pub type Documents = BTreeMap<String, String>;
 
-/// Events that have no effect on a document: document, stream, sequence.
-pub type LeftOut = BTreeSet<(String, u64, u64)>;
+/// Events that have no effect.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// On a document: document, stream, sequence.
+    pub of_documents: BTreeSet<(String, u64, u64)>,
+    /// On anything, as if they had never been: stream, sequence.
+    pub of_streams: BTreeSet<(u64, u64)>,
+}
+
+impl LeftOut {
+    fn has(&self, fact: &Fact) -> bool {
+        self.of_streams.contains(&(fact.stream, fact.sequence))
+    }
+}
 
 /// The documents of a projection. What is left out came too late for the order, or was discarded.
 pub fn documents(kind: Kind, facts: &[Fact], left_out: &LeftOut) -> Documents {
@@ -29,7 +41,7 @@ pub fn documents(kind: Kind, facts: &[Fact], left_out: &LeftOut) -> Documents {
 }
 
 fn is_in(left_out: &LeftOut, key: &str, fact: &Fact) -> bool {
-    left_out.contains(&(key.to_owned(), fact.stream, fact.sequence))
+    left_out.has(fact) || left_out.of_documents.contains(&(key.to_owned(), fact.stream, fact.sequence))
 }
 
 fn collect(facts: &[&Fact], left_out: &LeftOut) -> Documents {
@@ -82,7 +94,7 @@ fn states(facts: &[&Fact], left_out: &LeftOut) -> Documents {
     let mut by_stream: BTreeMap<u64, i64> = BTreeMap::new();
     let mut all: BTreeMap<String, (u64, i64, i64)> = BTreeMap::new();
     for fact in facts {
-        let Some(n) = fact.n else { continue };
+        let Some(n) = fact.n.filter(|_| !left_out.has(fact)) else { continue };
         let total = by_stream.entry(fact.stream).or_default();
         *total += n;
         let key = format!("group-{}", fact.stream % 3);
@@ -111,7 +123,7 @@ fn feed(facts: &[&Fact], left_out: &LeftOut) -> Documents {
     for (_, stream, sequence, fact) in ordered {
         let key = format!("feed-{}", fact.stream % 2);
         let Some(n) = fact.n else { continue };
-        if left_out.contains(&(key.clone(), fact.stream, sequence)) {
+        if is_in(left_out, &key, fact) {
             continue;
         }
         if n % 11 == 0 {

@@ -23,6 +23,7 @@ fn within(bug: Bug) -> u64 {
         | Bug::BeyondHorizon
         | Bug::JournalWithoutCondition
         | Bug::CheckpointWithoutCut
+        | Bug::LossSkipped
         | Bug::LeaseForEver
         | Bug::RealDelete
         | Bug::CoalescerKeepsFirst
@@ -30,6 +31,7 @@ fn within(bug: Bug) -> u64 {
         | Bug::CheckpointOnRead
         | Bug::InFlightIgnored => 25,
         Bug::EarlyToEveryChild
+        | Bug::LossTakenForEnd
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
         | Bug::PartTakenForWhole

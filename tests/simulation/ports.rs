@@ -18,8 +18,8 @@ use foldstream_tests::memory::leases::MemoryLeases;
 
 use crate::{
     link::{Link, pause},
+    projections::Kind,
     watcher,
-    workload::Kind,
     world::World,
 };
 

@@ -4,16 +4,17 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Epoch, Event, Lot, ProjectionId, Timestamp,
+    Epoch, Event, Lot, ProjectionId,
     ports::{CheckpointStore, ParkingLot, Table},
 };
 use foldstream_runtime::{
-    control::Actor,
     redriving::Redriver,
     rows::{Discard, DiscardRow, Rows},
 };
 
-use crate::{fleet, link::Link, operator, oracle::LeftOut, workload::Kind, world::World};
+use crate::{
+    fleet, link::Link, operator, parked_streams, projections::Kind, records, workload, world::World,
+};
 
 fn chosen(world: &World, number: u64) -> Kind {
     let kinds = &world.workload.kinds;
@@ -31,14 +32,21 @@ pub async fn redrive(world: Arc<World>, number: u64) {
     let kind = chosen(&world, number);
     let time = Duration::from_millis(world.chance().pick(&[50, 1_000, 60_000]));
     world.count("redrive");
-    let _ = tokio::time::timeout(time, redrive_all_of(&world, kind, "redrive")).await;
+    let all = async {
+        redrive_all_of(&world, kind, "redrive").await;
+        records::read_anew(&world).await;
+        parked_streams::let_back(&world, kind).await;
+    };
+    let _ = tokio::time::timeout(time, all).await;
 }
 
 /// Faults have stopped: all that waits is redriven.
 pub async fn redrive_all(world: &Arc<World>) {
     for kind in world.workload.on_failure.keys() {
         redrive_all_of(world, *kind, "last redrive").await;
+        parked_streams::let_back_once(world, *kind).await;
     }
+    records::resolve(world).await;
 }
 
 async fn redrive_all_of(world: &Arc<World>, kind: Kind, name: &str) {
@@ -73,28 +81,26 @@ pub async fn discard(world: &Arc<World>, number: u64) {
         })
         .collect();
     if failing.is_empty() {
-        return;
+        parked_streams::discard(world, kind, number).await;
+        return records::discard(world, number).await;
     }
     let parked = &failing[usize::try_from(number % failing.len() as u64).unwrap_or(0)];
-    let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
-    let at = Timestamp::from_micros(now);
-    let actor = Actor { who: "operator".to_owned(), reason: Some("wrong".to_owned()), at };
     let redriver = redriver(world, kind, epoch, "discard");
     world.count("discard");
-    match redriver.discard(&parked.document, std::slice::from_ref(parked), &actor).await {
+    match redriver.discard(&parked.document, std::slice::from_ref(parked), &operator::actor(world)).await {
         Ok(ended) => world.saw(&format!("{id} {} discarded: {ended:?}", parked.document)),
         Err(error) => world.saw(&format!("{id} {} is not discarded: {error}", parked.document)),
     }
 }
 
-fn event(envelope: &str) -> Event {
+pub fn event(envelope: &str) -> Event {
     Event::from_envelope(&Bytes::copy_from_slice(envelope.as_bytes())).expect("an envelope")
 }
 
 /// What is on record as discarded of a projection.
-pub async fn left_out(world: &Arc<World>, kind: Kind) -> LeftOut {
+pub async fn left_out(world: &Arc<World>, kind: Kind) -> BTreeSet<(String, u64, u64)> {
     let id = ProjectionId::new(kind.name(), 1);
-    let Some(epoch) = operator::epoch(world, &id).await else { return LeftOut::new() };
+    let Some(epoch) = operator::epoch(world, &id).await else { return BTreeSet::new() };
     let lot = Lot::of_documents(&id, epoch);
     let rows = Rows::new(world.checkpoints.clone() as Arc<dyn CheckpointStore>);
     let rows = rows.all::<DiscardRow>(Table::Discarded, &lot.row_name()).await.expect("rows");
@@ -102,8 +108,7 @@ pub async fn left_out(world: &Arc<World>, kind: Kind) -> LeftOut {
     let parked = discarded.map(|(_, row)| row.body.event);
     let named = parked.map(|parked| {
         let event = event(&parked.event);
-        let stream = event.stream_id.as_str().trim_start_matches("s-").parse().expect("a stream");
-        (parked.document.to_string(), stream, event.sequence.0)
+        (parked.document.to_string(), workload::stream(event.stream_id.as_str()), event.sequence.0)
     });
     named.collect()
 }
@@ -118,5 +123,10 @@ pub async fn unresolved(world: &Arc<World>) -> Option<String> {
             return Some(format!("still parked: {parked:?}"));
         }
     }
-    None
+    unsettled(world).await
+}
+
+/// What is still parked of streams, or set aside of records: only workers bring it back.
+pub async fn unsettled(world: &Arc<World>) -> Option<String> {
+    parked_streams::unresolved(world).await.or(records::unresolved(world).await)
 }

@@ -1,7 +1,7 @@
 //! One run: a seed, and what came of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Display, Formatter},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, ProjectionId, Timestamp,
+    DocumentKey, Event, EventId, ProjectionId, Timestamp,
     ports::{Append, CheckpointStore, EventStore, ExpectedSequence, NewEvent, Table},
 };
 use foldstream_runtime::report::StopReport;
@@ -21,15 +21,18 @@ use crate::{
     less::Less,
     operator,
     oracle::{self, LeftOut},
-    resolving,
-    workload::{Action, Fact, Kind, Workload},
+    parked_streams,
+    projections::Kind,
+    records, resolving,
+    workload::{self, Action, Fact, Workload},
     world::World,
 };
 
 /// When faults have stopped, everything arrives within this.
 const BOUND: Duration = Duration::from_secs(400);
 const LOOK: Duration = Duration::from_millis(100);
-/// After so many looks what has stopped is started again.
+/// After so many looks what has stopped is started again, and then each time after twice as many: it shows that it goes on only
+/// once it has saved something.
 const AGAIN: u32 = 50;
 
 /// What a run has shown.
@@ -90,6 +93,7 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     tokio::time::sleep_until(world.began + world.back_at()).await;
     operator::resume_all(world).await;
     operator::mend(world, &mut redrives).await;
+    world.mend_mapping();
     world.calm_down();
     arrive(world).await?;
     slots.shutdown().await;
@@ -126,12 +130,20 @@ async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), S
             Action::Store(fact) => store(world, fact).await,
             Action::Arrive(fact) => {
                 let event = fact.event();
-                let data = Bytes::from(event.to_envelope().expect("an envelope"));
-                let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
-                let (shard, position) =
-                    world.log.put(event.stream_id.as_str(), data, Timestamp::from_micros(now));
-                world.saw(&format!("{}#{} at {shard} {position}", event.stream_id, event.sequence));
+                let what = format!("{}#{}", event.stream_id, event.sequence);
+                put(world, fact.stream, records::record(&world.workload, &event), &what);
             }
+            Action::Fork(fact) => {
+                let event = Event { id: EventId::new("fork"), ..fact.event() };
+                world.count("fork");
+                let what = format!("a fork of {}#{}", event.stream_id, event.sequence);
+                put(world, fact.stream, records::record(&world.workload, &event), &what);
+            }
+            Action::NoEvent { stream, data } => {
+                world.count("no event");
+                put(world, *stream, data.clone(), "a record of no event");
+            }
+            Action::MendMapping => world.mend_mapping(),
             Action::Split(number) => {
                 let open = world.log.open_shards();
                 let shard = &open[usize::try_from(number % open.len() as u64).unwrap_or(0)];
@@ -162,6 +174,13 @@ async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), S
     Ok(())
 }
 
+/// A record arrives.
+fn put(world: &World, stream: u64, data: Bytes, what: &str) {
+    let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
+    let (shard, position) = world.log.put(&format!("s-{stream}"), data, Timestamp::from_micros(now));
+    world.saw(&format!("{what} at {shard} {position}"));
+}
+
 async fn store(world: &World, fact: &Fact) {
     let event = fact.event();
     let new = NewEvent {
@@ -183,14 +202,14 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
     for look in 0u32.. {
         sound(world)?;
         resolving::redrive_all(world).await;
-        let Some(wrong) = wrong(world).await else {
+        let Some(wrong) = wrong(world).await.or(resolving::unsettled(world).await) else {
             return {
                 operator::resume_all(world).await;
                 Ok(())
             };
         };
         match look % AGAIN {
-            0 => operator::start_again(world, true).await,
+            0 if (look / AGAIN + 1).is_power_of_two() => operator::start_again(world, true).await,
             20 => operator::start_again(world, false).await,
             40 if world.workload.forgets => forgetting::forget(world, false).await,
             _ => {}
@@ -213,10 +232,15 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
         if world.has_lost(*kind) && forgetting::has_stopped(world, *kind).await {
             continue;
         }
-        let mut left_out = resolving::left_out(world, *kind).await;
+        let of_streams = match parked_streams::left_out(world, *kind).await {
+            Ok(left_out) => left_out,
+            Err(wrong) => return Some(format!("{id}: {wrong}")),
+        };
+        let mut of_documents = resolving::left_out(world, *kind).await;
         if *kind == Kind::Feed {
-            left_out.extend(late(world, &id).await);
+            of_documents.extend(late(world, &id).await);
         }
+        let left_out = LeftOut { of_documents, of_streams };
         let expected = oracle::documents(*kind, &world.workload.facts, &left_out);
         let found = world.documents.shown(&id);
         if found != expected {
@@ -235,12 +259,12 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
     None
 }
 
-async fn late(world: &Arc<World>, id: &ProjectionId) -> LeftOut {
-    let Some(epoch) = operator::epoch(world, id).await else { return LeftOut::new() };
+async fn late(world: &Arc<World>, id: &ProjectionId) -> BTreeSet<(String, u64, u64)> {
+    let Some(epoch) = operator::epoch(world, id).await else { return BTreeSet::new() };
     let rows = world.checkpoints.list(Table::Late, &id.row_name(), None, 100_000).await.expect("rows");
     let named = rows.into_iter().filter_map(|row| {
         let parts: Vec<&str> = row.key.sort.split('\u{1f}').collect();
-        let stream = parts[3].trim_start_matches("s-").parse().expect("a stream");
+        let stream = workload::stream(parts[3]);
         let is_of_epoch = parts[0].parse() == Ok(epoch.0);
         is_of_epoch.then(|| (parts[1].to_owned(), stream, parts[4].parse().expect("a sequence")))
     });

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     less::Less,
+    projections::Kind,
     run::{self, Failure},
-    workload::Kind,
 };
 
 /// Runs that are tried at most.

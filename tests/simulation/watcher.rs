@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Event, Fed, Journal, ParkedEvent, ProjectionId, ReadModel, ShardId, SourceName, Stop, Value,
+    Checkpoint, Event, Fed, Journal, OnFailure, ParkedEvent, ProjectionId, ReadModel, ShardId, SourceName,
+    Stop, Value,
     ports::{DocumentWrite, RowKey, StoredDocument, Table},
 };
 use foldstream_runtime::{
@@ -13,7 +14,12 @@ use foldstream_runtime::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{forgetting, workload::Kind, world::World};
+use crate::{
+    forgetting,
+    projections::{CANNOT, Kind},
+    workload,
+    world::World,
+};
 
 pub const SOURCE: &str = "events";
 
@@ -27,7 +33,7 @@ fn check(world: &World, what: &str, held: Result<(), String>) {
 pub fn parked(world: &World, parked: &ParkedEvent) {
     if parked.error.as_ref().is_some_and(|error| error.contains("processes in a row")) {
         let event = Event::from_envelope(&Bytes::copy_from_slice(parked.event.as_bytes())).expect("an event");
-        let stream = event.stream_id.as_str().trim_start_matches("s-").parse().expect("a stream");
+        let stream = workload::stream(event.stream_id.as_str());
         let is_deadly = world.workload.deadly.contains(&(stream, event.sequence.0));
         world.count(if is_deadly { "found to be deadly" } else { "blamed wrongly" });
     }
@@ -52,7 +58,11 @@ pub fn document(
         };
         let mut of_stream = world.workload.handled.get(write.key.as_str()).cloned().unwrap_or_default();
         // What could not be taken may have been left out.
-        let fails = |sequence: &u64| world.workload.may_fail(Kind::Collect, write.key.as_str(), *sequence);
+        let stream = workload::stream(write.key.as_str());
+        let fails = |sequence: &u64| {
+            world.workload.may_fail(Kind::Collect, write.key.as_str(), *sequence)
+                || world.is_unwanted(Kind::Collect, stream, *sequence)
+        };
         of_stream.retain(|sequence| applied.contains(sequence) || !fails(sequence));
         check(world, &what, invariants::applied_without_holes(&applied, &of_stream));
         if let Fed::Stream { sequence, .. } = &write.put.guard.fed {
@@ -90,10 +100,17 @@ pub async fn row(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after
     }
 }
 
-/// A projection stops where no more may be parked, or records were lost to it, and nowhere else.
+/// A projection stops where no more may be parked, where records were lost to it, or where it cannot take an event and is
+/// to stop there; and nowhere else.
 fn stopped(world: &World, key: &RowKey, stop: &Stop) {
     let (name, _) = key.partition.split_once('@').expect("a name and a version");
-    if stop.reason.contains("no more events may be parked") {
+    let on_failure = world.workload.on_failure.get(&Kind::of(name)).copied().unwrap_or_default();
+    let is_poison = |words: &str| on_failure == OnFailure::Stop && stop.reason.contains(words);
+    if is_poison(CANNOT) || is_poison("fork: ") {
+        world.count("stopped at poison");
+    } else if stop.reason.contains("undecodable record") {
+        world.count("stopped at a record");
+    } else if stop.reason.contains("no more events may be parked") {
         world.count("too many are parked");
     } else if forgetting::is_said(world, Kind::of(name), stop) {
         world.count("stopped at a loss");

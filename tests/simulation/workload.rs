@@ -2,165 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    panic::resume_unwind,
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use foldstream_model::{
-    Decimal, Document, DocumentKey, Error, Event, EventId, EventType, OnFailure, Ordering, Payload, Result,
-    SchemaVersion, Sequence, StreamHash, StreamId, Timestamp, Value,
-    ports::{Projector, Reads, StateCarried, Touch},
+    Event, EventId, EventType, OnFailure, Payload, SchemaVersion, Sequence, StreamHash, StreamId, Timestamp,
 };
-use foldstream_tests::projectors::{TYPE, add, number, poison, push, reads_number, total};
+use foldstream_tests::projectors::TYPE;
 
-use crate::{chance::Chance, link::Link};
-
-/// A projection of the simulation, by what it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A document a stream: the sequences that it has met.
-    Collect,
-    /// A document a stream: the last number and how many there were; a negative number deletes it.
-    Last,
-    /// Three documents an event, each fed by many streams: how many events, and the sum of their numbers.
-    Sums,
-    /// As `Sums` in one document a group, of what a fold of the stream has gained; and the sum of what it had come to.
-    States,
-    /// Two documents for all streams: what came, in the order of when it was recorded; a number that eleven divides
-    /// deletes it.
-    Feed,
-}
-
-impl Kind {
-    pub fn of(name: &str) -> Self {
-        *Self::ALL.iter().find(|kind| kind.name() == name).expect("one of these")
-    }
-
-    pub const ALL: [Self; 5] = [Self::Collect, Self::Last, Self::Sums, Self::States, Self::Feed];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Collect => "collect",
-            Self::Last => "last",
-            Self::Sums => "sums",
-            Self::States => "states",
-            Self::Feed => "feed",
-        }
-    }
-
-    pub fn ordering(self) -> Ordering {
-        match self {
-            Self::Collect | Self::Last => Ordering::PerStream,
-            Self::Sums | Self::States => Ordering::Commutative,
-            Self::Feed => Ordering::Global,
-        }
-    }
-}
-
-pub struct Simulated {
-    kind: Kind,
-    link: Arc<Link>,
-    types: BTreeSet<EventType>,
-}
-
-impl Simulated {
-    pub fn new(kind: Kind, link: &Arc<Link>) -> Arc<Self> {
-        Arc::new(Self { kind, link: link.clone(), types: BTreeSet::from([EventType::new(TYPE)]) })
-    }
-}
-
-impl Projector for Simulated {
-    fn event_types(&self) -> &BTreeSet<EventType> {
-        &self.types
-    }
-
-    fn reads(&self, _: &EventType) -> Reads {
-        reads_number()
-    }
-
-    fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
-        let event = &carried.event;
-        let stream: u64 = event.stream_id.as_str()[2..].parse().map_err(poison)?;
-        let keys = match self.kind {
-            Kind::Collect | Kind::Last => vec![event.stream_id.to_string()],
-            Kind::Sums => vec![
-                "all".to_owned(),
-                format!("group-{}", stream % 3),
-                format!("place-{}", event.sequence.0 % 4),
-            ],
-            Kind::States => vec![format!("group-{}", stream % 3)],
-            Kind::Feed => vec![format!("feed-{}", stream % 2)],
-        };
-        for key in keys {
-            let (kind, carried, link) = (self.kind, carried.clone(), self.link.clone());
-            let change = move |document: &mut Option<Document>| {
-                fail(&link, kind, &carried.event)?;
-                apply(kind, &carried, document)
-            };
-            touches.push(Touch { key: DocumentKey::new(key), change: Box::new(change) });
-        }
-        Ok(())
-    }
-}
-
-/// Fails at what the code cannot take until it is mended, or panics.
-fn fail(link: &Link, kind: Kind, event: &Event) -> Result<()> {
-    let world = &link.world;
-    let is_mended = world.is_mended(kind) && !link.code.is_older;
-    if is_mended || !world.workload.fails(kind, event.stream_id.as_str(), event.sequence.0) {
-        return Ok(());
-    }
-    if world.workload.kills(kind, event.stream_id.as_str(), event.sequence.0) {
-        link.die();
-    } else if event.sequence.0.is_multiple_of(3) {
-        world.count("a projector panics");
-        resume_unwind(Box::new("the code of before cannot take this".to_owned()));
-    }
-    world.count("cannot be taken");
-    Err(Error::poison("the code of before cannot take this"))
-}
-
-fn apply(kind: Kind, carried: &StateCarried, document: &mut Option<Document>) -> Result<()> {
-    let event = &carried.event;
-    let n = number(event)?;
-    let deletes = match kind {
-        Kind::Last => n.is_negative(),
-        Kind::Feed => whole(&n) % 11 == 0,
-        _ => false,
-    };
-    if deletes {
-        *document = None;
-        return Ok(());
-    }
-    let fields = Arc::make_mut(&mut document.get_or_insert_with(Document::default).fields);
-    match kind {
-        Kind::Collect => push(fields, "sequences", Value::Number(Decimal::from(event.sequence.0))),
-        Kind::Last => {
-            fields.insert("last".into(), Value::Number(n));
-            add(fields, "times", &Decimal::from(1u64))?;
-        }
-        Kind::Sums => {
-            add(fields, "events", &Decimal::from(1u64))?;
-            add(fields, "sum", &n)?;
-        }
-        Kind::States => {
-            let gained = total(&carried.state)?.checked_sub(&total(&carried.before)?).map_err(poison)?;
-            add(fields, "events", &Decimal::from(1u64))?;
-            add(fields, "sum", &gained)?;
-            add(fields, "totals", &total(&carried.state)?)?;
-        }
-        Kind::Feed => {
-            push(fields, "feed", Value::Text(format!("{}#{}", event.stream_id, event.sequence).into()));
-        }
-    }
-    Ok(())
-}
-
-fn whole(n: &Decimal) -> i64 {
-    n.to_string().parse().unwrap_or(1)
-}
+use crate::projections::Kind;
 
 /// An event as the oracle knows it.
 #[derive(Debug, Clone)]
@@ -203,6 +54,15 @@ pub enum Action {
     Store(Fact),
     /// A record of the event arrives.
     Arrive(Fact),
+    /// A record of another event with the same sequence arrives.
+    Fork(Fact),
+    /// A record of no event arrives, among those of a stream.
+    NoEvent {
+        stream: u64,
+        data: Bytes,
+    },
+    /// What is started now can read every record that is meant to be an event.
+    MendMapping,
     /// A number chooses among the open shards.
     Split(u64),
     Merge(u64),
@@ -234,6 +94,9 @@ impl Action {
             self,
             Self::Store(_)
                 | Self::Arrive(_)
+                | Self::Fork(_)
+                | Self::NoEvent { .. }
+                | Self::MendMapping
                 | Self::Split(_)
                 | Self::Merge(_)
                 | Self::Resume(_)
@@ -246,7 +109,9 @@ impl Action {
     /// What it is counted as; none for what happens to an event, or is no harm.
     pub fn name(&self) -> Option<&'static str> {
         match self {
-            Self::Store(_) | Self::Arrive(_) | Self::Resume(_) | Self::Mend => None,
+            Self::Store(_) | Self::Arrive(_) | Self::Resume(_) | Self::Mend | Self::MendMapping => None,
+            Self::Fork(_) => Some("fork"),
+            Self::NoEvent { .. } => Some("no event"),
             Self::Split(_) => Some("split"),
             Self::Merge(_) => Some("merge"),
             Self::Pause(_) => Some("pause"),
@@ -290,9 +155,11 @@ pub struct Workload {
     /// What is done about what cannot be taken, by those projections that meet it.
     pub on_failure: BTreeMap<Kind, OnFailure>,
     /// Stream and sequence of events that cannot be taken by the code of before.
-    pub failing: BTreeSet<(u64, u64)>,
+    pub failing: BTreeMap<(u64, u64), Fails>,
     /// Those of them that end the process.
     pub deadly: BTreeSet<(u64, u64)>,
+    /// Stream and sequence of events whose records only the mended mapping can read.
+    pub garbled: BTreeSet<(u64, u64)>,
     /// Documents that the store refuses until the code is mended.
     pub refuses: Option<Refuses>,
     /// The source forgets records.
@@ -304,126 +171,41 @@ pub struct Workload {
     pub lateness: Duration,
 }
 
-/// How events travel in this run: times in a thousand.
-struct Transport {
-    disorder: u64,
-    near: u64,
-    far: u64,
-    missing: u64,
-    lost: u64,
-    reshard: u64,
-    backwards: u64,
-}
-
-impl Transport {
-    fn draw(chance: &mut Chance, has_store: bool) -> Self {
-        let mut on = |most: u64| if chance.one_in(2) { chance.within(1..most) } else { 0 };
-        Self {
-            disorder: on(300),
-            near: on(300),
-            far: on(100),
-            missing: on(60),
-            lost: if has_store { on(60) } else { 0 },
-            reshard: on(40),
-            backwards: on(200),
-        }
-    }
-}
-
 impl Workload {
-    pub fn draw(chance: &mut Chance) -> Self {
-        let has_store = !chance.one_in(4);
-        let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| chance.one_in(2)).collect();
-        kinds.retain(|kind| has_store || *kind != Kind::States);
-        if kinds.is_empty() {
-            kinds.push(Kind::Collect);
-        }
-        let shards = u32::try_from(chance.pick(&[1, 1, 2, 4])).unwrap_or(1);
-        let transport = Transport::draw(chance, has_store);
-        let facts = facts(chance, &transport);
-        let lateness = Duration::from_millis(chance.pick(&[0, 500, 60_000]));
-        let mut actions = Vec::new();
-        for (index, fact) in facts.iter().enumerate() {
-            // A stream's last event is never lost: nothing would tell that it is missing.
-            let is_followed = facts[index + 1..].iter().any(|later| later.stream == fact.stream);
-            travel(chance, &transport, fact, is_followed, &mut actions);
-        }
-        operations(chance, &facts, &mut actions);
-        let on_failure = on_failure(chance, &kinds);
-        let failing = match on_failure.is_empty() {
-            true => BTreeSet::new(),
-            false => failing(chance, &facts, &mut actions),
-        };
-        actions.sort_by_key(|(at, _)| *at);
-        let handled = handled(&facts);
-        Self {
-            kinds,
-            shards,
-            has_store,
-            facts,
-            on_failure,
-            failing,
-            deadly: BTreeSet::new(),
-            refuses: None,
-            forgets: false,
-            actions,
-            handled,
-            lateness,
-        }
+    /// Whether there are events of which it cannot be told which documents they touch.
+    pub fn has_untold(&self) -> bool {
+        self.failing.values().any(|fails| *fails == Fails::Stream)
     }
 
-    pub fn draw_more(self, chance: &mut Chance) -> Self {
-        let is_refusing = !self.on_failure.is_empty() && chance.one_in(3);
-        let (bytes, one_in) = (chance.within(30..400), chance.within(2..30));
-        let refuses = is_refusing.then(|| chance.pick(&[Refuses::Longer(bytes), Refuses::OneIn(one_in)]));
-        let mut actions = self.actions;
-        let releases = if chance.one_in(2) { chance.within(1..40) } else { 0 };
-        for fact in &self.facts {
-            if chance.in_thousand(releases) {
-                let freezes = if chance.one_in(2) { chance.within(1_000..60_000) } else { 0 };
-                let release = Action::Release { number: chance.next(), freezes };
-                actions.push((Duration::from_millis(fact.stored_at), release));
-            }
-        }
-        let forgets = if chance.one_in(2) { chance.within(1..100) } else { 0 };
-        let loses = forgets > 0 && chance.one_in(12);
-        for fact in &self.facts {
-            let at = Duration::from_millis(fact.stored_at + chance.within(0..2_000));
-            if chance.in_thousand(forgets) {
-                actions.push((at, Action::Forget { loses: loses && chance.one_in(4) }));
-            }
-        }
-        let mut failing = self.failing;
-        let deadly = match self.on_failure.values().any(|what| *what == OnFailure::Park) && chance.one_in(3) {
-            true => deadly(chance, &self.facts, &mut actions),
-            false => BTreeSet::new(),
-        };
-        failing.extend(&deadly);
-        actions.sort_by_key(|(at, _)| *at);
-        Self { refuses, forgets: forgets > 0, actions, failing, deadly, ..self }
+    /// Whether streams may be parked, by such events or by forks.
+    pub fn parks_streams(&self) -> bool {
+        self.has_untold() || self.actions.iter().any(|(_, action)| matches!(action, Action::Fork(_)))
     }
 
-    /// Whether the code of before cannot take an event of the stream `s-1`.
-    pub fn fails(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
-        let stream = stream.trim_start_matches("s-").parse();
-        self.on_failure.contains_key(&kind)
-            && stream.is_ok_and(|stream| self.failing.contains(&(stream, sequence)))
+    /// Whether some projection goes on behind a record that cannot be decoded, or a fork.
+    pub fn goes_on(&self) -> bool {
+        self.on_failure.values().any(|what| *what != OnFailure::Stop)
+    }
+
+    /// How the code of before cannot take an event of the stream `s-1`, if so.
+    pub fn fails(&self, kind: Kind, stream: &str, sequence: u64) -> Option<Fails> {
+        let failing = self.failing.get(&(self::stream(stream), sequence));
+        failing.copied().filter(|_| self.on_failure.contains_key(&kind))
     }
 
     /// Whether the code of before ends its process; where it is mended some time.
-    fn kills(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
-        let stream = stream.trim_start_matches("s-").parse();
+    pub fn kills(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
         self.on_failure.get(&kind) == Some(&OnFailure::Park)
-            && stream.is_ok_and(|stream| self.deadly.contains(&(stream, sequence)))
+            && self.deadly.contains(&(self::stream(stream), sequence))
     }
 
     /// Whether the event, or the document that it makes, may not be taken until the code is mended.
     pub fn may_fail(&self, kind: Kind, stream: &str, sequence: u64) -> bool {
-        self.refuses_some(kind).is_some() || self.fails(kind, stream, sequence)
+        self.refuses_some(kind).is_some() || self.fails(kind, stream, sequence).is_some()
     }
 
     fn refuses_some(&self, kind: Kind) -> Option<Refuses> {
-        self.refuses.filter(|_| self.on_failure.contains_key(&kind))
+        self.refuses.filter(|_| self.on_failure.get(&kind).is_some_and(|what| *what != OnFailure::Stop))
     }
 
     /// Whether the store refuses a document of before the code is mended.
@@ -440,6 +222,24 @@ impl Workload {
     }
 }
 
+/// What fails of an event until the code is mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fails {
+    /// Its documents cannot take it.
+    Document,
+    /// It cannot be told which documents it touches, or its stream cannot be folded.
+    Stream,
+}
+
+impl Fails {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Document => "cannot be taken",
+            Self::Stream => "cannot be told",
+        }
+    }
+}
+
 /// Documents that a store refuses.
 #[derive(Debug, Clone, Copy)]
 pub enum Refuses {
@@ -449,142 +249,15 @@ pub enum Refuses {
     OneIn(u64),
 }
 
+/// The number of the stream `s-1`.
+pub fn stream(id: &str) -> u64 {
+    id.trim_start_matches("s-").parse().expect("a stream")
+}
+
 pub fn handled(facts: &[Fact]) -> BTreeMap<String, Vec<u64>> {
     let mut handled: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for fact in facts.iter().filter(|fact| fact.n.is_some()) {
         handled.entry(format!("s-{}", fact.stream)).or_default().push(fact.sequence);
     }
     handled
-}
-
-fn on_failure(chance: &mut Chance, kinds: &[Kind]) -> BTreeMap<Kind, OnFailure> {
-    if chance.one_in(2) {
-        return BTreeMap::new();
-    }
-    let mut on_failure = BTreeMap::new();
-    for kind in kinds {
-        if chance.one_in(4) {
-            continue;
-        }
-        on_failure.insert(*kind, chance.pick(&[OnFailure::Park, OnFailure::Park, OnFailure::Discard]));
-    }
-    on_failure
-}
-
-/// Events that cannot be taken, and what is done about them meanwhile.
-fn failing(
-    chance: &mut Chance,
-    facts: &[Fact],
-    actions: &mut Vec<(Duration, Action)>,
-) -> BTreeSet<(u64, u64)> {
-    let times = chance.pick(&[10, 50, 200]);
-    let (redrives, discards) = (chance.within(1..60), chance.pick(&[0, 0, 20]));
-    let last = facts.last().map_or(0, |fact| fact.stored_at);
-    let mend = chance.within(0..last + 10_000);
-    actions.push((Duration::from_millis(mend), Action::Mend));
-    let mut failing = BTreeSet::new();
-    for fact in facts {
-        if fact.n.is_some() && chance.in_thousand(times) {
-            failing.insert((fact.stream, fact.sequence));
-        }
-        let at = Duration::from_millis(fact.stored_at + chance.within(0..2_000));
-        if chance.in_thousand(redrives) {
-            actions.push((at, Action::Redrive(chance.next())));
-        }
-        if chance.in_thousand(discards) {
-            actions.push((at, Action::Discard(chance.next())));
-        }
-    }
-    failing
-}
-
-/// Events that end the process, which is mended late, so that there is time to find them.
-fn deadly(chance: &mut Chance, facts: &[Fact], actions: &mut [(Duration, Action)]) -> BTreeSet<(u64, u64)> {
-    let handled: Vec<_> = facts.iter().filter(|fact| fact.n.is_some()).collect();
-    for (at, action) in actions {
-        if matches!(action, Action::Mend) {
-            *at += Duration::from_millis(chance.within(0..240_000));
-        }
-    }
-    let number = if handled.is_empty() { 0 } else { chance.within(1..3) };
-    (0..number).map(|_| chance.pick(&handled)).map(|fact| (fact.stream, fact.sequence)).collect()
-}
-
-fn facts(chance: &mut Chance, transport: &Transport) -> Vec<Fact> {
-    let streams = chance.within(1..20);
-    let hot = chance.pick(&[0, 0, 500, 900]);
-    let gap = chance.pick(&[1, 5, 20, 100]);
-    let mut sequences: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut millis = 0;
-    let mut facts = Vec::new();
-    for _ in 0..chance.within(5..300) {
-        millis += chance.within(0..gap * 2);
-        let stream = if chance.in_thousand(hot) { 0 } else { chance.within(0..streams) };
-        let sequence = sequences.entry(stream).or_default();
-        *sequence += 1;
-        let back = if chance.in_thousand(transport.backwards) { chance.within(0..5_000) } else { 0 };
-        let recorded_at = i64::try_from(millis.saturating_sub(back) * 1_000).unwrap_or(0);
-        let n = i64::try_from(chance.within(0..40)).unwrap_or(0) - 10;
-        let n = (!chance.one_in(10)).then_some(n);
-        facts.push(Fact { stream, sequence: *sequence, stored_at: millis, recorded_at, n });
-    }
-    facts
-}
-
-fn travel(
-    chance: &mut Chance,
-    transport: &Transport,
-    fact: &Fact,
-    is_followed: bool,
-    actions: &mut Vec<(Duration, Action)>,
-) {
-    let stored = fact.stored_at;
-    let at = Duration::from_millis;
-    actions.push((at(stored), Action::Store(fact.clone())));
-    let delay = match () {
-        () if is_followed && chance.in_thousand(transport.lost) => None,
-        () if chance.in_thousand(transport.missing) => Some(chance.within(500..30_000)),
-        () if chance.in_thousand(transport.disorder) => Some(chance.within(1..3_000)),
-        () => Some(chance.within(0..5)),
-    };
-    let arrives = delay.map(|delay| stored + delay);
-    let near = chance.in_thousand(transport.near).then(|| chance.within(0..50));
-    let far = chance.in_thousand(transport.far).then(|| chance.within(1_000..60_000));
-    for arrival in arrives
-        .into_iter()
-        .flat_map(|first| [Some(0), near, far].into_iter().flatten().map(move |later| first + later))
-    {
-        actions.push((at(arrival), Action::Arrive(fact.clone())));
-    }
-    if chance.in_thousand(transport.reshard) {
-        let number = chance.next();
-        let action = if chance.one_in(2) { Action::Split(number) } else { Action::Merge(number) };
-        actions.push((at(stored), action));
-    }
-}
-
-/// What an operator does meanwhile.
-fn operations(chance: &mut Chance, facts: &[Fact], actions: &mut Vec<(Duration, Action)>) {
-    let times = if chance.one_in(2) { chance.within(1..60) } else { 0 };
-    for fact in facts {
-        if chance.in_thousand(times) {
-            operate(chance, Duration::from_millis(fact.stored_at), actions);
-        }
-    }
-}
-
-fn operate(chance: &mut Chance, at: Duration, actions: &mut Vec<(Duration, Action)>) {
-    let (number, other) = (chance.next(), chance.next());
-    if chance.one_in(2) {
-        let to = chance.pick(&[
-            RewindTo::Beginning,
-            RewindTo::Rebuild,
-            RewindTo::Places(other),
-            RewindTo::Time(other),
-        ]);
-        return actions.push((at, Action::Rewind { number, to }));
-    }
-    let time = chance.pick(&[100, 1_000, 10_000]);
-    actions.push((at, Action::Pause(number)));
-    actions.push((at + Duration::from_millis(chance.within(0..time)), Action::Resume(number)));
 }

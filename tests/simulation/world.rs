@@ -23,17 +23,22 @@ use crate::{
     chance::Chance,
     less::Less,
     link::Link,
-    workload::{Kind, Workload},
+    projections::Kind,
+    workload::{Action, Fails, Workload},
 };
 
 /// Of the trace this much is kept to be shown of its beginning, and as much of its end.
 const SHOWN: usize = 200;
 /// Set, the whole trace is printed as it is made.
 const ALOUD: &str = "SIMULATION_TRACE";
+/// As many as are never parked in one run.
+const MANY_PARKED: usize = 10_000;
 const THREE_HOURS: Duration = Duration::from_secs(3 * 3_600);
 /// Half of all seeds have more faults, which are drawn apart: those that were kept before there were such are what
 /// they were.
 const MORE: u64 = 0x21b1_0000_0000;
+/// Likewise what came after those. A number by which no seed that was kept until then draws it.
+const NEWEST: u64 = 0x715c_0000_0000;
 
 /// Which faults a run has, and how often: times in a thousand calls.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +74,8 @@ pub struct Weather {
     pub gone: Option<(Duration, Duration)>,
     /// The code is mended by a deploy, which ends every process.
     pub deploys: bool,
+    /// The change is taken over while processes of the older definition go on, and no deploy ends them.
+    pub beside: bool,
     /// The older code is started after a deploy.
     pub older: u64,
     /// One is started whose configuration does not know some projection.
@@ -96,7 +103,7 @@ impl Weather {
             freeze: on(40),
             stop: on(20),
             skew: on(5_000),
-            parked_events: 10_000,
+            parked_events: MANY_PARKED,
             ..Self::default()
         };
         let (slots, alone) = (chance.pick(&[1, 1, 2, 3]), chance.one_in(3));
@@ -139,6 +146,8 @@ pub struct World {
     calm: AtomicBool,
     /// The code can take everything.
     mended: AtomicBool,
+    /// Every record that is meant to be an event can be read.
+    mapping_mended: AtomicBool,
     /// A deploy is under way: nobody lives.
     deploying: AtomicBool,
     /// Told when that changes. A watch channel would wake those who wait in an order that no seed decides.
@@ -148,6 +157,10 @@ pub struct World {
     lost: Mutex<BTreeSet<Kind>>,
     /// The worker that has crashed last.
     dead: Mutex<Option<WorkerId>>,
+    /// Events of streams that an operator wanted to be left out: stream and sequence.
+    unwanted: Mutex<BTreeSet<(Kind, u64, u64)>>,
+    /// Parked streams that may come back for good.
+    come_back: Mutex<BTreeSet<String>>,
     /// The processes that live or are frozen.
     processes: Mutex<Vec<Weak<Link>>>,
     /// Requests that are on their way, whatever has become of who sent them.
@@ -180,7 +193,20 @@ impl World {
             workload = workload.draw_more(&mut more.fork());
             weather = weather.draw_more(&mut more);
         }
-        let (workload, weather) = (less.workload(workload), less.weather(weather));
+        let mut newest = Chance::new(seed ^ NEWEST);
+        if newest.one_in(2) {
+            workload = workload.draw_streams(&mut newest.fork()).draw_records(&mut newest.fork());
+            weather.deploys |= workload.has_untold();
+            weather.beside = weather.deploys && newest.one_in(2);
+        }
+        let (mut workload, weather) = (less.workload(workload), less.weather(weather));
+        // What a definition says of a stream is said by all who run it.
+        workload.failing.retain(|_, fails| *fails == Fails::Document || weather.deploys);
+        if !workload.goes_on() {
+            workload
+                .actions
+                .retain(|(_, action)| !matches!(action, Action::Fork(_) | Action::NoEvent { .. }));
+        }
         Arc::new(Self {
             documents: Arc::default(),
             checkpoints: Arc::default(),
@@ -197,11 +223,14 @@ impl World {
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
             mended: AtomicBool::new(false),
+            mapping_mended: AtomicBool::new(false),
             deploying: AtomicBool::default(),
             deploy_changed: Notify::default(),
             lives: Arc::default(),
             lost: Mutex::default(),
             dead: Mutex::default(),
+            unwanted: Mutex::default(),
+            come_back: Mutex::default(),
             processes: Mutex::default(),
             network: Mutex::default(),
             trace: Mutex::default(),
@@ -220,8 +249,8 @@ impl World {
 
     /// What is discarded by itself stays so: no code is mended there.
     pub fn is_mended(&self, kind: Kind) -> bool {
-        let parks = self.workload.on_failure.get(&kind) == Some(&OnFailure::Park);
-        parks && self.mended.load(Ordering::Relaxed)
+        let what = self.workload.on_failure.get(&kind);
+        matches!(what, Some(OnFailure::Park | OnFailure::Stop)) && self.mended.load(Ordering::Relaxed)
     }
 
     /// What is started now runs the code that can take everything.
@@ -232,6 +261,17 @@ impl World {
     pub fn mend(&self) {
         self.mended.store(true, Ordering::Relaxed);
         self.saw("the code is mended");
+    }
+
+    pub fn is_mapping_mended(&self) -> bool {
+        self.mapping_mended.load(Ordering::Relaxed)
+    }
+
+    /// Who runs goes on with the mapping that it has.
+    pub fn mend_mapping(&self) {
+        if !self.mapping_mended.swap(true, Ordering::Relaxed) {
+            self.saw("the mapping is mended");
+        }
     }
 
     /// Every process has to end.
@@ -287,6 +327,15 @@ impl World {
         self.saw("faults stop");
     }
 
+    /// How many events may be parked. Streams come back only once a projection has read on to there; so where more of them wait
+    /// than may, the operator allows for more.
+    pub fn parked_events(&self) -> usize {
+        match self.is_calm() && self.workload.parks_streams() {
+            true => MANY_PARKED,
+            false => self.weather.parked_events,
+        }
+    }
+
     /// Whether no store can be reached now.
     pub fn is_gone(&self) -> bool {
         let now = self.began.elapsed();
@@ -312,6 +361,23 @@ impl World {
 
     pub fn dead(&self) -> BTreeSet<WorkerId> {
         lock(&self.dead).iter().cloned().collect()
+    }
+
+    /// An operator wants an event of a stream to be left out.
+    pub fn leave_out(&self, kind: Kind, stream: u64, sequence: u64) {
+        lock(&self.unwanted).insert((kind, stream, sequence));
+    }
+
+    pub fn is_unwanted(&self, kind: Kind, stream: u64, sequence: u64) -> bool {
+        lock(&self.unwanted).contains(&(kind, stream, sequence))
+    }
+
+    pub fn comes_back(&self, stream: String) {
+        lock(&self.come_back).insert(stream);
+    }
+
+    pub fn has_come_back(&self, stream: &str) -> bool {
+        lock(&self.come_back).contains(stream)
     }
 
     pub fn joins(&self, process: &Arc<Link>) {

@@ -43,6 +43,7 @@ use crate::{
     lanes::LineId,
     metrics,
     order::{CutLog, Fork, Order, Outcome, Placed},
+    planted::{self, Bug},
     read::{Decoded, DecodedRecord},
     report::{Busy, LineGauge, Stage},
     retry::{self, Verdict},
@@ -339,8 +340,10 @@ impl Line {
             }
             let place = Place::new(record.position.clone(), 0, 0);
             let (position, key) = (record.position, record.partition_key);
+            let is_aside = self.journal.sets_aside(&position)
+                && (record.event.is_err() || !planted::is(Bug::SetAsideRead));
             let outcome = match record.event {
-                _ if self.journal.sets_aside(&position) => None,
+                _ if is_aside => None,
                 Err(undecodable) => {
                     let error = refused.unwrap_or_else(|| undecodable::decoded_by_others(undecodable.error));
                     return Ok(Some((place, error)));

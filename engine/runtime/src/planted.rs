@@ -59,6 +59,12 @@ bugs! {
     /// What waits in a parent goes to each of its children.
     EarlyToEveryChild,
 
+    // read
+    /// Where the next record is kept no more, the shard has ended.
+    LossTakenForEnd,
+    /// A projection whose next record is kept no more goes on with the oldest one that is.
+    LossSkipped,
+
     // leases, fold
     /// The lease of a worker that is gone is never free.
     LeaseForEver,
@@ -106,6 +112,14 @@ bugs! {
     RecordedUndecided,
     /// An event is settled that was discarded, and nothing says so.
     SettledUnrecorded,
+
+    // streams
+    /// Who begins before a stream was parked does not park it there.
+    ParkedWhereSaved,
+    /// What is left out is folded.
+    LeftOutFolded,
+    /// Who can decode a record takes it for an event although others have set it aside.
+    SetAsideRead,
 
     // progress, checkpoint
     /// A checkpoint stands at what was read.

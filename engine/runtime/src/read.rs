@@ -3,13 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Error, Event, Position, Record, Result, ShardId, SourceName, Timestamp,
+    Error, ErrorKind, Event, Position, Record, Result, ShardId, SourceName, Timestamp,
     ports::{Batch, ReadLimit, ShardReader},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{decode::Intake, metrics, retry, settings::Settings, trial::Attempt, trying::Trials};
+use crate::{
+    decode::Intake,
+    metrics,
+    planted::{self, Bug},
+    retry,
+    settings::Settings,
+    trial::Attempt,
+    trying::Trials,
+};
 
 /// Batches that wait between reading and ordering; one is read while another is ordered.
 const AHEAD: usize = 2;
@@ -107,6 +115,9 @@ impl Reading {
                     if retry::verdict(error.kind()) == retry::Verdict::Again && !cancel.is_cancelled() =>
                 {
                     backoff.pause(&error, "reading a shard").await;
+                }
+                Err(error) if error.kind() == ErrorKind::Invalid && planted::is(Bug::LossTakenForEnd) => {
+                    break Batch { end: true, tip: true, ..Batch::default() };
                 }
                 Err(error) => return Err(error),
             }
