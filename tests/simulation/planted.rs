@@ -23,7 +23,6 @@ fn within(bug: Bug) -> u64 {
         | Bug::BeyondHorizon
         | Bug::JournalWithoutCondition
         | Bug::CheckpointWithoutCut
-        | Bug::LossSkipped
         | Bug::LeaseForEver
         | Bug::RealDelete
         | Bug::CoalescerKeepsFirst
@@ -32,6 +31,8 @@ fn within(bug: Bug) -> u64 {
         | Bug::InFlightIgnored => 25,
         Bug::EarlyToEveryChild
         | Bug::LossTakenForEnd
+        | Bug::LossSkipped
+        | Bug::SetAsideRead
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
         | Bug::PartTakenForWhole
