@@ -272,20 +272,17 @@ impl Leasing {
                 metrics::watch("lease_moves_on", invariants::lease_moves_on(before, after));
             }
             let (store, source, patience) = (self.store.clone(), self.source.clone(), self.leases.interval());
-            match self.leases.taken_from(&change).cloned() {
-                None => self.writes.push(write(store, source, change, patience).boxed()),
+            let (trials, dead) = (self.trials.clone(), self.leases.taken_from(&change).cloned());
+            let written = async move {
                 // Before the lease is taken: what the dead one left behind is found by its lease.
-                Some(from) => {
-                    let trials = self.trials.clone();
-                    let taken = async move {
-                        match trials.inherit(&from).await {
-                            Ok(()) => write(store, source, change, patience).await,
-                            Err(error) => (change.key, Err(error)),
-                        }
-                    };
-                    self.writes.push(taken.boxed());
+                if let Some(dead) = dead
+                    && let Err(error) = trials.inherit(&dead).await
+                {
+                    return (change.key, Err(error));
                 }
-            }
+                write(store, source, change, patience).await
+            };
+            self.writes.push(written.boxed());
         }
     }
 
