@@ -36,6 +36,10 @@ use run::Failure;
 use shrinking::Shrunk;
 use table::Table;
 
+/// Of a run's time a good part is small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// As many seeds as an ordinary run of the tests has time for.
 const SEEDS: u64 = 40;
 /// Of the seeds that fail, so many are shortened, each in up to 150 runs.

@@ -30,12 +30,12 @@ use crate::{
 
 /// When faults have stopped, everything arrives within this.
 const BOUND: Duration = Duration::from_secs(400);
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(500);
 /// The last worker is followed by so many others at most.
 const CLOSINGS: usize = 4;
 /// After so many looks what has stopped is started again, and then each time after twice as many: it shows that it goes on only
 /// once it has saved something.
-const AGAIN: u32 = 50;
+const AGAIN: u32 = 10;
 
 /// What a run has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,8 +227,8 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
         };
         match look % AGAIN {
             0 if (look / AGAIN + 1).is_power_of_two() => operator::start_again(world, true).await,
-            20 => operator::start_again(world, false).await,
-            40 if world.workload.forgets => forgetting::forget(world, false).await,
+            4 => operator::start_again(world, false).await,
+            8 if world.workload.forgets => forgetting::forget(world, false).await,
             _ => {}
         }
         if Instant::now() > deadline {

@@ -253,13 +253,9 @@ impl Leases {
     pub fn changes(&mut self, now: Duration) -> Vec<Change> {
         let mut changes: Vec<Change> = self.own_place(now).into_iter().collect();
         let plan = self.plan(now);
-        let keys: BTreeSet<LeaseKey> = self.seen.keys().chain(self.work()).cloned().collect();
-        for key in keys {
-            changes.extend(match self.seen.get(&key) {
-                None => self.create(&key, &plan),
-                Some(seen) => self.change(now, &key, seen, &plan),
-            });
-        }
+        changes.extend(self.seen.iter().filter_map(|(key, seen)| self.change(now, key, seen, &plan)));
+        let unseen = self.work().filter(|key| !self.seen.contains_key(*key));
+        changes.extend(unseen.filter_map(|key| self.create(key, &plan)));
         changes.retain(|change| !self.asked.contains_key(&change.key));
         for change in &changes {
             self.asked.insert(change.key.clone(), Asked { at: now, change: change.clone() });
