@@ -177,11 +177,6 @@ impl Workload {
         self.failing.values().any(|fails| *fails == Fails::Stream)
     }
 
-    /// Whether streams may be parked, by such events or by forks.
-    pub fn parks_streams(&self) -> bool {
-        self.has_untold() || self.actions.iter().any(|(_, action)| matches!(action, Action::Fork(_)))
-    }
-
     /// Whether some projection goes on behind a record that cannot be decoded, or a fork.
     pub fn goes_on(&self) -> bool {
         self.on_failure.values().any(|what| *what != OnFailure::Stop)

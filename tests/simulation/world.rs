@@ -327,13 +327,10 @@ impl World {
         self.saw("faults stop");
     }
 
-    /// How many events may be parked. Streams come back only once a projection has read on to there; so where more of them wait
-    /// than may, the operator allows for more.
+    /// How many events may be parked. In the end the operator allows for more: where only one may, a projection gets on by
+    /// one each time that it is started again, and streams come back only once it has read on to there.
     pub fn parked_events(&self) -> usize {
-        match self.is_calm() && self.workload.parks_streams() {
-            true => MANY_PARKED,
-            false => self.weather.parked_events,
-        }
+        if self.is_calm() { MANY_PARKED } else { self.weather.parked_events }
     }
 
     /// Whether no store can be reached now.
