@@ -30,7 +30,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::{
     buffer::{Buffer, Flight, Phase, Turn},
-    documents::Documents,
+    documents::{Documents, Slot},
     fold::Rules,
     outbox::Outbox,
 };
@@ -59,10 +59,10 @@ pub fn lane_of(key: &DocumentKey, lanes: NonZeroUsize) -> usize {
 pub struct Lane {
     rules: Rules,
     documents: Documents,
-    unread: VecDeque<DocumentKey>,
-    ready: VecDeque<DocumentKey>,
+    unread: VecDeque<Slot>,
+    ready: VecDeque<Slot>,
     /// By the watermark that they wait for.
-    early: BTreeSet<(Timestamp, DocumentKey)>,
+    early: BTreeSet<(Timestamp, Slot)>,
     /// How many writes have no known outcome.
     writing: usize,
     out: Outbox,
@@ -87,17 +87,17 @@ impl Lane {
     pub fn deliver(&mut self, delivery: Delivery) {
         self.out.undone += 1;
         self.out.bytes += delivery.bytes;
-        let (buffer, was_at_rest) = self.documents.wake(&delivery.touch.key);
+        let (slot, buffer, was_at_rest) = self.documents.wake(&delivery.touch.key);
         if buffer.is_blocked(self.rules.ordering, &delivery.origin) {
             self.out.hold(&delivery);
             buffer.held.push(delivery);
             return;
         }
         match buffer.phase {
-            Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, &delivery.touch.key),
-            Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &delivery.touch.key),
-            Phase::Unread if was_at_rest => self.unread.push_back(delivery.touch.key.clone()),
-            Phase::Ready if was_at_rest => self.ready.push_back(delivery.touch.key.clone()),
+            Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, slot),
+            Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, slot),
+            Phase::Unread if was_at_rest => self.unread.push_back(slot),
+            Phase::Ready if was_at_rest => self.ready.push_back(slot),
             _ => {}
         }
         if buffer.pending.is_empty() {
@@ -120,12 +120,12 @@ impl Lane {
         }
         while let Some((due, _)) = self.early.first()
             && *due <= bounds.watermark
-            && let Some((_, key)) = self.early.pop_first()
+            && let Some((_, slot)) = self.early.pop_first()
         {
-            if let Some(buffer) = self.documents.get_mut(&key)
+            if let Some(buffer) = self.documents.get_mut(slot)
                 && buffer.phase == Phase::Early
             {
-                enqueue(buffer, Phase::Ready, &mut self.ready, &key);
+                enqueue(buffer, Phase::Ready, &mut self.ready, slot);
             }
         }
         self.rules.bounds = Some(bounds);
@@ -135,33 +135,33 @@ impl Lane {
     pub fn to_read(&mut self, limit: usize) -> Vec<DocumentKey> {
         let mut keys = Vec::new();
         while keys.len() < limit
-            && let Some(key) = self.unread.pop_front()
+            && let Some(slot) = self.unread.pop_front()
         {
-            let Some(buffer) = self.documents.get_mut(&key) else { continue };
+            let Some(buffer) = self.documents.get_mut(slot) else { continue };
             if buffer.phase != Phase::Unread {
                 continue;
             }
             if buffer.pending.is_empty() && buffer.flight.is_none() {
-                self.documents.rest(&key);
+                self.documents.rest(slot);
                 continue;
             }
             buffer.phase = Phase::Reading;
-            keys.push(key);
+            keys.push(buffer.key.clone());
         }
         keys
     }
 
     /// What is stored of a document that [`Lane::to_read`] named.
     pub fn loaded(&mut self, key: &DocumentKey, stored: Option<StoredDocument>) {
-        let Some(buffer) = self.documents.get_mut(key) else { return };
+        let Some((slot, buffer)) = self.documents.find(key) else { return };
         if buffer.phase != Phase::Reading {
             return;
         }
         match buffer.flight.take() {
-            Some(flight) => self.land(key, flight, stored),
+            Some(flight) => self.land(slot, flight, stored),
             None => {
                 buffer.rebase(stored);
-                self.ready.push_back(key.clone());
+                self.ready.push_back(slot);
             }
         }
     }
@@ -170,32 +170,32 @@ impl Lane {
     pub fn to_write(&mut self, limit: usize) -> Vec<DocumentWrite> {
         let mut writes = Vec::new();
         while writes.len() < limit
-            && let Some(key) = self.ready.pop_front()
+            && let Some(slot) = self.ready.pop_front()
         {
-            let Some(buffer) = self.documents.get_mut(&key) else { continue };
+            let Some(buffer) = self.documents.get_mut(slot) else { continue };
             if buffer.phase != Phase::Ready {
                 continue;
             }
-            let turn = buffer.turn(&key, &self.rules, &mut self.out);
-            writes.extend(self.follow(&key, turn));
+            let turn = buffer.turn(&self.rules, &mut self.out);
+            writes.extend(self.follow(slot, turn));
         }
         writes
     }
 
     /// How a write ended.
     pub fn written(&mut self, key: &DocumentKey, written: Written) {
-        let Some(buffer) = self.documents.get_mut(key) else { return };
+        let Some((slot, buffer)) = self.documents.find(key) else { return };
         let Some(flight) = buffer.flight.take() else { return };
         match written {
-            Written::Done => self.finish(key, flight),
-            Written::Conflict(_) if planted::is(Bug::ConflictTakenForSuccess) => self.finish(key, flight),
-            Written::Conflict(stored) => self.land(key, flight, stored.map(|stored| *stored)),
+            Written::Done => self.finish(slot, flight),
+            Written::Conflict(_) if planted::is(Bug::ConflictTakenForSuccess) => self.finish(slot, flight),
+            Written::Conflict(stored) => self.land(slot, flight, stored.map(|stored| *stored)),
             Written::Rejected(error) => {
                 self.writing -= 1;
                 let at_most = flight.applied / 2;
                 buffer.land(flight);
-                let turn = buffer.fail(key, at_most, error, &self.rules, &mut self.out);
-                self.follow(key, turn);
+                let turn = buffer.fail(at_most, error, &self.rules, &mut self.out);
+                self.follow(slot, turn);
             }
         }
     }
@@ -205,21 +205,21 @@ impl Lane {
         for key in keys {
             if planted::is(Bug::LostAnswerIgnored) {
                 self.written(key, Written::Done);
-            } else if let Some(buffer) = self.documents.get_mut(key)
+            } else if let Some((slot, buffer)) = self.documents.find(key)
                 && buffer.phase == Phase::Writing
             {
-                enqueue(buffer, Phase::Unread, &mut self.unread, key);
+                enqueue(buffer, Phase::Unread, &mut self.unread, slot);
             }
         }
     }
 
     /// The late events of this document that [`Lane::take_late`] gave are durable: it may move on.
     pub fn late_recorded(&mut self, key: &DocumentKey) {
-        if let Some(buffer) = self.documents.get_mut(key)
+        if let Some((slot, buffer)) = self.documents.find(key)
             && buffer.phase == Phase::Recording
         {
             self.out.settle(&mem::take(&mut buffer.late));
-            enqueue(buffer, Phase::Ready, &mut self.ready, key);
+            enqueue(buffer, Phase::Ready, &mut self.ready, slot);
         }
     }
 
@@ -261,12 +261,12 @@ impl Lane {
         self.out.settled.retain(|(of, _), _| *of != line);
         self.out.held_up.retain(|(of, _), _| *of != line);
         self.out.poison.retain(|poison| poison.line != line);
-        for key in self.documents.awake() {
-            let Some(buffer) = self.documents.get_mut(&key) else { continue };
+        for slot in self.documents.awake() {
+            let Some(buffer) = self.documents.get_mut(slot) else { continue };
             buffer.abandon(line, self.rules.ordering, &mut self.out);
             match buffer.phase {
-                Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, &key),
-                Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, &key),
+                Phase::Early => enqueue(buffer, Phase::Ready, &mut self.ready, slot),
+                Phase::Held => enqueue(buffer, Phase::Unread, &mut self.unread, slot),
                 _ => {}
             }
         }
@@ -276,12 +276,12 @@ impl Lane {
     /// rejoined the shared read.
     pub fn clear_cache(&mut self) {
         self.documents.forget_resting();
-        for key in self.documents.awake() {
-            if let Some(buffer) = self.documents.get_mut(&key)
+        for slot in self.documents.awake() {
+            if let Some(buffer) = self.documents.get_mut(slot)
                 && matches!(buffer.phase, Phase::Ready | Phase::Early)
             {
                 buffer.base = None;
-                enqueue(buffer, Phase::Unread, &mut self.unread, &key);
+                enqueue(buffer, Phase::Unread, &mut self.unread, slot);
             }
         }
     }
@@ -311,50 +311,50 @@ impl Lane {
         self.out.bytes
     }
 
-    fn follow(&mut self, key: &DocumentKey, turn: Turn) -> Option<DocumentWrite> {
-        let buffer = self.documents.get_mut(key)?;
+    fn follow(&mut self, slot: Slot, turn: Turn) -> Option<DocumentWrite> {
+        let buffer = self.documents.get_mut(slot)?;
         match turn {
             Turn::Write(write) => {
                 self.writing += 1;
                 buffer.phase = Phase::Writing;
                 return Some(write);
             }
-            Turn::Read => enqueue(buffer, Phase::Unread, &mut self.unread, key),
-            Turn::Ready => enqueue(buffer, Phase::Ready, &mut self.ready, key),
+            Turn::Read => enqueue(buffer, Phase::Unread, &mut self.unread, slot),
+            Turn::Ready => enqueue(buffer, Phase::Ready, &mut self.ready, slot),
             Turn::Record => buffer.phase = Phase::Recording,
             Turn::Park => buffer.phase = Phase::Parking,
             Turn::Wait(due) => {
                 buffer.phase = Phase::Early;
-                self.early.insert((due, key.clone()));
+                self.early.insert((due, slot));
             }
-            Turn::Rest => self.documents.rest(key),
+            Turn::Rest => self.documents.rest(slot),
         }
         None
     }
 
     /// The write is done: its events are settled, and what it has put is the base.
-    fn finish(&mut self, key: &DocumentKey, flight: Flight) {
+    fn finish(&mut self, slot: Slot, flight: Flight) {
         self.writing -= 1;
         self.out.settle(&flight.deliveries);
-        let Some(buffer) = self.documents.get_mut(key) else { return };
+        let Some(buffer) = self.documents.get_mut(slot) else { return };
         buffer.at_most = buffer.at_most.saturating_mul(2);
         buffer.phase = Phase::Ready;
         buffer.fresh = true;
-        if buffer.pending.is_empty() { self.documents.rest(key) } else { self.ready.push_back(key.clone()) }
+        if buffer.pending.is_empty() { self.documents.rest(slot) } else { self.ready.push_back(slot) }
     }
 
     /// The write was not done, or nobody knows. Its events are judged anew by what is stored: if it was done, they are
     /// covered. Its guard proves nothing: another writer, on another base, may have put the same.
-    fn land(&mut self, key: &DocumentKey, flight: Flight, stored: Option<StoredDocument>) {
+    fn land(&mut self, slot: Slot, flight: Flight, stored: Option<StoredDocument>) {
         self.writing -= 1;
-        let Some(buffer) = self.documents.get_mut(key) else { return };
+        let Some(buffer) = self.documents.get_mut(slot) else { return };
         buffer.land(flight);
         buffer.rebase(stored);
-        self.ready.push_back(key.clone());
+        self.ready.push_back(slot);
     }
 }
 
-fn enqueue(buffer: &mut Buffer, phase: Phase, queue: &mut VecDeque<DocumentKey>, key: &DocumentKey) {
+fn enqueue(buffer: &mut Buffer, phase: Phase, queue: &mut VecDeque<Slot>, slot: Slot) {
     buffer.phase = phase;
-    queue.push_back(key.clone());
+    queue.push_back(slot);
 }

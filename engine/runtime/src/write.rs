@@ -303,7 +303,7 @@ impl Running {
     fn start_trial(&mut self, limit: usize) -> Vec<DocumentWrite> {
         let (due, writes) = self.task.lane.to_try(limit);
         if !writes.is_empty() || due.is_empty() {
-            due.into_iter().rev().for_each(|(key, _)| self.task.lane.untried(key));
+            due.iter().rev().for_each(|(key, _)| self.task.lane.untried(key));
             return writes;
         }
         let (trials, projection) = (self.task.trials.clone(), self.task.projection.id.clone());
@@ -322,7 +322,7 @@ impl Running {
 
     /// Makes the calls that are tried, and nobody else of the process any meanwhile.
     fn tried(&mut self, mut due: Vec<(DocumentKey, Origin)>, tried: Tried) {
-        due.drain(tried.count..).rev().for_each(|(key, _)| self.task.lane.untried(key));
+        due.drain(tried.count..).rev().for_each(|(key, _)| self.task.lane.untried(&key));
         let mut writes = Vec::new();
         for (key, origin) in &due {
             let guilty = tried.guilty.as_ref().map(|error| (origin, error));

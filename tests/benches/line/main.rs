@@ -207,8 +207,10 @@ fn settings() -> Settings {
 
 fn line(records: &[Record]) -> Duration {
     let source = Arc::new(MemoryHandle(MemorySource::new(records.to_vec())));
+    // All documents stay in memory, as those of the fold by hand do.
+    let settings = Settings { cache_bytes: 256 << 20, ..settings() };
     let assembly =
-        assembly(source, Arc::new(NullDocuments), Arc::new(MemoryCheckpoints::without_cuts()), settings());
+        assembly(source, Arc::new(NullDocuments), Arc::new(MemoryCheckpoints::without_cuts()), settings);
     catch_up(&one_core(), assembly)
 }
 

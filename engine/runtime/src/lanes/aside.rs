@@ -89,7 +89,6 @@ impl Buffer {
     /// The turn of a document that carries this mark, or none, where it is not simply to apply what is due.
     pub fn set_aside(
         &mut self,
-        key: &DocumentKey,
         rules: &Rules,
         mark: Option<MarkNumber>,
         due: usize,
@@ -106,59 +105,46 @@ impl Buffer {
                 Some(Turn::Rest)
             }
             (LaneMode::Live(_), Some(mark)) if closed == Some(mark) => {
-                let folded = rules.reguard(key, self.base.take(), |judge| {
+                let folded = rules.reguard(&self.key, self.base.take(), |judge| {
                     judge.clear_mark();
                     Ok(())
                 });
-                Some(self.write_guard(key, folded, rules, out))
+                Some(self.write_guard(folded, rules, out))
             }
-            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(key, mark, due, rules, out)),
+            (LaneMode::Live(OnFailure::Park), Some(mark)) => Some(self.park(mark, due, rules, out)),
             (LaneMode::Live(_), Some(_)) => {
                 let message = "events of the document are parked, and this one stands behind them: redrive or discard them, or write `on_failure: park`";
-                Some(self.stop_at_first(key, Error::poison(message), rules, out))
+                Some(self.stop_at_first(Error::poison(message), rules, out))
             }
             (LaneMode::Live(OnFailure::Park), None) if is_refused => {
-                let folded = rules.reguard(key, self.base.take(), |judge| {
+                let folded = rules.reguard(&self.key, self.base.take(), |judge| {
                     judge.set_mark();
                     Ok(())
                 });
-                Some(self.write_guard(key, folded, rules, out))
+                Some(self.write_guard(folded, rules, out))
             }
-            (LaneMode::Live(OnFailure::Discard), None) if is_refused => Some(self.discard(key, rules, out)),
+            (LaneMode::Live(OnFailure::Discard), None) if is_refused => Some(self.discard(rules, out)),
             (LaneMode::Live(_), None) => None,
         }
     }
 
-    fn write_guard(
-        &mut self,
-        key: &DocumentKey,
-        folded: Result<Folded>,
-        rules: &Rules,
-        out: &mut Outbox,
-    ) -> Turn {
+    fn write_guard(&mut self, folded: Result<Folded>, rules: &Rules, out: &mut Outbox) -> Turn {
         match folded {
-            Ok(folded) => Turn::Write(self.take_off(key, folded)),
-            Err(error) => self.stop_at_first(key, error, rules, out),
+            Ok(folded) => Turn::Write(self.take_off(folded)),
+            Err(error) => self.stop_at_first(error, rules, out),
         }
     }
 
     /// Only what is due: a redrive moves a `global` document to the last of what is parked, and what is ordered before that
     /// and was not read yet would be late.
-    fn park(
-        &mut self,
-        key: &DocumentKey,
-        mark: MarkNumber,
-        due: usize,
-        rules: &Rules,
-        out: &mut Outbox,
-    ) -> Turn {
+    fn park(&mut self, mark: MarkNumber, due: usize, rules: &Rules, out: &mut Outbox) -> Turn {
         let first = due.min(PARKED_AT_ONCE);
         let mut events = Vec::with_capacity(first);
         for delivery in self.pending.iter().take(first) {
             let error = events.is_empty().then(|| self.refused().map(|refused| refused.error.clone()));
-            match set_aside(key, delivery, error.flatten()) {
+            match set_aside(&self.key, delivery, error.flatten()) {
                 Ok(event) => events.push(event),
-                Err(error) => return self.stop_at_first(key, error, rules, out),
+                Err(error) => return self.stop_at_first(error, rules, out),
             }
         }
         let rest = self.pending.split_off(first);
@@ -168,24 +154,24 @@ impl Buffer {
         if planted::is(Bug::ParkedAfterCheckpoint) {
             out.settle(&mem::take(&mut aside.parking));
         }
-        out.parking.push(ParkRequest { key: key.clone(), mark, events });
+        out.parking.push(ParkRequest { key: self.key.clone(), mark, events });
         Turn::Park
     }
 
     /// The first event has no effect from now on: the document's guard moves past it, and nothing else.
-    fn discard(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
+    fn discard(&mut self, rules: &Rules, out: &mut Outbox) -> Turn {
         if planted::is(Bug::RecordedUndecided)
-            && let Some(turn) = self.record_first(key, rules, out)
+            && let Some(turn) = self.record_first(rules, out)
         {
             return turn;
         }
         let Some(first) = self.pending.first() else { return Turn::Rest };
-        let folded = rules.reguard(key, self.base.take(), |judge| judge.pass_over(&first.origin));
-        self.write_guard(key, folded, rules, out)
+        let folded = rules.reguard(&self.key, self.base.take(), |judge| judge.pass_over(&first.origin));
+        self.write_guard(folded, rules, out)
     }
 
     /// The document was moved past the first event. None: that is on record, and may be taken out of the guard.
-    pub fn record_first(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Option<Turn> {
+    pub fn record_first(&mut self, rules: &Rules, out: &mut Outbox) -> Option<Turn> {
         let first = self.pending.first()?;
         let at = (first.origin.shard, first.origin.place.clone());
         if self.aside.as_ref().is_some_and(|aside| aside.recorded.as_ref() == Some(&at)) {
@@ -193,16 +179,16 @@ impl Buffer {
         }
         if rules.mode == LaneMode::Live(OnFailure::Stop) {
             let message = "the document is without this event, which was discarded, and that is not on record yet: write `on_failure: discard` until it is";
-            return Some(self.stop_at_first(key, Error::poison(message), rules, out));
+            return Some(self.stop_at_first(Error::poison(message), rules, out));
         }
         let error = self.refused().map(|refused| refused.error.clone());
-        Some(match set_aside(key, first, error) {
+        Some(match set_aside(&self.key, first, error) {
             Ok(event) => {
-                out.discards.push(Discard { key: key.clone(), event });
+                out.discards.push(Discard { key: self.key.clone(), event });
                 self.aside.get_or_insert_default().recorded = Some(at);
                 Turn::Record
             }
-            Err(error) => self.stop_at_first(key, error, rules, out),
+            Err(error) => self.stop_at_first(error, rules, out),
         })
     }
 
@@ -233,7 +219,7 @@ impl Lane {
 
     /// How the parking of this document's events ended.
     pub fn parked(&mut self, key: &DocumentKey, answer: ParkAnswer) {
-        let Some(buffer) = self.documents.get_mut(key) else { return };
+        let Some((slot, buffer)) = self.documents.find(key) else { return };
         if buffer.phase != Phase::Parking {
             return;
         }
@@ -259,10 +245,10 @@ impl Lane {
         buffer.unpark();
         let turn = match full {
             _ if buffer.pending.is_empty() => Turn::Rest,
-            Some(error) => buffer.stop_at_first(key, error, &self.rules, &mut self.out),
+            Some(error) => buffer.stop_at_first(error, &self.rules, &mut self.out),
             None => Turn::Ready,
         };
-        self.follow(key, turn);
+        self.follow(slot, turn);
     }
 
     /// Events that are to be recorded as discarded, since the last call. Each of their documents rests until
@@ -273,10 +259,10 @@ impl Lane {
 
     /// It is on record that this document's event is discarded.
     pub fn discarded(&mut self, key: &DocumentKey) {
-        if let Some(buffer) = self.documents.get_mut(key)
+        if let Some((slot, buffer)) = self.documents.find(key)
             && buffer.phase == Phase::Recording
         {
-            self.follow(key, Turn::Ready);
+            self.follow(slot, Turn::Ready);
         }
     }
 }

@@ -16,12 +16,11 @@ use super::{
 use crate::guard::Origin;
 
 /// Where a document stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Nothing is to be done; since which rest, and what it weighs.
     Resting { since: u64, bytes: usize },
     /// It must be read; so must one whose write has an unknown outcome.
-    #[default]
     Unread,
     /// It is being read.
     Reading,
@@ -51,13 +50,14 @@ pub(super) enum Turn {
 }
 
 pub(super) struct Buffer {
+    pub key: DocumentKey,
     pub phase: Phase,
     /// What is stored, as far as known; while a write is under way, what that puts.
     pub base: Option<StoredDocument>,
     /// The base was read or written since the last rest: what it cannot take is poison.
     pub fresh: bool,
-    /// It stands among the oldest of those that have rested.
-    pub has_rested: bool,
+    /// The rest by which it stands among the oldest of those that have rested, if it does.
+    pub stands_at: Option<u64>,
     pub pending: Vec<Delivery>,
     /// Events that are being recorded as late.
     pub late: Vec<Delivery>,
@@ -97,13 +97,15 @@ impl Stop {
     }
 }
 
-impl Default for Buffer {
-    fn default() -> Self {
+impl Buffer {
+    /// Nothing is known of it.
+    pub fn new(key: DocumentKey) -> Self {
         Self {
+            key,
             phase: Phase::Unread,
             base: None,
             fresh: false,
-            has_rested: false,
+            stands_at: None,
             pending: Vec::new(),
             late: Vec::new(),
             flight: None,
@@ -113,15 +115,14 @@ impl Default for Buffer {
             held: Vec::new(),
         }
     }
-}
 
-impl Buffer {
     /// The memory that it takes when nothing is left to be done, roughly.
     pub fn size_at_rest(&self) -> usize {
         /// Maps, allocations and the entries that lead here.
         const OVERHEAD: usize = 200;
         let document = self.base.as_ref().and_then(|base| base.document.as_ref());
-        size_of::<Self>() + OVERHEAD + document.map_or(0, |document| document.size_in_bytes())
+        let document = document.map_or(0, |document| document.size_in_bytes());
+        size_of::<Self>() + OVERHEAD + self.key.as_str().len() + document
     }
 
     /// Whether this event comes first, and is still to be applied.
@@ -144,23 +145,18 @@ impl Buffer {
     }
 
     /// Settles what the base covers and folds what is due.
-    pub fn turn(&mut self, key: &DocumentKey, rules: &Rules, out: &mut Outbox) -> Turn {
-        match self.prepare(key, rules, out) {
-            ControlFlow::Continue(due) => self.fold(key, due, rules, out),
+    pub fn turn(&mut self, rules: &Rules, out: &mut Outbox) -> Turn {
+        match self.prepare(rules, out) {
+            ControlFlow::Continue(due) => self.fold(due, rules, out),
             ControlFlow::Break(turn) => turn,
         }
     }
 
     /// Settles what the base covers; how many events are due then, if the document's code is to be called with them.
-    pub fn prepare(
-        &mut self,
-        key: &DocumentKey,
-        rules: &Rules,
-        out: &mut Outbox,
-    ) -> ControlFlow<Turn, usize> {
-        let sorted = match rules.sort_out(key, self.base.as_ref(), &mut self.pending) {
+    pub fn prepare(&mut self, rules: &Rules, out: &mut Outbox) -> ControlFlow<Turn, usize> {
+        let sorted = match rules.sort_out(&self.key, self.base.as_ref(), &mut self.pending) {
             Ok(sorted) => sorted,
-            Err(error) => return ControlFlow::Break(self.fail(key, 0, error, rules, out)),
+            Err(error) => return ControlFlow::Break(self.fail(0, error, rules, out)),
         };
         out.settle(&sorted.duplicates);
         if !sorted.late.is_empty() {
@@ -179,8 +175,8 @@ impl Buffer {
             return ControlFlow::Break(Turn::Wait(Rules::first_due(&self.pending)));
         }
         let aside = match sorted.unrecorded {
-            0 => self.set_aside(key, rules, sorted.mark, due, out),
-            _ => self.record_first(key, rules, out),
+            0 => self.set_aside(rules, sorted.mark, due, out),
+            _ => self.record_first(rules, out),
         };
         if let Some(turn) = aside {
             return ControlFlow::Break(turn);
@@ -190,23 +186,23 @@ impl Buffer {
         ControlFlow::Continue(if is_alone { 1 } else { due })
     }
 
-    pub fn fold(&mut self, key: &DocumentKey, due: usize, rules: &Rules, out: &mut Outbox) -> Turn {
+    pub fn fold(&mut self, due: usize, rules: &Rules, out: &mut Outbox) -> Turn {
         let due = self.pending.get(..due).unwrap_or(&self.pending);
-        match rules.fold(key, self.base.take(), due, self.at_most) {
-            Ok(folded) => Turn::Write(self.take_off(key, folded)),
-            Err(failed) => self.fail(key, failed.applied, failed.error, rules, out),
+        match rules.fold(&self.key, self.base.take(), due, self.at_most) {
+            Ok(folded) => Turn::Write(self.take_off(folded)),
+            Err(failed) => self.fail(failed.applied, failed.error, rules, out),
         }
     }
 
     /// Makes a fold the write under way.
-    pub fn take_off(&mut self, key: &DocumentKey, folded: Folded) -> DocumentWrite {
+    pub fn take_off(&mut self, folded: Folded) -> DocumentWrite {
         let Folded { base_guard, put, taken, applied } = folded;
         let rest = self.pending.split_off(taken);
         let deliveries = mem::replace(&mut self.pending, rest);
         self.flight = Some(Flight { deliveries, applied });
         self.base = Some(put.clone());
         let condition = base_guard.map_or(Condition::Absent, Condition::GuardIs);
-        DocumentWrite { key: key.clone(), condition, put }
+        DocumentWrite { key: self.key.clone(), condition, put }
     }
 
     /// The write was not done: its events stand again before those that came after them.
@@ -217,14 +213,7 @@ impl Buffer {
 
     /// A write of more than `at_most` events cannot be. If it cannot be of any, on a base that is not an old one, then
     /// the first event is poison: it is set aside, or the projection stops at it.
-    pub fn fail(
-        &mut self,
-        key: &DocumentKey,
-        at_most: usize,
-        error: Error,
-        rules: &Rules,
-        out: &mut Outbox,
-    ) -> Turn {
+    pub fn fail(&mut self, at_most: usize, error: Error, rules: &Rules, out: &mut Outbox) -> Turn {
         self.at_most = at_most.max(1);
         self.base = None;
         if at_most > 0 || !self.fresh || self.pending.is_empty() {
@@ -234,22 +223,16 @@ impl Buffer {
         if self.sets_first_aside(&error, rules) {
             return Turn::Read;
         }
-        self.stop_at_first(key, error, rules, out)
+        self.stop_at_first(error, rules, out)
     }
 
     /// The projection stops at the first event in its shard.
-    pub fn stop_at_first(
-        &mut self,
-        key: &DocumentKey,
-        error: Error,
-        rules: &Rules,
-        out: &mut Outbox,
-    ) -> Turn {
+    pub fn stop_at_first(&mut self, error: Error, rules: &Rules, out: &mut Outbox) -> Turn {
         self.base = None;
         if !self.pending.is_empty() {
             let first = self.pending.remove(0);
             self.stops.push(Stop { line: first.line, origin: first.origin.clone() });
-            out.refuse(key, first, error);
+            out.refuse(&self.key, first, error);
             match rules.mode {
                 LaneMode::Live(_) => self.hold(rules.ordering, out),
                 // Nothing of a parked document passes what it stands behind.

@@ -13,16 +13,18 @@ impl Lane {
     pub fn to_try(&mut self, limit: usize) -> (Vec<(DocumentKey, Origin)>, Vec<DocumentWrite>) {
         let (mut due, mut writes) = (Vec::new(), Vec::new());
         while due.len() + writes.len() < limit
-            && let Some(key) = self.ready.pop_front()
+            && let Some(slot) = self.ready.pop_front()
         {
-            let Some(buffer) = self.documents.get_mut(&key) else { continue };
+            let Some(buffer) = self.documents.get_mut(slot) else { continue };
             if buffer.phase != Phase::Ready {
                 continue;
             }
-            match (buffer.prepare(&key, &self.rules, &mut self.out), buffer.pending.first()) {
-                (ControlFlow::Continue(_), Some(first)) => due.push((key, first.origin.clone())),
+            match (buffer.prepare(&self.rules, &mut self.out), buffer.pending.first()) {
+                (ControlFlow::Continue(_), Some(first)) => {
+                    due.push((buffer.key.clone(), first.origin.clone()))
+                }
                 (ControlFlow::Continue(_), None) => {}
-                (ControlFlow::Break(turn), _) => writes.extend(self.follow(&key, turn)),
+                (ControlFlow::Break(turn), _) => writes.extend(self.follow(slot, turn)),
             }
         }
         (due, writes)
@@ -35,25 +37,27 @@ impl Lane {
         alone: bool,
         guilty: Option<(&Origin, &Error)>,
     ) -> Option<DocumentWrite> {
-        let buffer = self.documents.get_mut(key).filter(|buffer| buffer.phase == Phase::Ready)?;
+        let (slot, buffer) = self.documents.find(key).filter(|(_, buffer)| buffer.phase == Phase::Ready)?;
         let (rules, out) = (&self.rules, &mut self.out);
         if alone {
             buffer.at_most = 1;
         }
-        let turn = match (buffer.prepare(key, rules, out), guilty) {
+        let turn = match (buffer.prepare(rules, out), guilty) {
             (ControlFlow::Continue(_), Some((origin, error))) if buffer.begins_with(origin) => {
-                buffer.fail(key, 0, error.clone(), rules, out)
+                buffer.fail(0, error.clone(), rules, out)
             }
-            (ControlFlow::Continue(due), _) => buffer.fold(key, due, rules, out),
+            (ControlFlow::Continue(due), _) => buffer.fold(due, rules, out),
             (ControlFlow::Break(turn), _) => turn,
         };
-        self.follow(key, turn)
+        self.follow(slot, turn)
     }
 
     /// The document has its turn later.
-    pub fn untried(&mut self, key: DocumentKey) {
-        if self.documents.get_mut(&key).is_some_and(|buffer| buffer.phase == Phase::Ready) {
-            self.ready.push_front(key);
+    pub fn untried(&mut self, key: &DocumentKey) {
+        if let Some((slot, buffer)) = self.documents.find(key)
+            && buffer.phase == Phase::Ready
+        {
+            self.ready.push_front(slot);
         }
     }
 }

@@ -31,6 +31,9 @@ impl Line {
 
     /// Reads back what the order stage needs next. Poison: an event cannot be read any more.
     pub(super) async fn bring(&mut self, lacking: Vec<EarlyEvent>) -> Result<()> {
+        if lacking.is_empty() {
+            return Ok(());
+        }
         let context = self.context.clone();
         for lacking in lacking.chunks(AT_ONCE) {
             let envelopes = lacking.iter().map(async |early| match early {
