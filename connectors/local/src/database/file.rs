@@ -25,6 +25,8 @@ const SCHEMA_VERSION: i32 = 2;
 
 /// How long to wait for another process that writes: its transactions take milliseconds.
 const BUSY: Duration = Duration::from_secs(5);
+/// Between two tries meanwhile. SQLite's own pauses grow to 100 ms, in which others write one after the other.
+const RETRY: Duration = Duration::from_millis(1);
 /// More than there are kinds of statements, but for very many read models.
 const STATEMENTS: usize = 256;
 /// Pages of 4 KiB in the write-ahead log before they are moved into the file: moving more at once writes a page that
@@ -74,12 +76,18 @@ pub(super) fn connect(file: &Path, access: Access) -> Result<Connection> {
 }
 
 fn configured(file: &Path, flags: OpenFlags, access: Access) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY)?;
+    let mut connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_handler(Some(try_again))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let cache = if access == Access::Read { READ_CACHE } else { WRITE_CACHE };
     connection.execute_batch(&format!("PRAGMA cache_size = -{cache}; PRAGMA temp_store = MEMORY;"))?;
     Ok(connection)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own waits for a lock of which nobody tells")]
+fn try_again(tries: i32) -> bool {
+    std::thread::sleep(RETRY);
+    RETRY * u32::try_from(tries).unwrap_or(0) < BUSY
 }
 
 fn check(connection: &mut Connection, file: &Path, access: Access, new: &NewFile) -> Result<(), Failure> {
