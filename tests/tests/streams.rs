@@ -342,7 +342,11 @@ async fn parked_streams_count_against_the_limit() {
     let refusing = || spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
     let outcome = bed.catch_up(vec![refusing()]).await.unwrap();
     assert_eq!(outcome.stops.len(), 1, "{outcome:?}");
-    assert!(outcome.stops[0].stop.reason.contains("limit=3"), "{outcome:?}");
+    let reason = &outcome.stops[0].stop.reason;
+    assert!(reason.contains("limit=3; raise `limits.parked_events`"), "{reason}");
+    redrive_all(&bed).await;
+    let outcome = bed.catch_up(vec![refusing()]).await.unwrap();
+    assert_eq!(outcome.stops.len(), 1, "it does not come to where they return: {outcome:?}");
     bed.settings.parked_events = 5;
     let refusing = || spec(&bed, Ordering::PerStream, Refuses::Projector, OnFailure::Park);
     assert!(bed.catch_up(vec![refusing()]).await.unwrap().stops.is_empty());

@@ -49,11 +49,22 @@ pub async fn total(parking: &dyn ParkingLot, projection: &ProjectionId, epoch: E
     Ok(total)
 }
 
-/// Why no more events are parked.
+/// Why no more events of documents, or records, are parked.
 pub fn full(parked: u64, limit: u64) -> Error {
-    Error::poison(format!(
-        "no more events may be parked: parked={parked} limit={limit}; mend the cause, then redrive or discard them, or raise `limits.parked_events`"
-    ))
+    no_more(parked, limit, "mend the cause, then redrive or discard them, or raise `limits.parked_events`")
+}
+
+/// Why no more events of streams are parked.
+pub fn full_of_streams(parked: u64, limit: u64) -> Error {
+    no_more(
+        parked,
+        limit,
+        "raise `limits.parked_events`: a stream that is redriven or discarded comes back only once the projection has read on to there",
+    )
+}
+
+fn no_more(parked: u64, limit: u64, way_out: &str) -> Error {
+    Error::poison(format!("no more events may be parked: parked={parked} limit={limit}; {way_out}"))
 }
 
 /// Where a parked event comes from.

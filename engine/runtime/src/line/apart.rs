@@ -383,7 +383,7 @@ async fn refuse_beyond_limit(context: &ShardContext, projection: &Active, more: 
     let (parking, limit) = (&context.services.parking, context.settings.parked_events as u64);
     let parked = parking::total(parking.as_ref(), &projection.spec.id, projection.streams_lot.epoch).await?;
     match parked + more as u64 > limit {
-        true => Err(parking::full(parked, limit)),
+        true => Err(parking::full_of_streams(parked, limit)),
         false => Ok(()),
     }
 }
