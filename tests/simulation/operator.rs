@@ -9,7 +9,8 @@ use foldstream_model::{
 use foldstream_runtime::{
     assembly::ProjectionSpec,
     control::{self, Actor, Controls},
-    rows::Rows,
+    report::WorkerReport,
+    rows::{self, Rows},
 };
 use tokio::task::JoinSet;
 
@@ -156,12 +157,20 @@ pub async fn release(world: &Arc<World>, number: u64, freezes: u64) {
 /// Projections that have stopped begin again.
 pub async fn start_again(world: &Arc<World>, paused: bool) {
     for (number, kind) in (0..).zip(&world.workload.kinds) {
-        let partition = ProjectionId::new(kind.name(), 1).row_name();
-        let all = rows(world).all::<Checkpoint>(Table::Checkpoints, &partition).await.expect("checkpoints");
-        if !paused || all.iter().any(|(_, row)| row.body.stop.is_some()) {
+        if !paused || has_stopped(world, &ProjectionId::new(kind.name(), 1)).await {
             set_paused(world, number, paused).await;
         }
     }
+}
+
+/// Whether a projection has stopped somewhere. Where a parent's end is not saved yet, only a worker says so.
+async fn has_stopped(world: &Arc<World>, id: &ProjectionId) -> bool {
+    let rows = rows(world);
+    let saved = rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await.expect("checkpoints");
+    let reports = rows.all::<WorkerReport>(Table::Reports, rows::REPORTS).await.expect("reports");
+    let mut said = reports.iter().flat_map(|(_, report)| &report.body.projections);
+    saved.iter().any(|(_, row)| row.body.stop.is_some())
+        || said.any(|said| said.projection == *id && said.stop.is_some())
 }
 
 /// In each shard that has cuts one of their places, its end, or none.

@@ -102,9 +102,9 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     let has_lost = world.workload.kinds.iter().any(|kind| world.has_lost(*kind));
     let is_said = |stop: &StopReport| world.has_lost(Kind::of(stop.projection.name.as_str()));
     let mut outcome = close(world).await?;
-    // A record that changes no document may have stopped some, one after the other.
+    // A record that changes no document may have stopped some, one after the other, or parked a stream.
     for _ in 0..CLOSINGS {
-        if outcome.stops.iter().all(is_said) {
+        if outcome.stops.iter().all(is_said) && resolving::unsettled(world).await.is_none() {
             break;
         }
         resolving::redrive_all(world).await;
