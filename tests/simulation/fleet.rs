@@ -149,6 +149,12 @@ impl Process {
 
     /// Lives until it ends by itself, which it should not.
     async fn ended(&mut self) -> ! {
+        self.refused().await;
+        std::future::pending().await
+    }
+
+    /// Lives until it is refused.
+    async fn refused(&mut self) {
         match self.running.join_next().await {
             Some(Ok(Ok(outcome))) => {
                 self.link.world.break_off(format!("{} ended: {outcome:?}", self.link.name))
@@ -156,7 +162,7 @@ impl Process {
             // It has another definition than the one that counts.
             Some(Ok(Err(error))) if self.link.is_refused(&error) => {
                 self.link.world.count("refused");
-                self.link.saw(&format!("is refused: {error}"));
+                return self.link.saw(&format!("is refused: {error}"));
             }
             Some(Ok(Err(error))) => {
                 self.link.world.break_off(format!("{} failed: {error:?}", self.link.name))
@@ -215,18 +221,18 @@ pub async fn slot(world: Arc<World>, number: usize) {
         world.deploy_ends().await;
         let process = Process::start(&world, format!("w{number}.{life}"), world.ids.unique());
         if world.is_calm() {
-            return until_the_end(process).await;
-        }
-        if let Some(zombie) = one_life(&world, process).await {
+            until_the_end(process).await;
+        } else if let Some(zombie) = one_life(&world, process).await {
             zombies.spawn(haunt(world.clone(), zombie));
         }
         while zombies.try_join_next().is_some() {}
     }
 }
 
-/// Faults have stopped: it works until the run is over.
+/// Faults have stopped: it works until the run is over. Of one that is refused, another begins after a while.
 async fn until_the_end(mut process: Process) {
-    process.ended().await
+    process.refused().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 /// A worker from start to end; a frozen one comes back.

@@ -126,6 +126,7 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
 
 /// What a last worker says of the whole.
 async fn close(world: &Arc<World>) -> Result<Outcome, String> {
+    operator::amend_refused(world).await;
     match tokio::time::timeout(BOUND, fleet::closing(world)).await {
         Ok(outcome) => outcome.map_err(|error| format!("the closing worker failed: {error:?}")),
         Err(_) => Err("the closing worker is not caught up in time".to_owned()),
@@ -228,6 +229,7 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
         match look % AGAIN {
             0 if (look / AGAIN + 1).is_power_of_two() => operator::start_again(world, true).await,
             4 => operator::start_again(world, false).await,
+            6 => operator::amend_refused(world).await,
             8 if world.workload.forgets => forgetting::forget(world, false).await,
             _ => {}
         }
