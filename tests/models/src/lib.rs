@@ -8,6 +8,8 @@ pub mod writing;
 pub mod handing;
 pub mod parking;
 pub mod discarding;
+pub mod parked_streams;
+pub mod lot;
 pub mod shards;
 pub mod releasing;
 pub mod sharing;

@@ -9,7 +9,7 @@ use foldstream_model::{Place, Position};
 use foldstream_runtime::journal::Wish;
 use stateright::{Model, Property};
 
-use crate::shards::{Nth, Run, Shard, SmallJournal, Step, WrongOrder, entry_of, run};
+use crate::shards::{Nth, Run, Shard, SmallJournal, Step, WrongOrder, entry_of, run, small_entry};
 
 /// Two readers, each of one shard at a time.
 pub struct Releasing {
@@ -141,7 +141,7 @@ impl Releasing {
         let entry = effective.map(|effective| Step::Entry {
             after: effective.position.as_u64().unwrap_or(0),
             number: effective.number,
-            fill: crate::shards::fill_of(effective.entry),
+            entry: small_entry(effective.entry),
         });
         entry.or(may_release.then_some(Step::Record(next)))
     }

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_model::{
-    BasePolicy, Entry, Event, EventId, EventType, HashKeyRange, Journal, JournalEntry, Payload, Place,
-    Position, SchemaVersion, Sequence, StreamId, Timestamp, ports::Revision,
+    BasePolicy, Entry, Epoch, Event, EventId, EventType, HashKeyRange, Journal, JournalEntry, LeftOut,
+    Payload, Place, Position, ProjectionId, ReEntry, SchemaVersion, Sequence, StreamId, Timestamp,
+    ports::Revision,
 };
 use foldstream_runtime::{
     journal::JournalView,
@@ -27,7 +28,7 @@ pub struct Shard {
 pub const LOWER: HashKeyRange = HashKeyRange { first: 0, last: 0 };
 pub const UPPER: HashKeyRange = HashKeyRange { first: 1, last: u128::MAX };
 
-fn hash_key(stream: &str) -> u128 {
+pub fn hash_key(stream: &str) -> u128 {
     u128::from(stream >= "t")
 }
 
@@ -36,18 +37,24 @@ fn hash_key(stream: &str) -> u128 {
 pub struct SmallJournal {
     pub revision: u64,
     pub horizon: u64,
-    pub entries: Vec<(u64, Fill)>,
+    pub entries: Vec<(u64, SmallEntry)>,
     pub sealed: bool,
 }
 
-/// A gap filled: the stream, the first and the last missing sequence.
-pub type Fill = (&'static str, u64, u64);
+/// An entry of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SmallEntry {
+    /// A gap of this stream, from the first to the last missing sequence.
+    Fill(&'static str, u64, u64),
+    /// This stream comes back to a projection for the nth time, without an event if so decided.
+    ReEnter(&'static str, u8, Option<u64>),
+}
 
 /// What a reader lets take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
     Record(u64),
-    Entry { after: u64, number: u32, fill: Fill },
+    Entry { after: u64, number: u32, entry: SmallEntry },
 }
 
 impl Step {
@@ -62,9 +69,9 @@ impl Step {
 impl SmallJournal {
     /// As the engine sees it.
     pub fn view(&self) -> JournalView {
-        let entries = self.entries.iter().map(|(after, fill)| JournalEntry {
+        let entries = self.entries.iter().map(|(after, entry)| JournalEntry {
             after: Position::new((*after).into()),
-            entry: entry_of(*fill),
+            entry: entry_of(*entry),
         });
         let journal = Journal {
             base: BasePolicy::First,
@@ -81,7 +88,7 @@ impl SmallJournal {
 
     pub fn of(journal: &Journal, revision: u64) -> Self {
         let number = |position: &Position| position.as_u64().expect("positions are small");
-        let entries = journal.entries.iter().map(|known| (number(&known.after), fill_of(&known.entry)));
+        let entries = journal.entries.iter().map(|known| (number(&known.after), small_entry(&known.entry)));
         Self {
             revision,
             horizon: number(&journal.horizon),
@@ -91,23 +98,53 @@ impl SmallJournal {
     }
 }
 
-pub fn entry_of((stream, first, last): Fill) -> Entry {
-    let envelope = |sequence| {
-        let bytes = event((stream, sequence)).to_envelope().expect("an event can be written");
+pub fn entry_of(small: SmallEntry) -> Entry {
+    let envelope = |nth| {
+        let bytes = event(nth).to_envelope().expect("an event can be written");
         String::from_utf8(bytes).expect("an envelope is JSON")
     };
-    Entry::Fill { stream: StreamId::new(stream), events: (first..=last).map(envelope).collect() }
+    match small {
+        SmallEntry::Fill(stream, first, last) => Entry::Fill {
+            stream: StreamId::new(stream),
+            events: (first..=last).map(|sequence| envelope((stream, sequence))).collect(),
+        },
+        SmallEntry::ReEnter(stream, id, without) => Entry::ReEnter(Box::new(ReEntry {
+            projection: ProjectionId::new("p", 1),
+            epoch: Epoch(0),
+            stream: StreamId::new(stream),
+            id: id.to_string(),
+            without: without.map(|sequence| LeftOut {
+                sequences: BTreeSet::from([Sequence(sequence)]),
+                who: String::new(),
+                reason: None,
+                at: Timestamp::MIN,
+            }),
+        })),
+    }
 }
 
-pub fn fill_of(entry: &Entry) -> Fill {
-    let Entry::Fill { stream, events } = entry else { unreachable!("no model gives up") };
+pub fn small_entry(entry: &Entry) -> SmallEntry {
     let read =
         |text: &String| Event::from_envelope(&Bytes::from(text.clone())).expect("it was written").sequence.0;
-    let (first, last) = (events.first().map_or(0, read), events.last().map_or(0, read));
-    (if stream.as_str() == "s" { "s" } else { "t" }, first, last)
+    match entry {
+        Entry::Fill { stream, events } => {
+            let (first, last) = (events.first().map_or(0, read), events.last().map_or(0, read));
+            SmallEntry::Fill(small_stream(stream), first, last)
+        }
+        Entry::ReEnter(re_entry) => {
+            let id = re_entry.id.parse().expect("it was written");
+            let without = re_entry.without.as_ref().and_then(|without| without.sequences.first());
+            SmallEntry::ReEnter(small_stream(&re_entry.stream), id, without.map(|sequence| sequence.0))
+        }
+        _ => unreachable!("no model gives up, or sets records aside"),
+    }
 }
 
-fn event((stream, sequence): Nth) -> Event {
+fn small_stream(stream: &StreamId) -> &'static str {
+    if stream.as_str() == "s" { "s" } else { "t" }
+}
+
+pub fn event((stream, sequence): Nth) -> Event {
     Event {
         stream_id: StreamId::new(stream),
         sequence: Sequence(sequence),
@@ -134,7 +171,7 @@ pub struct WrongOrder {
 pub struct Run {
     pub released: Vec<(Place, Nth)>,
     /// What is missing before the first early event of each stream.
-    pub gaps: Vec<Fill>,
+    pub gaps: Vec<SmallEntry>,
     /// An entry did not fit what was there.
     pub has_refused: bool,
 }
@@ -152,7 +189,7 @@ pub fn run(
         shards.iter().flat_map(|shard| shard.records.iter()).map(|(stream, _)| *stream).collect();
     let gap = |stream: &'static str| {
         let gap = order.gap(StreamId::new(stream).hash())?;
-        Some((stream, gap.first_missing.0, gap.last_missing.0))
+        Some(SmallEntry::Fill(stream, gap.first_missing.0, gap.last_missing.0))
     };
     Run { released, gaps: streams.into_iter().filter_map(gap).collect(), has_refused }
 }
@@ -193,9 +230,9 @@ fn order(
                     order.record(event(nth).into(), &position, &nth.0.into(), Timestamp::MIN, &mut out);
                 taken.expect("nothing is spilled");
             }
-            Step::Entry { after, number, fill } => {
+            Step::Entry { after, number, entry } => {
                 let position = Position::new((*after).into());
-                has_refused |= order.entry(&entry_of(*fill), &position, *number, &mut out).is_err();
+                has_refused |= order.entry(&entry_of(*entry), &position, *number, &mut out).is_err();
             }
         }
     }
@@ -204,8 +241,7 @@ fn order(
 }
 
 fn nth(placed: &Placed) -> Nth {
-    let stream = if placed.event.stream_id.as_str() == "s" { "s" } else { "t" };
-    (stream, placed.event.sequence.0)
+    (small_stream(&placed.event.stream_id), placed.event.sequence.0)
 }
 
 fn place(placed: &Placed, records: &[Nth], wrong: WrongOrder) -> Place {
