@@ -9,7 +9,9 @@ use foldstream_model::{Place, Position};
 use foldstream_runtime::journal::Wish;
 use stateright::{Model, Property};
 
-use crate::shards::{Nth, Run, Shard, SmallJournal, Step, WrongOrder, entry_of, run, small_entry};
+use crate::shards::{
+    Nth, Run, Shard, SmallEntry, SmallJournal, Step, WrongOrder, entry_of, hash_key, run, small_entry,
+};
 
 /// Two readers, each of one shard at a time.
 pub struct Releasing {
@@ -18,6 +20,8 @@ pub struct Releasing {
     restarts: u8,
     /// How many puts of a journal are given up that are still under way, or lose their answer.
     faults: u8,
+    /// An operator gives up what is missing of this stream up to a sequence, once.
+    gives_up: Option<Nth>,
     wrong: Option<Wrong>,
     known: Mutex<BTreeMap<Known, Arc<Run>>>,
 }
@@ -38,6 +42,12 @@ pub enum Wrong {
     LastParentsHead,
     /// Both children of a split inherit an early event.
     EarlyToBothChildren,
+    /// Neither does.
+    EarlyToNoChild,
+    /// A merge takes the early events of its last parent alone.
+    EarlyOfTheLastParent,
+    /// What is missing is given up in a child that does not take its stream.
+    GivenUpAnywhere,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +59,7 @@ pub struct State {
     readers: [Reader; 2],
     restarts: u8,
     faults: u8,
+    has_given_up: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -76,6 +87,7 @@ pub enum Action {
     Arrive { put: Put, is_answered: bool },
     ReadBack { reader: usize },
     End { reader: usize },
+    GiveUp { shard: usize },
 }
 
 impl Reader {
@@ -97,12 +109,17 @@ impl Reader {
 
 impl Releasing {
     pub fn new(shards: Vec<Shard>, wrong: Option<Wrong>) -> Self {
-        Self { shards, restarts: 1, faults: 1, wrong, known: Mutex::default() }
+        Self { shards, restarts: 1, faults: 1, gives_up: None, wrong, known: Mutex::default() }
     }
 
     #[must_use]
     pub fn without_faults(self) -> Self {
         Self { restarts: 0, faults: 0, ..self }
+    }
+
+    #[must_use]
+    pub fn giving_up(self, nth: Nth) -> Self {
+        Self { gives_up: Some(nth), ..self }
     }
 
     fn is(&self, wrong: Wrong) -> bool {
@@ -116,6 +133,8 @@ impl Releasing {
         let wrong = WrongOrder {
             last_parents_head: self.is(Wrong::LastParentsHead),
             early_to_both_children: self.is(Wrong::EarlyToBothChildren),
+            early_to_no_child: self.is(Wrong::EarlyToNoChild),
+            early_of_the_last_parent: self.is(Wrong::EarlyOfTheLastParent),
             own_place: self.is(Wrong::OwnPlace),
         };
         let of = known.entry((shard, steps.to_vec(), before));
@@ -183,18 +202,28 @@ impl Releasing {
             && self.next_step(reader).is_none()
     }
 
-    /// Every reading and every ended shard: where each event was released.
-    fn places(&self, state: &State) -> BTreeMap<Nth, BTreeSet<(usize, Place)>> {
+    /// What came of every reading and every ended shard.
+    fn runs(&self, state: &State) -> Vec<(usize, Arc<Run>)> {
         let ended =
             state.finals.iter().enumerate().filter_map(|(shard, steps)| Some((shard, steps.as_ref()?)));
         let reading = state.readers.iter().map(|reader| (reader.shard, &reader.steps));
+        let run = |(shard, steps): (usize, &Vec<Step>)| (shard, self.run(shard, steps, &state.finals));
+        ended.chain(reading).map(run).collect()
+    }
+
+    /// Where each event was released.
+    fn places(&self, state: &State) -> BTreeMap<Nth, BTreeSet<(usize, Place)>> {
         let mut places: BTreeMap<Nth, BTreeSet<_>> = BTreeMap::new();
-        for (shard, steps) in ended.chain(reading) {
-            for (place, nth) in &self.run(shard, steps, &state.finals).released {
+        for (shard, run) in self.runs(state) {
+            for (place, nth) in &run.released {
                 places.entry(*nth).or_default().insert((shard, place.clone()));
             }
         }
         places
+    }
+
+    fn given_up(&self, state: &State) -> BTreeSet<Nth> {
+        self.runs(state).iter().flat_map(|(_, run)| run.given_up.clone()).collect()
     }
 
     fn agree(&self, state: &State) -> bool {
@@ -220,8 +249,8 @@ impl Releasing {
     fn nothing_is_lost(&self, state: &State) -> bool {
         let expected = self.shards.iter().flat_map(|shard| shard.records);
         let has_ended = state.finals.iter().all(Option::is_some);
-        let places = self.places(state);
-        !has_ended || expected.into_iter().all(|nth| places.contains_key(nth))
+        let (places, given_up) = (self.places(state), self.given_up(state));
+        !has_ended || expected.into_iter().all(|nth| places.contains_key(nth) || given_up.contains(nth))
     }
 }
 
@@ -237,6 +266,7 @@ impl Model for Releasing {
             readers: Default::default(),
             restarts: 0,
             faults: 0,
+            has_given_up: false,
         }]
     }
 
@@ -269,6 +299,14 @@ impl Model for Releasing {
                 }
                 Some(_) => {}
             }
+        }
+        if let Some((stream, _)) = self.gives_up.filter(|_| !state.has_given_up) {
+            let takes = |shard: &usize| {
+                let journal = &state.journals[*shard];
+                let is_its = self.shards[*shard].range.contains(hash_key(stream));
+                journal.revision > 0 && !journal.sealed && (is_its || self.is(Wrong::GivenUpAnywhere))
+            };
+            actions.extend((0..self.shards.len()).filter(takes).map(|shard| Action::GiveUp { shard }));
         }
         for put in &state.under_way {
             let is_answered = state.readers[put.by].awaits.as_ref() == Some(put);
@@ -312,6 +350,13 @@ impl Model for Releasing {
                 state.faults += u8::from(state.under_way.contains(&put));
                 reader.view = state.journals[reader.shard].clone();
             }
+            Action::GiveUp { shard } => {
+                let (stream, up_to) = self.gives_up?;
+                let journal = &mut state.journals[shard];
+                let wish = Wish::Decide(entry_of(SmallEntry::GiveUp(stream, up_to)));
+                *journal = SmallJournal::of(&journal.view().next(&wish).ok()??, journal.revision + 1);
+                state.has_given_up = true;
+            }
             Action::End { reader } => {
                 let reader = &state.readers[reader];
                 state.finals[reader.shard] = Some(reader.steps.clone());
@@ -325,6 +370,10 @@ impl Model for Releasing {
             Property::always("readers release the same events at the same places", Self::agree),
             Property::always("no event is released at two places", |model: &Self, state| {
                 model.places(state).values().all(|places| places.len() == 1)
+            }),
+            Property::always("what is given up is released nowhere", |model: &Self, state| {
+                let places = model.places(state);
+                !model.given_up(state).iter().any(|nth| places.contains_key(nth))
             }),
             Property::always("an entry fits where it takes effect", |model: &Self, state: &State| {
                 let refused =

@@ -28,6 +28,8 @@ pub struct Shard {
 pub const LOWER: HashKeyRange = HashKeyRange { first: 0, last: 0 };
 pub const UPPER: HashKeyRange = HashKeyRange { first: 1, last: u128::MAX };
 
+const NOTHING: HashKeyRange = HashKeyRange { first: 1, last: 0 };
+
 pub fn hash_key(stream: &str) -> u128 {
     u128::from(stream >= "t")
 }
@@ -46,6 +48,8 @@ pub struct SmallJournal {
 pub enum SmallEntry {
     /// A gap of this stream, from the first to the last missing sequence.
     Fill(&'static str, u64, u64),
+    /// What is missing of this stream up to a sequence is given up.
+    GiveUp(&'static str, u64),
     /// This stream comes back to a projection for the nth time, without an event if so decided.
     ReEnter(&'static str, u8, Option<u64>),
 }
@@ -108,6 +112,9 @@ pub fn entry_of(small: SmallEntry) -> Entry {
             stream: StreamId::new(stream),
             events: (first..=last).map(|sequence| envelope((stream, sequence))).collect(),
         },
+        SmallEntry::GiveUp(stream, up_to) => {
+            Entry::GiveUp { stream: StreamId::new(stream), up_to: Sequence(up_to) }
+        }
         SmallEntry::ReEnter(stream, id, without) => Entry::ReEnter(Box::new(ReEntry {
             projection: ProjectionId::new("p", 1),
             epoch: Epoch(0),
@@ -131,12 +138,13 @@ pub fn small_entry(entry: &Entry) -> SmallEntry {
             let (first, last) = (events.first().map_or(0, read), events.last().map_or(0, read));
             SmallEntry::Fill(small_stream(stream), first, last)
         }
+        Entry::GiveUp { stream, up_to } => SmallEntry::GiveUp(small_stream(stream), up_to.0),
         Entry::ReEnter(re_entry) => {
             let id = re_entry.id.parse().expect("it was written");
             let without = re_entry.without.as_ref().and_then(|without| without.sequences.first());
             SmallEntry::ReEnter(small_stream(&re_entry.stream), id, without.map(|sequence| sequence.0))
         }
-        _ => unreachable!("no model gives up, or sets records aside"),
+        _ => unreachable!("no model sets records aside"),
     }
 }
 
@@ -163,6 +171,8 @@ pub fn event((stream, sequence): Nth) -> Event {
 pub struct WrongOrder {
     pub last_parents_head: bool,
     pub early_to_both_children: bool,
+    pub early_to_no_child: bool,
+    pub early_of_the_last_parent: bool,
     pub own_place: bool,
 }
 
@@ -172,6 +182,7 @@ pub struct Run {
     pub released: Vec<(Place, Nth)>,
     /// What is missing before the first early event of each stream.
     pub gaps: Vec<SmallEntry>,
+    pub given_up: Vec<Nth>,
     /// An entry did not fit what was there.
     pub has_refused: bool,
 }
@@ -185,13 +196,19 @@ pub fn run(
     wrong: WrongOrder,
 ) -> Run {
     let (order, released, has_refused) = order(shards, shard, steps, finals, wrong);
-    let streams: BTreeSet<&str> =
+    let streams: BTreeSet<&'static str> =
         shards.iter().flat_map(|shard| shard.records.iter()).map(|(stream, _)| *stream).collect();
     let gap = |stream: &'static str| {
         let gap = order.gap(StreamId::new(stream).hash())?;
         Some(SmallEntry::Fill(stream, gap.first_missing.0, gap.last_missing.0))
     };
-    Run { released, gaps: streams.into_iter().filter_map(gap).collect(), has_refused }
+    let given_up = order.given_up().flat_map(|range| {
+        let of_range = |stream: &&str| StreamId::new(*stream).hash() == range.stream;
+        let stream = streams.iter().copied().find(of_range).expect("only known streams are given up");
+        (range.first.0..=range.last.0).map(move |sequence| (stream, sequence))
+    });
+    let given_up = given_up.collect();
+    Run { released, gaps: streams.into_iter().filter_map(gap).collect(), given_up, has_refused }
 }
 
 fn order(
@@ -216,7 +233,15 @@ fn order(
     if wrong.last_parents_head && order_of_parents.len() > 1 {
         order_of_parents.drain(..order_of_parents.len() - 1);
     }
-    let range = (!wrong.early_to_both_children).then_some(*range);
+    if wrong.early_of_the_last_parent && order_of_parents.len() > 1 {
+        let without_early = |parent: &Order| {
+            Order::child(options.clone(), prepare.clone(), &[parent], Some(NOTHING), &hash_key)
+        };
+        let last = order_of_parents.len() - 1;
+        order_of_parents[..last].iter_mut().for_each(|parent| *parent = without_early(parent));
+    }
+    let range = if wrong.early_to_no_child { NOTHING } else { *range };
+    let range = (!wrong.early_to_both_children).then_some(range);
     let parents: Vec<&Order> = order_of_parents.iter().collect();
     let mut order = Order::child(options, prepare, &parents, range, &hash_key);
     let (mut out, mut has_refused) = (Vec::new(), false);

@@ -30,6 +30,15 @@ fn merge() -> Vec<Shard> {
     ]
 }
 
+/// An early event waits at the end of a parent; what is missing comes in the child.
+fn merge_of_early() -> Vec<Shard> {
+    vec![
+        Shard { parents: &[], range: LOWER, records: &[("s", 2)] },
+        Shard { parents: &[], range: UPPER, records: &[] },
+        Shard { parents: &[0, 1], range: HashKeyRange::ALL, records: &[("s", 1)] },
+    ]
+}
+
 #[test]
 fn a_fill_that_races_with_the_late_arrival_and_a_zombie_is_at_one_place() {
     holds("journal", Releasing::new(race(), None));
@@ -43,6 +52,21 @@ fn an_early_event_goes_to_the_child_whose_range_holds_it() {
 #[test]
 fn a_merge_takes_the_higher_head() {
     holds("merge", Releasing::new(merge(), None));
+}
+
+#[test]
+fn a_merge_takes_what_waits_in_its_parents() {
+    holds("merge, early", Releasing::new(merge_of_early(), None).without_faults());
+}
+
+#[test]
+fn what_is_given_up_is_so_for_everybody_whether_it_comes_late_or_is_filled() {
+    holds("journal, given up", Releasing::new(race(), None).without_faults().giving_up(("s", 1)));
+}
+
+#[test]
+fn what_is_given_up_in_a_child_is_released_nowhere() {
+    holds("split, given up", Releasing::new(split(), None).without_faults().giving_up(("s", 1)));
 }
 
 #[test]
@@ -76,4 +100,24 @@ fn an_early_event_in_both_children_is_released_twice() {
 #[test]
 fn a_merge_that_takes_the_last_parents_head_releases_again_or_never() {
     breaks("merge, last parent's head", Releasing::new(merge(), Some(Wrong::LastParentsHead)));
+}
+
+#[test]
+fn an_early_event_in_neither_child_is_lost() {
+    breaks("split, early to no child", Releasing::new(split(), Some(Wrong::EarlyToNoChild)).without_faults());
+}
+
+#[test]
+fn a_merge_that_takes_what_waits_in_one_parent_loses_the_other() {
+    let model = Releasing::new(merge_of_early(), Some(Wrong::EarlyOfTheLastParent)).without_faults();
+    breaks("merge, early of the last parent", model);
+}
+
+#[test]
+fn what_is_given_up_in_another_child_is_released_in_its_own() {
+    let mut shards = split();
+    // It is open for a while.
+    shards[2].records = &[("t", 1)];
+    let model = Releasing::new(shards, Some(Wrong::GivenUpAnywhere)).without_faults();
+    breaks("split, given up anywhere", model.giving_up(("s", 1)));
 }
