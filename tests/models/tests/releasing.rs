@@ -30,12 +30,13 @@ fn merge() -> Vec<Shard> {
     ]
 }
 
-/// An early event waits at the end of a parent; what is missing comes in the child.
-fn merge_of_early() -> Vec<Shard> {
+/// An early event waits in a shard that is split; what is missing comes when it is whole again.
+fn split_and_merge() -> Vec<Shard> {
     vec![
-        Shard { parents: &[], range: LOWER, records: &[("s", 2)] },
-        Shard { parents: &[], range: UPPER, records: &[] },
-        Shard { parents: &[0, 1], range: HashKeyRange::ALL, records: &[("s", 1)] },
+        Shard { parents: &[], range: HashKeyRange::ALL, records: &[("s", 2)] },
+        Shard { parents: &[0], range: LOWER, records: &[] },
+        Shard { parents: &[0], range: UPPER, records: &[] },
+        Shard { parents: &[1, 2], range: HashKeyRange::ALL, records: &[("s", 1)] },
     ]
 }
 
@@ -55,8 +56,8 @@ fn a_merge_takes_the_higher_head() {
 }
 
 #[test]
-fn a_merge_takes_what_waits_in_its_parents() {
-    holds("merge, early", Releasing::new(merge_of_early(), None).without_faults());
+fn an_early_event_waits_on_in_a_merge_of_the_children() {
+    holds("split and merge", Releasing::new(split_and_merge(), None).without_faults());
 }
 
 #[test]
@@ -109,8 +110,8 @@ fn an_early_event_in_neither_child_is_lost() {
 
 #[test]
 fn a_merge_that_takes_what_waits_in_one_parent_loses_the_other() {
-    let model = Releasing::new(merge_of_early(), Some(Wrong::EarlyOfTheLastParent)).without_faults();
-    breaks("merge, early of the last parent", model);
+    let model = Releasing::new(split_and_merge(), Some(Wrong::EarlyOfTheLastParent)).without_faults();
+    breaks("split and merge, early of the last parent", model);
 }
 
 #[test]
