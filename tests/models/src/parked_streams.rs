@@ -40,6 +40,8 @@ pub struct Bounds {
     pub faults: u8,
     /// The events of the stream that the definition cannot take before it is mended.
     pub poison: &'static [u64],
+    /// They are discarded, not parked.
+    pub discards: bool,
 }
 
 /// A rule left out.
@@ -368,8 +370,9 @@ impl Model for ParkedStreams {
             Property::always("when faults stop, everything comes back", |model: &Self, state| {
                 model.comes_back(state)
             }),
-            Property::sometimes("everything came back", |model: &Self, state: &State| {
-                model.has_all(state) && !state.durable.parked.is_empty()
+            Property::sometimes("everything came back, or is left out", |model: &Self, state: &State| {
+                let Durable { parked, left_out, .. } = &state.durable;
+                model.has_all(state) && !(parked.is_empty() && left_out.is_empty())
             }),
         ]
     }

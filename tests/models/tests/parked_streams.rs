@@ -21,7 +21,7 @@ fn split() -> Vec<Shard> {
     ]
 }
 
-const BOUNDS: Bounds = Bounds { begins: 2, lets: 1, without: None, faults: 0, poison: &[1] };
+const BOUNDS: Bounds = Bounds { begins: 2, lets: 1, without: None, faults: 0, poison: &[1], discards: false };
 
 fn of_one_shard(wrong: Wrong) -> ParkedStreams {
     ParkedStreams::new(one_shard(), BOUNDS, Some(wrong))
@@ -49,6 +49,12 @@ fn an_event_may_be_left_out_when_its_stream_comes_back() {
         "parked streams, left out",
         ParkedStreams::new(one_shard(), Bounds { without: Some(1), ..BOUNDS }, None),
     );
+}
+
+#[test]
+fn a_discarded_event_is_left_out_by_whatever_definition_its_stream_is_read() {
+    let bounds = Bounds { begins: 3, lets: 0, discards: true, ..BOUNDS };
+    holds("parked streams, discarded", ParkedStreams::new(one_shard(), bounds, None));
 }
 
 #[test]
@@ -122,4 +128,14 @@ fn a_return_that_is_no_row_is_forgotten() {
 fn a_definition_that_is_no_longer_registered_parks_what_was_applied() {
     let wrong = Some(Wrong::JudgedByTheOlderDefinition);
     breaks("parked streams, judged by the older definition", ParkedStreams::new(one_shard(), BOUNDS, wrong));
+}
+
+#[test]
+fn a_definition_that_is_no_longer_registered_discards_what_was_applied() {
+    let bounds = Bounds { discards: true, ..BOUNDS };
+    let wrong = Some(Wrong::JudgedByTheOlderDefinition);
+    breaks(
+        "parked streams, discarded by the older definition",
+        ParkedStreams::new(one_shard(), bounds, wrong),
+    );
 }

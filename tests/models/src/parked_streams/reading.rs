@@ -265,6 +265,10 @@ impl ParkedStreams {
                 partition_key: nth.0.into(),
             };
             match line.streams.change(|streams| streams.turn(&placed)) {
+                Turn::Take if self.is_poison(reader, *nth) && self.bounds.discards => {
+                    line.streams.change(|streams| streams.leave_out(hash_of(nth.0), Sequence(nth.1)));
+                    parked.push(Due::LeaveOut(nth.1));
+                }
                 Turn::Take if self.is_poison(reader, *nth) => {
                     let error = Error::poison("");
                     let park = |streams: &mut Streams| streams.park(&placed, &error, Timestamp::MIN);
