@@ -1,10 +1,11 @@
 //! Explores models breadth first.
 
 use std::{
+    collections::HashMap,
     fmt::Debug,
     hash::Hash,
     io::{Write, stderr},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
@@ -80,6 +81,23 @@ impl<M: Model> Model for FirstFailure<M> {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![Property::always(FAILURE, Self::holds)]
+    }
+}
+
+/// What was found of states before, told apart by what of them matters to that.
+#[derive(Debug)]
+pub struct Found<S>(Mutex<HashMap<S, bool>>);
+
+impl<S> Default for Found<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<S: Clone + Eq + Hash> Found<S> {
+    pub fn or_find(&self, state: S, find: impl FnOnce(S) -> bool) -> bool {
+        let mut found = self.0.lock().expect("nobody panics while it is held");
+        *found.entry(state.clone()).or_insert_with(|| find(state))
     }
 }
 

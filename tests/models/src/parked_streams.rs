@@ -3,16 +3,14 @@
 //! Any reader may be a zombie: it goes on by what it knew when it began, and by the definition that it began with. One that
 //! never acts again has crashed.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Mutex,
-};
+use std::collections::BTreeSet;
 
 use foldstream_runtime::journal::Wish;
 use stateright::{Model, Property};
 
 use self::reading::{Due, Line, wish};
 use crate::{
+    checking::Found,
     lot::{Durable, STREAM, SmallOrder},
     shards::{Nth, Shard, SmallEntry, entry_of, hash_key},
 };
@@ -25,7 +23,7 @@ pub struct ParkedStreams {
     bounds: Bounds,
     wrong: Option<Wrong>,
     /// Whether everything comes back when faults stop, by what is durable.
-    known: Mutex<HashMap<State, bool>>,
+    found: Found<State>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +131,7 @@ pub enum Action {
 
 impl ParkedStreams {
     pub fn new(shards: Vec<Shard>, bounds: Bounds, wrong: Option<Wrong>) -> Self {
-        Self { shards, bounds, wrong, known: Mutex::default() }
+        Self { shards, bounds, wrong, found: Found::default() }
     }
 
     /// The shard in whose journal an entry about this one is written now; none where that was not begun.
@@ -166,8 +164,7 @@ impl ParkedStreams {
     fn comes_back(&self, state: &State) -> bool {
         let state =
             State { is_mended: true, readers: Default::default(), begins: 0, faults: 0, ..state.clone() };
-        let mut known = self.known.lock().expect("nobody panics while it is held");
-        *known.entry(state.clone()).or_insert_with(|| self.has_all(&self.after_faults(state)))
+        self.found.or_find(state, |state| self.has_all(&self.after_faults(state)))
     }
 
     /// Faults stop: one mended reader reads all shards to their ends, an operator lets back what is parked, and at last

@@ -1,12 +1,23 @@
 //! A document that cannot take an event: nothing passes what it stands behind, nothing is lost, nothing is done twice.
 
 use foldstream_models::{
-    checking::{breaks, holds},
+    checking::{Found, breaks, holds},
     parking::{Parking, Wrong},
 };
 
 fn model(events: [u8; 2], poison: (usize, u8), redrives: usize, wrong: &'static [Wrong]) -> Parking {
-    Parking { events, poison, wins: 0, workers: 2, faults: 0, redrives, discards: false, marks: 2, wrong }
+    Parking {
+        events,
+        poison,
+        wins: 0,
+        workers: 2,
+        faults: 0,
+        redrives,
+        discards: false,
+        marks: 2,
+        wrong,
+        found: Found::default(),
+    }
 }
 
 #[test]
