@@ -130,6 +130,8 @@ impl Line {
         if self.kind != LineKind::Merge {
             self.settle_and_save().await?;
         }
+        // Who is joining is served by its own line still, and leaves there.
+        self.subscribers.retain(|subscriber| subscriber.joining.is_none());
         self.drop_left().await?;
         self.save_now(false).await?;
         while let Some(index) = self.subscribers.len().checked_sub(1) {
