@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use foldstream_model::{Error, Result, Timestamp};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::errors::Failure;
 
@@ -175,7 +175,7 @@ fn keep_durable(connection: &Connection) -> Result<(), Failure> {
             None,
         )));
     }
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
+    let mode = keep_log(connection)?;
     if mode != "wal" {
         return Err(Failure::Refused(Error::invalid(format!(
             "the file system of the data folder cannot hold a write-ahead log; choose another folder with --data: \
@@ -187,6 +187,20 @@ fn keep_durable(connection: &Connection) -> Result<(), Failure> {
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA journal_size_limit = {JOURNAL_BYTES};"
     ))?;
     Ok(())
+}
+
+/// The journal mode that the file is in afterwards. Of two that change it at once SQLite refuses one without a wait.
+/// Source: <https://sqlite.org/c3ref/busy_handler.html>
+fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
+    let mut tries = 0;
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && try_again(tries) => {
+                tries += 1
+            }
+            mode => return mode,
+        }
+    }
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<i32, Failure> {
