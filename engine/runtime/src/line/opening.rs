@@ -60,6 +60,8 @@ impl Line {
             Beginning::Cut(place, _) => place.clone(),
             Beginning::Parents(_) => Place::BEGINNING,
         };
+        // Asked before the journal is read: a record that is decided by now has its entry there.
+        let has_set_aside = context.rows.has_undecided_records(&context.source.name).await?;
         let journal = journal(&context, &at).await?;
         let options = OrderOptions {
             first: context.source.first,
@@ -77,7 +79,6 @@ impl Line {
         let knows_nothing = known.is_none();
         let order = known.unwrap_or_else(|| Order::new(options, prepare));
         let chain = context.new_chain();
-        let has_set_aside = context.rows.records_that_wait(&context.source.name).await? > 0;
         let mut line = Self {
             id: opening.id,
             kind: opening.kind,

@@ -82,6 +82,11 @@ impl Rows {
         Ok(records.iter().filter(|record| record.fate == Fate::Waits).count() as u64)
     }
 
+    /// Whether an operator may yet decide on one of them.
+    pub async fn has_undecided_records(&self, source: &SourceName) -> Result<bool> {
+        Ok(self.records_aside(source).await?.iter().any(|record| !record.fate.is_decided()))
+    }
+
     /// The row of a record, as it is by now.
     pub async fn stored_record(
         &self,
