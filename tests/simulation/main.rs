@@ -123,13 +123,14 @@ fn the_same_seed_gives_the_same_trace() {
 /// merges whose child waits for a parent without room, of projections that catch up in turns too short for any of them, of
 /// documents with more events than may be parked, of workers that others overtook while records were trimmed, of shards
 /// that others had read before they were gone, of one that a wrong clock took for gone before anybody could have read it, of
-/// parked streams whose return takes longer than the patience, of readings that somebody joined when they had stopped, and of
-/// one that let go whom it had not taken over yet.
+/// parked streams whose return takes longer than the patience, of readings that somebody joined when they had stopped, of
+/// one that let go whom it had not taken over yet, of a document of which two merges had parked, and of a record that was read
+/// anew while readings began.
 #[test]
 fn seeds_that_once_failed_do_not_fail_again() {
     let seeds = [
         14, 48, 71, 73, 108, 144, 169, 258, 633, 1_061, 1_697, 1_998, 5_079, 5_689, 10_019, 10_058, 10_204,
-        10_256, 10_592, 300_169, 410_274, 850_355,
+        10_256, 10_592, 104_019, 106_717, 107_968, 300_169, 410_274, 850_355,
     ];
     for (seed, outcome) in each(seeds, |seed| run::seed(seed, &Less::default())) {
         if let Err(failure) = outcome {

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use foldstream_model::{
-    DocumentKey, Epoch, Error, ErrorKind, EventType, OrderKey, Ordering, Place, Position, ProjectionId,
-    ReadModel, Result, Sequence, Shard, ShardId, ShardNumber, StreamId, Timestamp,
+    DocumentKey, Epoch, Error, ErrorKind, EventType, Ordering, Place, Position, ProjectionId, ReadModel,
+    Result, Sequence, Shard, ShardId, ShardNumber, StreamId, Timestamp,
     ports::{
         DocumentStore, DocumentWrite, From, ShardReader, Source, SourceDescription, StoredDocument, Table,
         Written,
@@ -23,7 +23,6 @@ use foldstream_runtime::{
     checkpoint::CheckpointHandle,
     control::{Actor, Controls, RewindTo},
     guard::Origin,
-    lanes::LateEvent,
     report::WorkerReport,
     rows::{REPORTS, Rows, late_key},
     worker::Until,
@@ -287,22 +286,17 @@ async fn a_checkpoint_of_a_higher_generation_is_no_beginning_for_a_lower_one() {
 async fn what_came_too_late_before_a_rebuild_counts_no_more_after_it() {
     let bed = Bed::new(1).await;
     let (rows, id) = (Rows::new(bed.store.checkpoints()), ProjectionId::new("feed", 1));
-    let late = |epoch, sequence: u64| {
-        let (stream, recorded_at) = (StreamId::new("s"), Timestamp::from_seconds(1));
-        let place = Place::end(Position::new(u128::from(sequence)), 0);
+    for (epoch, sequence) in [(0, 1), (0, 2), (1, 1)] {
         let origin = Origin {
             shard: ShardNumber(0),
-            place,
-            stream: stream.clone(),
+            place: Place::end(Position::new(u128::from(sequence)), 0),
+            stream: StreamId::new("s"),
             sequence: Sequence(sequence),
             event_type: EventType::new("Made"),
-            recorded_at,
+            recorded_at: Timestamp::from_seconds(1),
         };
-        let behind = OrderKey { recorded_at, stream, sequence: Sequence(9) };
-        LateEvent { epoch: Epoch(epoch), key: DocumentKey::new("feed"), origin, behind }
-    };
-    for late in [late(0, 1), late(0, 2), late(1, 1)] {
-        assert!(rows.put(&late_key(&id, &late), None, &()).await.unwrap().is_some());
+        let key = late_key(&id, Epoch(epoch), &DocumentKey::new("feed"), &origin);
+        assert!(rows.put(&key, None, &()).await.unwrap().is_some());
     }
     assert_eq!(rows.late(&id, Epoch(0)).await.unwrap(), 2);
     assert_eq!(rows.late(&id, Epoch(1)).await.unwrap(), 1);

@@ -60,7 +60,22 @@ pub enum Fed {
     Shards { revision: u64, places: Box<ShardPlaces> },
     /// By many streams in the order of their keys (`global`): up to a key, by a merge that had read up to a place in
     /// each shard at the moment of the write.
-    Ordered { revision: u64, key: Option<Box<OrderKey>>, read: Box<ShardPlaces> },
+    Ordered {
+        revision: u64,
+        key: Option<Box<OrderKey>>,
+        read: Box<ShardPlaces>,
+        /// While a mark stands: what is parked, behind the key. None before anything is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parked: Option<Box<Reach>>,
+    },
+}
+
+/// Of the events that were read, those that are ordered up to the key: each of them is there, or on record as late.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reach {
+    /// None: there is none yet.
+    pub key: Option<OrderKey>,
+    pub read: ShardPlaces,
 }
 
 /// Up to which place each shard's events are covered.

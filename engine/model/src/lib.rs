@@ -27,7 +27,7 @@ pub use cut::{Cut, CutId, Early, EarlyEvent, GivenUp, Head, SpilledEvent};
 pub use document::{Document, DocumentKey, ReadModel};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventId, EventType, Payload, PayloadReads, SchemaVersion};
-pub use guard::{Epoch, Fed, Guard, Mark, MarkNumber, OrderKey, ShardPlaces};
+pub use guard::{Epoch, Fed, Guard, Mark, MarkNumber, OrderKey, Reach, ShardPlaces};
 pub use journal::{BasePolicy, Entry, Journal, JournalEntry, LeftOut, ReEntry, ReadAnew};
 pub use lease::{Lease, LeaseKey, WorkerId};
 pub use parking::{Lot, LotOf, ParkedEvent, ParkedOrder, ParkedStream};

@@ -11,8 +11,8 @@ mod tests;
 use std::collections::BTreeSet;
 
 use foldstream_model::{
-    DocumentKey, Epoch, Error, EventType, Fed, Guard, Mark, MarkNumber, OrderKey, Ordering, Place, Result,
-    Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp,
+    DocumentKey, Epoch, Error, EventType, Fed, Guard, Mark, MarkNumber, OrderKey, Ordering, Place, Reach,
+    Result, Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp,
 };
 
 use crate::planted::{self, Bug};
@@ -70,8 +70,23 @@ pub struct Judge<'a> {
 #[derive(Debug, Clone)]
 enum Standing {
     Stream(Option<(StreamId, Sequence)>),
-    Shards { revision: u64, places: ShardPlaces },
-    Ordered { revision: u64, key: Option<OrderKey>, read: ShardPlaces },
+    Shards {
+        revision: u64,
+        places: ShardPlaces,
+    },
+    /// What the document has, and what is parked behind that.
+    Ordered {
+        revision: u64,
+        applied: Reach,
+        parked: Option<Reach>,
+    },
+}
+
+/// Whether an event is ordered up to the key of this reach; and whether it is there, then, or late.
+fn reached(reach: &Reach, origin: &Origin) -> Option<bool> {
+    let is_up_to = |key: &OrderKey| origin.order() <= (key.recorded_at, &key.stream, key.sequence);
+    let is_reached = reach.key.as_ref().is_some_and(is_up_to);
+    is_reached.then(|| covers(&reach.read, origin.shard, &origin.place))
 }
 
 impl<'a> Judge<'a> {
@@ -103,11 +118,11 @@ impl<'a> Judge<'a> {
                 Standing::Shards { revision: *revision, places: ShardPlaces::clone(places) }
             }
             (Ordering::Global, None) => {
-                Standing::Ordered { revision: 0, key: None, read: ShardPlaces::default() }
+                Standing::Ordered { revision: 0, applied: Reach::default(), parked: None }
             }
-            (Ordering::Global, Some(Fed::Ordered { revision, key, read })) => {
-                let (key, read) = (key.as_deref().cloned(), ShardPlaces::clone(read));
-                Standing::Ordered { revision: *revision, key, read }
+            (Ordering::Global, Some(Fed::Ordered { revision, key, read, parked })) => {
+                let applied = Reach { key: key.as_deref().cloned(), read: ShardPlaces::clone(read) };
+                Standing::Ordered { revision: *revision, applied, parked: parked.as_deref().cloned() }
             }
             (_, Some(_)) => {
                 return Err(Error::internal(format!(
@@ -139,17 +154,39 @@ impl<'a> Judge<'a> {
                 Judgement::Duplicate
             }
             Standing::Shards { .. } => Judgement::Apply,
-            Standing::Ordered { key, read, .. } => match key {
-                Some(key) if origin.order() <= (key.recorded_at, &key.stream, key.sequence) => {
-                    if covers(read, origin.shard, &origin.place) || planted::is(Bug::LateTakenForDuplicate) {
-                        Judgement::Duplicate
-                    } else {
-                        Judgement::Late
-                    }
+            Standing::Ordered { applied, parked, .. } => {
+                let parked = parked.as_ref().filter(|_| !planted::is(Bug::ReachIgnored));
+                match reached(parked.unwrap_or(applied), origin) {
+                    None => Judgement::Apply,
+                    Some(false) if !planted::is(Bug::LateTakenForDuplicate) => Judgement::Late,
+                    Some(_) => Judgement::Duplicate,
                 }
-                _ => Judgement::Apply,
-            },
+            }
         })
+    }
+
+    /// What a redrive is to do with an event that waits in the lot. Late: whoever put it there was overtaken by a merge that
+    /// had not read it.
+    pub fn judge_parked(&self, origin: &Origin) -> Result<Judgement> {
+        let judgement = self.judge(origin)?;
+        let Standing::Ordered { applied, .. } = &self.standing else { return Ok(judgement) };
+        Ok(match judgement {
+            Judgement::Duplicate if reached(applied, origin).is_none() => Judgement::Apply,
+            Judgement::Late if planted::is(Bug::OvertakenRedriven) => Judgement::Apply,
+            judgement => judgement,
+        })
+    }
+
+    /// Whether a redrive may take the event out of the lot. Of a `global` document what is ordered behind all that is
+    /// known to be parked is on its way there only: what is ordered before it may come yet.
+    pub fn is_parked(&self, origin: &Origin) -> bool {
+        match &self.standing {
+            Standing::Stream(_) | Standing::Shards { .. } => true,
+            Standing::Ordered { parked, .. } => {
+                let is_reached = parked.as_ref().is_some_and(|parked| reached(parked, origin).is_some());
+                is_reached || planted::is(Bug::RedrivenUnderWay)
+            }
+        }
     }
 
     /// The event was applied.
@@ -159,7 +196,15 @@ impl<'a> Judge<'a> {
             Standing::Stream(Some((_, sequence))) => *sequence = origin.sequence,
             Standing::Stream(standing) => *standing = Some((origin.stream.clone(), origin.sequence)),
             Standing::Shards { places, .. } => advance(places, origin.shard, &origin.place),
-            Standing::Ordered { key, .. } => *key = Some(origin.order_key()),
+            Standing::Ordered { applied, .. } => applied.key = Some(origin.order_key()),
+        }
+    }
+
+    /// `global` only: the event is in the lot, with all that is ordered before it.
+    pub fn park(&mut self, origin: &Origin) {
+        if let Standing::Ordered { applied, parked, .. } = &mut self.standing {
+            parked.get_or_insert_with(|| applied.clone()).key = Some(origin.order_key());
+            self.moved = true;
         }
     }
 
@@ -199,25 +244,36 @@ impl<'a> Judge<'a> {
         self.moved = true;
     }
 
-    /// Takes the mark off, as it is closed.
+    /// Takes the mark off, as it is closed: what was parked is in the document.
     pub fn clear_mark(&mut self) {
         if let Some(Mark::Set(number)) = self.mark {
             self.mark = Some(Mark::Cleared(number));
             self.moved = true;
+        }
+        if let Standing::Ordered { applied, parked, .. } = &mut self.standing
+            && let Some(parked) = parked.take()
+        {
+            *applied = parked;
         }
     }
 
     /// Whether the writer of this guard had read further than `read`, in a shard that is not `closed`: then events may
     /// be missing here that the guard would call duplicates, and this reader must read on before it writes.
     pub fn is_ahead_of(&self, read: &ShardPlaces, closed: &ShardPlaces) -> bool {
-        let Standing::Ordered { read: stored, .. } = &self.standing else { return false };
-        stored.places.iter().any(|(shard, place)| !covers(read, *shard, place) && !is_closed(closed, *shard))
+        let Some(stored) = self.reach() else { return false };
+        let is_behind = |shard, place| !covers(read, shard, place) && !is_closed(closed, shard);
+        stored.read.places.iter().any(|(shard, place)| is_behind(*shard, place))
     }
 
-    /// The order key that the document stands at; `global` only.
+    /// The order key behind which events are late; `global` only.
     pub fn order_key(&self) -> Option<&OrderKey> {
-        let Standing::Ordered { key, .. } = &self.standing else { return None };
-        key.as_ref()
+        self.reach()?.key.as_ref()
+    }
+
+    /// By what live events are judged; `global` only.
+    fn reach(&self) -> Option<&Reach> {
+        let Standing::Ordered { applied, parked, .. } = &self.standing else { return None };
+        Some(parked.as_ref().unwrap_or(applied))
     }
 
     /// The guard to be written, with the places of closed shards shrunk and, for `global`, how far the merge has read.
@@ -239,13 +295,14 @@ impl<'a> Judge<'a> {
                 shrink(&mut places, closed);
                 Fed::Shards { revision: revision.saturating_add(1), places: Box::new(places) }
             }
-            Standing::Ordered { revision, key, mut read } => {
+            Standing::Ordered { revision, mut applied, mut parked } => {
+                let read = &mut parked.as_mut().unwrap_or(&mut applied).read;
                 for (shard, place) in &merge_read.places {
-                    advance(&mut read, *shard, place);
+                    advance(read, *shard, place);
                 }
-                shrink(&mut read, closed);
-                let (key, read) = (key.map(Box::new), Box::new(read));
-                Fed::Ordered { revision: revision.saturating_add(1), key, read }
+                shrink(read, closed);
+                let (revision, key) = (revision.saturating_add(1), applied.key.map(Box::new));
+                Fed::Ordered { revision, key, read: Box::new(applied.read), parked: parked.map(Box::new) }
             }
         };
         Some(Guard { epoch: self.epoch, fed, mark: self.mark, unrecorded: self.unrecorded })

@@ -1,7 +1,9 @@
 //! What must hold at every write, as functions of what was stored and what is stored now. None of them knows a store, a
 //! clock or a task; each says what is broken. The running line, the simulation and the models ask the same ones.
 
-use foldstream_model::{Checkpoint, Fed, Guard, Journal, Lease, Mark, MarkNumber, ShardNumber, ShardPlaces};
+use foldstream_model::{
+    Checkpoint, Fed, Guard, Journal, Lease, Mark, MarkNumber, Reach, ShardNumber, ShardPlaces,
+};
 
 /// Or what is broken, in words.
 pub type Held = Result<(), String>;
@@ -27,9 +29,17 @@ pub fn guard_moves_on(before: &Guard, after: &Guard) -> Held {
             next_revision > revision && places_move_on(places, next_places)
         }
         (
-            Fed::Ordered { revision, key, read },
-            Fed::Ordered { revision: next_revision, key: next_key, read: next_read },
-        ) => next_revision > revision && next_key >= key && places_move_on(read, next_read),
+            Fed::Ordered { revision, key, read, parked },
+            Fed::Ordered { revision: next_revision, key: next_key, read: next_read, parked: next_parked },
+        ) => {
+            let is_new = next_revision > revision && next_key >= key && places_move_on(read, next_read);
+            let of_document = || (next_key.as_deref(), &**next_read);
+            let (next_key, next_read) =
+                next_parked.as_ref().map_or_else(of_document, |next| (next.key.as_ref(), &next.read));
+            let parked_moves_on =
+                |parked: &Reach| next_key >= parked.key.as_ref() && places_move_on(&parked.read, next_read);
+            is_new && parked.as_deref().is_none_or(parked_moves_on)
+        }
         _ => false,
     };
     holds(forward, || format!("a guard goes back: {before:?} -> {after:?}"))
@@ -52,9 +62,10 @@ fn mark_moves_on(before: Option<Mark>, after: Option<Mark>) -> bool {
 /// No shard is taken as covered to its end while events of it may wait.
 pub fn nothing_shrinks_under_a_mark(before: &Guard, after: &Guard) -> Held {
     let closed = |guard: &Guard| match &guard.fed {
-        Fed::Shards { places, .. } | Fed::Ordered { read: places, .. } => {
+        Fed::Shards { places, .. } | Fed::Ordered { read: places, parked: None, .. } => {
             (places.closed_below, places.except.clone())
         }
+        Fed::Ordered { parked: Some(parked), .. } => (parked.read.closed_below, parked.read.except.clone()),
         Fed::Nothing | Fed::Stream { .. } => Default::default(),
     };
     let is_marked = matches!(after.mark, Some(Mark::Set(_))) && before.epoch == after.epoch;

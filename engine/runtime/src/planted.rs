@@ -112,6 +112,12 @@ bugs! {
     RecordedUndecided,
     /// An event is settled that was discarded, and nothing says so.
     SettledUnrecorded,
+    /// What comes behind what is parked of a `global` document is judged by what the document has.
+    ReachIgnored,
+    /// A redrive of a `global` document takes what is still on its way into the lot.
+    RedrivenUnderWay,
+    /// A redrive of a `global` document applies what was overtaken on its way into the lot.
+    OvertakenRedriven,
 
     // streams
     /// Who begins before a stream was parked does not park it there.

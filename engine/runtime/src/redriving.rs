@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Document, DocumentKey, Epoch, Error, ErrorKind, Event, Lot, ParkedEvent, Result,
+    Document, DocumentKey, Epoch, Error, ErrorKind, Event, Lot, Ordering, ParkedEvent, Result,
     ports::{Change, DocumentWrite, ParkingLot, StateCarried, StoredDocument, Touch, Written},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,12 @@ use crate::{
     assembly::{ProjectionSpec, Services, SourceSpec},
     control::Actor,
     decode::Intake,
+    guard::Origin,
     parking::{self, Asked, Decision, Ended, Redrive, Step, Waiting},
     patient::Patient,
     pure, retry,
     rows::{self, Discard, DiscardRow, Rows, Versioned},
-    write::record_late,
+    write::{LateRow, record_late},
 };
 
 /// Events that are applied together.
@@ -167,22 +168,30 @@ impl Redriver {
                 discarded.insert(row.event.order);
             }
         }
-        let waiting = page.events.into_iter().map(|parked| {
+        let mut waiting = Vec::with_capacity(page.events.len());
+        for parked in page.events {
             let is_discarded = discarded.contains(&parked.order);
-            self.prepare(parked, is_discarded)
-        });
-        Ok((waiting.collect::<Result<_>>()?, asked))
+            waiting.push(self.prepare(parked, is_discarded).await?);
+        }
+        Ok((waiting, asked))
     }
 
-    fn prepare(&self, parked: ParkedEvent, is_discarded: bool) -> Result<Waiting> {
+    async fn prepare(&self, parked: ParkedEvent, is_discarded: bool) -> Result<Waiting> {
         let event = event_of(&parked)?;
         let origin = parking::origin_of(&parked, &event);
+        let is_late =
+            self.spec.ordering == Ordering::Global && self.is_late(&parked.document, &origin).await?;
         let change: Box<dyn Change> = match is_discarded {
             true => nothing(),
             false => self.change(&parked, event)?,
         };
         let touch = Touch { key: parked.document, change };
-        Ok(Waiting { order: parked.order, origin, touch, is_discarded })
+        Ok(Waiting { order: parked.order, origin, touch, is_discarded, is_late })
+    }
+
+    async fn is_late(&self, document: &DocumentKey, origin: &Origin) -> Result<bool> {
+        let key = rows::late_key(&self.spec.id, self.lot.epoch, document, origin);
+        Ok(self.rows.get::<LateRow>(&key).await?.is_some())
     }
 
     /// What the event does to its document by now; nothing if it no longer touches it.

@@ -15,7 +15,7 @@ use foldstream_model::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    lanes::LateEvent,
+    guard::Origin,
     lineage::Lineage,
     order::cut_rows::{self, position_key},
     planted::{self, Bug},
@@ -404,9 +404,9 @@ pub fn control_key(projection: &ProjectionId) -> RowKey {
 }
 
 /// What came late to documents of one epoch says nothing of those of another.
-pub fn late_key(projection: &ProjectionId, late: &LateEvent) -> RowKey {
-    let (at, origin, epoch) = (late.origin.recorded_at, &late.origin, late_epoch(late.epoch));
-    let sort = format!("{epoch}{}\u{1f}{at}\u{1f}{}\u{1f}{:020}", late.key, origin.stream, origin.sequence.0);
+pub fn late_key(projection: &ProjectionId, epoch: Epoch, document: &DocumentKey, late: &Origin) -> RowKey {
+    let (at, epoch) = (late.recorded_at, late_epoch(epoch));
+    let sort = format!("{epoch}{document}\u{1f}{at}\u{1f}{}\u{1f}{:020}", late.stream, late.sequence.0);
     RowKey::new(Table::Late, projection.row_name(), sort)
 }
 

@@ -470,7 +470,8 @@ pub(crate) async fn record_late(
 ) -> Result<()> {
     let never = CancellationToken::new();
     for event in late {
-        let (key, origin) = (rows::late_key(projection, event), &event.origin);
+        let origin = &event.origin;
+        let key = rows::late_key(projection, event.epoch, &event.key, origin);
         let row = LateRow {
             stream: origin.stream.clone(),
             sequence: origin.sequence,

@@ -10,7 +10,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use super::{HOSTILE, cases, together};
 use crate::{
     Document, DocumentKey, Epoch, ErrorKind, Fed, Guard, Map, Mark, MarkNumber, OrderKey, Place, Position,
-    ReadModel, Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp, Value,
+    Reach, ReadModel, Sequence, ShardNumber, ShardPlaces, StreamId, Timestamp, Value,
     ports::{Condition, DocumentStore, DocumentWrite, StoredDocument, Written},
 };
 
@@ -141,8 +141,13 @@ async fn every_kind_of_guard_is_kept(store: &dyn DocumentStore) {
     let guards = [
         Fed::Nothing,
         Fed::Shards { revision: 1, places: Box::new(places.clone()) },
-        Fed::Ordered { revision: u64::MAX, key: Some(Box::new(key)), read: Box::new(places) },
-        Fed::Ordered { revision: 0, key: None, read: Box::default() },
+        Fed::Ordered {
+            revision: u64::MAX,
+            key: Some(Box::new(key.clone())),
+            read: Box::new(places.clone()),
+            parked: Some(Box::new(Reach { key: Some(key), read: places })),
+        },
+        Fed::Ordered { revision: 0, key: None, read: Box::default(), parked: None },
     ];
     for (index, fed) in guards.into_iter().enumerate() {
         let mark = [None, Some(Mark::Set(MarkNumber(1))), Some(Mark::Cleared(MarkNumber(2)))][index % 3];

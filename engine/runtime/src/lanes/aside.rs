@@ -3,13 +3,17 @@
 //! The document is marked by its own conditional write before anything of it is parked; whoever meets the mark parks
 //! instead of applying. A mark that turns out to be closed is taken off in the same way.
 //!
+//! The guard of a `global` document also says what is parked of it, as it says what the document has: only when it was
+//! moved on by a conditional write are events settled that have gone into the lot.
+//!
 //! An event is discarded by a conditional write that moves the document past it, and leaves in the guard that this is not
 //! recorded yet. Whoever meets the event then records it, and takes that out of the guard; only then is it settled.
 
 use std::{mem, sync::Arc};
 
 use foldstream_model::{
-    DocumentKey, Error, ErrorKind, MarkNumber, OnFailure, Place, Result, ShardNumber, ports::StateCarried,
+    DocumentKey, Error, ErrorKind, MarkNumber, OnFailure, Ordering, Place, Result, ShardNumber,
+    ports::StateCarried,
 };
 
 use super::{
@@ -34,10 +38,18 @@ pub(super) struct Aside {
     pub parking: Vec<Delivery>,
     /// The mark under which they go there.
     mark: MarkNumber,
+    /// Where they stand, in their order.
+    asked: Vec<(ShardNumber, Place)>,
+    /// Those that have arrived there under that mark.
+    in_lot: Vec<(ShardNumber, Place)>,
     /// This mark was found closed.
     closed: Option<MarkNumber>,
     /// Of this event it is on record, once the document goes on, that it is discarded.
     recorded: Option<(ShardNumber, Place)>,
+}
+
+fn stands_among(Delivery { origin, .. }: &Delivery, places: &[(ShardNumber, Place)]) -> bool {
+    places.iter().any(|(shard, place)| (*shard, place) == (origin.shard, &origin.place))
 }
 
 struct Refused {
@@ -135,9 +147,17 @@ impl Buffer {
         }
     }
 
-    /// Only what is due: a redrive moves a `global` document to the last of what is parked, and what is ordered before that
-    /// and was not read yet would be late.
+    /// Only what is due: what is ordered before that, and comes only then, is late.
     fn park(&mut self, mark: MarkNumber, due: usize, rules: &Rules, out: &mut Outbox) -> Turn {
+        if let Some(last) = self.in_lot(mark, due) {
+            let taken = last + 1;
+            let last = self.pending.get(last).map(|delivery| delivery.origin.clone());
+            let folded = rules.reguard(&self.key, self.base.take(), |judge| {
+                last.iter().for_each(|last| judge.park(last));
+                Ok(())
+            });
+            return self.write_guard(folded.map(|folded| Folded { taken, ..folded }), rules, out);
+        }
         let first = due.min(PARKED_AT_ONCE);
         let mut events = Vec::with_capacity(first);
         for delivery in self.pending.iter().take(first) {
@@ -151,11 +171,19 @@ impl Buffer {
         let aside = self.aside.get_or_insert_default();
         aside.parking = mem::replace(&mut self.pending, rest);
         aside.mark = mark;
+        aside.asked = events.iter().map(|event| (event.origin.shard, event.origin.place.clone())).collect();
         if planted::is(Bug::ParkedAfterCheckpoint) {
             out.settle(&mem::take(&mut aside.parking));
         }
         out.parking.push(ParkRequest { key: self.key.clone(), mark, events });
         Turn::Park
+    }
+
+    /// The last of the first events that have gone into the lot under this mark, where that is still to be written down.
+    fn in_lot(&self, mark: MarkNumber, due: usize) -> Option<usize> {
+        let aside = self.aside.as_ref().filter(|aside| aside.mark == mark)?;
+        let first = self.pending.iter().take(due);
+        first.take_while(|delivery| stands_among(delivery, &aside.in_lot)).count().checked_sub(1)
     }
 
     /// The first event has no effect from now on: the document's guard moves past it, and nothing else.
@@ -230,9 +258,15 @@ impl Lane {
                 aside.refused = None;
                 None
             }
-            ParkAnswer::Done => {
-                self.out.settle(&mem::take(&mut aside.parking));
+            ParkAnswer::Parked(first) => {
                 aside.refused = None;
+                aside.in_lot = mem::take(&mut aside.asked);
+                aside.in_lot.truncate(first);
+                if self.rules.ordering != Ordering::Global {
+                    let in_lot = mem::take(&mut aside.in_lot);
+                    let parked = aside.parking.extract_if(.., |delivery| stands_among(delivery, &in_lot));
+                    self.out.settle(&parked.collect::<Vec<_>>());
+                }
                 None
             }
             ParkAnswer::Closed => {

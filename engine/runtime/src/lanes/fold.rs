@@ -9,7 +9,7 @@ use foldstream_model::{
 
 use super::words::{Bounds, Delivery, LaneMode, LateEvent};
 use crate::{
-    guard::{self, Judge, Judgement},
+    guard::{Judge, Judgement, Origin},
     planted::{self, Bug},
 };
 
@@ -65,7 +65,8 @@ impl Rules {
         }
         let judge = Judge::new(key, self.ordering, self.epoch, stored.map(|stored| &stored.guard))?;
         // A document of another stream is the fold's to refuse.
-        let judgement = |delivery: &Delivery| judge.judge(&delivery.origin).unwrap_or(Judgement::Apply);
+        let judgement =
+            |delivery: &Delivery| self.judge(&judge, &delivery.origin).unwrap_or(Judgement::Apply);
         let mut sorted = Sorted { mark: judge.mark(), ..Sorted::default() };
         if let Some(bounds) = &self.bounds {
             let is_behind = judge.is_ahead_of(&bounds.read, &self.closed);
@@ -129,14 +130,13 @@ impl Rules {
             document = None;
         }
         let (mut taken, mut applied) = (0, 0);
-        let mut redriven = ShardPlaces::default();
         let failed = |applied| move |error| Failed { applied, error };
         let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref()).map_err(failed(0))?;
         for delivery in due {
             if applied == at_most {
                 break;
             }
-            match judge.judge(&delivery.origin).map_err(failed(applied))? {
+            match self.judge(&judge, &delivery.origin).map_err(failed(applied))? {
                 Judgement::Apply => {
                     let change = &delivery.touch.change;
                     if applied == 0 || !planted::is(Bug::CoalescerKeepsFirst) {
@@ -152,14 +152,9 @@ impl Rules {
                 }
                 Judgement::Duplicate | Judgement::Late => {}
             }
-            if self.mode == LaneMode::Redrive {
-                guard::advance(&mut redriven, delivery.origin.shard, &delivery.origin.place);
-            }
             taken += 1;
         }
-        // What was parked was read by a merge with all that is ordered before it.
-        let read = self.bounds.as_ref().map_or(&redriven, |bounds| &*bounds.read);
-        match judge.into_guard(&self.closed, read) {
+        match self.guard_of(judge) {
             Some(mut guard) => {
                 if planted::is(Bug::RealDelete) && document.is_none() {
                     guard.fed = foldstream_model::Fed::Nothing;
@@ -170,6 +165,18 @@ impl Rules {
                 Err(Failed { applied, error: Error::internal(format!("a fold of no event: document={key}")) })
             }
         }
+    }
+
+    fn judge(&self, judge: &Judge<'_>, origin: &Origin) -> Result<Judgement> {
+        match self.mode {
+            LaneMode::Live(_) => judge.judge(origin),
+            LaneMode::Redrive => judge.judge_parked(origin),
+        }
+    }
+
+    fn guard_of(&self, judge: Judge<'_>) -> Option<Guard> {
+        let nothing = ShardPlaces::default();
+        judge.into_guard(&self.closed, self.bounds.as_ref().map_or(&nothing, |bounds| &*bounds.read))
     }
 
     /// The document as it is, under a guard that was changed: with a mark, or without it, or past an event.
@@ -185,9 +192,7 @@ impl Rules {
             document.filter(|_| base_guard.as_ref().is_some_and(|guard| guard.epoch == self.epoch));
         let mut judge = Judge::new(key, self.ordering, self.epoch, base_guard.as_ref())?;
         change(&mut judge)?;
-        let nothing = ShardPlaces::default();
-        let read = self.bounds.as_ref().map_or(&nothing, |bounds| &*bounds.read);
-        match judge.into_guard(&self.closed, read) {
+        match self.guard_of(judge) {
             Some(guard) => {
                 let put = StoredDocument { guard, document };
                 Ok(Folded { base_guard, put, taken: 0, applied: 0 })

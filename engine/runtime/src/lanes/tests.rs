@@ -1,5 +1,6 @@
 mod aside;
 mod faults;
+pub(crate) mod lot;
 mod parking;
 mod poison;
 mod schedules;

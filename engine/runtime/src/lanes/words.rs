@@ -90,8 +90,8 @@ pub struct ParkRequest {
 /// How a [`ParkRequest`] ended.
 #[derive(Debug, Clone)]
 pub enum ParkAnswer {
-    /// The events are in the lot.
-    Done,
+    /// So many of the events are in the lot: the first ones, and at least one.
+    Parked(usize),
     /// The mark is closed: it is to be taken off the document, and the events are to be applied.
     Closed,
     /// The lot takes no more: the projection stops at the first of the events.

@@ -4,6 +4,9 @@
 //! Every step may be lost, repeated, or done by several at once: what is in the document is known by its guard, and a
 //! mark is closed only when nothing waits.
 //!
+//! Of a `global` document an event is parked once the guard says so. What is in the lot and ordered behind that is on its way
+//! and stays. What is ordered before it, and was not read by whoever moved the guard, is late, whenever it has come.
+//!
 //! The discard of an event is asked for at any time, and decided by whoever redrives. The document is read before what
 //! waits and what was asked for is listed; then its mark gets another number, so that every redrive that has listed before
 //! finds a conflict. From there on nobody applies the event or leaves it out before it is decided, so the guard of that
@@ -12,7 +15,7 @@
 use std::{collections::BTreeSet, mem};
 
 use foldstream_model::{
-    DocumentKey, Epoch, Error, Guard, Mark, MarkNumber, Ordering, ParkedOrder,
+    DocumentKey, Epoch, Error, Guard, Mark, MarkNumber, Ordering, ParkedOrder, Result, ShardPlaces,
     ports::{Condition, DocumentWrite, StoredDocument, Touch, Written},
 };
 
@@ -34,6 +37,7 @@ pub struct Redrive {
     stage: Stage,
     done: u64,
     refused: Option<(Origin, Error)>,
+    is_under_way: bool,
 }
 
 enum Stage {
@@ -86,6 +90,8 @@ pub struct Ended {
     pub done: u64,
     /// The first event that is left, and why it could not be taken.
     pub refused: Option<(Origin, Error)>,
+    /// Others are left that a worker is just parking: it has not written that into the document yet.
+    pub is_under_way: bool,
 }
 
 /// A parked event, ready to be applied.
@@ -95,6 +101,8 @@ pub struct Waiting {
     /// What it does to the document; of one that is discarded, nothing.
     pub touch: Touch,
     pub is_discarded: bool,
+    /// It is on record as late: whoever put it there was overtaken, and nobody applies it.
+    pub is_late: bool,
 }
 
 /// An event of the document whose discard is asked for.
@@ -113,7 +121,8 @@ pub struct Decision {
 impl Redrive {
     pub fn new(document: DocumentKey, ordering: Ordering, epoch: Epoch, only_discarded: bool) -> Self {
         let options = LaneOptions { ordering, epoch, mode: LaneMode::Redrive, cache_bytes: 0 };
-        Self { document, options, only_discarded, stage: Stage::Reading, done: 0, refused: None }
+        let stage = Stage::Reading;
+        Self { document, options, only_discarded, stage, done: 0, refused: None, is_under_way: false }
     }
 
     pub fn step(&mut self) -> Step {
@@ -133,7 +142,8 @@ impl Redrive {
                 Stage::Closing(_, mark) => return Step::Close(*mark),
                 Stage::Clearing(write) => return Step::Write(DocumentWrite::clone(write)),
                 Stage::Over => {
-                    return Step::Ended(Ended { done: self.done, refused: self.refused.clone() });
+                    let (refused, is_under_way) = (self.refused.clone(), self.is_under_way);
+                    return Step::Ended(Ended { done: self.done, refused, is_under_way });
                 }
             }
         }
@@ -154,17 +164,24 @@ impl Redrive {
     pub fn listed(&mut self, mut events: Vec<Waiting>, asked: Vec<Asked>) {
         let Stage::Listing(stored, mark) = mem::replace(&mut self.stage, Stage::Over) else { return };
         if !asked.is_empty() {
-            let next = MarkNumber(mark.0.saturating_add(1));
-            let write = remarked(&self.document, stored, Mark::Set(next));
-            self.stage = Stage::Renumbering(Box::new(write), asked);
+            let write = self.remarked(stored, |judge| judge.set_mark());
+            self.stage = write.map_or(Stage::Over, |write| Stage::Renumbering(Box::new(write), asked));
             return;
         }
         if events.is_empty() {
+            self.is_under_way = false;
             self.stage = Stage::Closing(stored, mark);
             return;
         }
         if planted::is(Bug::NewestRedrivenFirst) {
             events.reverse();
+        }
+        self.is_under_way = self.keep_parked(&stored.guard, &mut events);
+        let (late, mut events): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| event.is_late && !planted::is(Bug::OvertakenRedriven));
+        if !late.is_empty() {
+            self.stage = Stage::Removing(late.into_iter().map(|event| event.order).collect());
+            return;
         }
         if self.only_discarded {
             let discarded = events.iter().take_while(|event| event.is_discarded).count();
@@ -173,6 +190,20 @@ impl Redrive {
         if !events.is_empty() {
             self.stage = Stage::Folding(Box::new(Folding::new(self.options, stored, events)));
         }
+    }
+
+    /// Drops what is not known to be parked; says whether there was any.
+    fn keep_parked(&self, guard: &Guard, events: &mut Vec<Waiting>) -> bool {
+        let before = events.len();
+        // A guard that this cannot judge by is the lane's to refuse.
+        if let Ok(judge) = self.judge(guard) {
+            events.retain(|event| judge.is_parked(&event.origin));
+        }
+        events.len() < before
+    }
+
+    fn judge<'a>(&'a self, guard: &Guard) -> Result<Judge<'a>> {
+        Judge::new(&self.document, self.options.ordering, self.options.epoch, Some(guard))
     }
 
     pub fn written(&mut self, written: Written) {
@@ -194,15 +225,25 @@ impl Redrive {
     }
 
     fn decide(&self, guard: &Guard, asked: Vec<Asked>) -> Vec<Decision> {
-        let judge = Judge::new(&self.document, self.options.ordering, self.options.epoch, Some(guard));
+        let judge = self.judge(guard);
         let is_in = |origin: &Origin| {
-            let judged = judge.as_ref().ok().and_then(|judge| judge.judge(origin).ok());
+            let judged = judge.as_ref().ok().and_then(|judge| judge.judge_parked(origin).ok());
             judged.is_some_and(|judged| judged != Judgement::Apply)
         };
         let decided = asked
             .into_iter()
             .map(|Asked { order, origin }| Decision { is_discarded: !is_in(&origin), order });
         decided.collect()
+    }
+
+    /// The document as it is, with another mark.
+    fn remarked(&self, stored: StoredDocument, change: fn(&mut Judge<'_>)) -> Option<DocumentWrite> {
+        let mut judge = self.judge(&stored.guard).ok()?;
+        change(&mut judge);
+        let nothing = ShardPlaces::default();
+        let guard = judge.into_guard(&nothing, &nothing)?;
+        let (key, condition) = (self.document.clone(), Condition::GuardIs(stored.guard));
+        Some(DocumentWrite { key, condition, put: StoredDocument { guard, document: stored.document } })
     }
 
     pub fn decided(&mut self) {
@@ -232,9 +273,9 @@ impl Redrive {
     /// Whether the mark is closed now; if not, events have come meanwhile.
     pub fn closed(&mut self, is_closed: bool) {
         self.stage = match mem::replace(&mut self.stage, Stage::Reading) {
-            Stage::Closing(stored, mark) if is_closed || planted::is(Bug::UnparkedWithoutCondition) => {
-                let write = remarked(&self.document, stored, Mark::Cleared(mark));
-                Stage::Clearing(Box::new(write))
+            Stage::Closing(stored, _) if is_closed || planted::is(Bug::UnparkedWithoutCondition) => {
+                let write = self.remarked(stored, |judge| judge.clear_mark());
+                write.map_or(Stage::Over, |write| Stage::Clearing(Box::new(write)))
             }
             _ => Stage::Reading,
         };
@@ -291,11 +332,4 @@ impl Folding {
         }
         self.lane.written(document, Written::Done);
     }
-}
-
-/// The document as it is, with another mark.
-fn remarked(document: &DocumentKey, stored: StoredDocument, mark: Mark) -> DocumentWrite {
-    let guard = Guard { mark: Some(mark), ..stored.guard.clone() };
-    let (key, condition) = (document.clone(), Condition::GuardIs(stored.guard));
-    DocumentWrite { key, condition, put: StoredDocument { guard, document: stored.document } }
 }

@@ -64,9 +64,7 @@ impl Running {
     }
 }
 
-/// Parks what there is room for. The document is marked by now, and a redrive finds it by what waits of it: so if there is
-/// room for a part only, the first of its events are parked, unless some wait already. Nothing that is ordered before those
-/// may be left out then, as a redrive moves the document past it.
+/// Parks what there is room for: of each document the first ones.
 async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Result<Vec<ParkAnswer>> {
     let Aside { parking, lot, limit, .. } = aside;
     let before = parking::total(parking.as_ref(), &lot.projection, lot.epoch).await?;
@@ -74,20 +72,14 @@ async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Resul
     let mut answers = Vec::with_capacity(requests.len());
     let mut parkings = Vec::with_capacity(requests.len());
     for request in &requests {
-        let (more, room) = (request.events.len() as u64, limit.saturating_sub(total));
-        answers.push(if more > room {
-            ParkAnswer::Full(parking::full(total, limit))
-        } else {
-            ParkAnswer::Done
+        let room = limit.saturating_sub(total);
+        let first = usize::try_from(room).unwrap_or(usize::MAX).min(request.events.len());
+        answers.push(match first {
+            0 => ParkAnswer::Full(parking::full(total, limit)),
+            first => ParkAnswer::Parked(first),
         });
-        let some_wait = || async {
-            let page = parking.list(lot, Some(&request.key), None, 1).await?;
-            Result::Ok(!page.events.is_empty())
-        };
-        let parked = if more > room && (room == 0 || some_wait().await?) { 0 } else { more.min(room) };
-        let first = usize::try_from(parked).unwrap_or(usize::MAX);
         parkings.push(parking_of(aside, request, first, at)?);
-        total += parked;
+        total += first as u64;
     }
     let parked_events = parkings.iter().map(|parking| parking.events.len()).sum();
     let parked = parking.append(lot, parkings).await?;

@@ -58,11 +58,11 @@ fn a_document_is_marked_before_anything_of_it_is_parked_and_nothing_is_settled_b
     assert_eq!(errors, [true, false], "only one could not be taken");
     lane.deliver(event(4, Deed::Name));
     assert_eq!(run(&mut lane, &mut store), 0, "what comes meanwhile waits");
-    lane.parked(&k(), ParkAnswer::Done);
+    lane.parked(&k(), ParkAnswer::Parked(2));
     assert_eq!(settled(&mut lane), [2, 3]);
     run(&mut lane, &mut store);
     assert_eq!(lane.take_parking()[0].events.len(), 1, "and is parked, too");
-    lane.parked(&k(), ParkAnswer::Done);
+    lane.parked(&k(), ParkAnswer::Parked(1));
     assert!(lane.is_idle() && lane.take_poison().is_empty());
     assert_eq!((lane.bytes(), store.names("k")), (0, names(&["a/1"])));
 }
@@ -86,9 +86,10 @@ fn of_a_global_document_only_what_is_due_is_parked() {
         requests.iter().flat_map(|request| &request.events).map(|event| event.origin.sequence.0).collect()
     };
     assert_eq!(parked(&mut lane), [1]);
-    lane.parked(&k(), ParkAnswer::Done);
+    lane.parked(&k(), ParkAnswer::Parked(1));
+    assert_eq!(settled(&mut lane), [0; 0], "the guard does not say so yet");
     run(&mut lane, &mut store);
-    assert_eq!(parked(&mut lane), [0; 0]);
+    assert_eq!((settled(&mut lane), parked(&mut lane)), (vec![1], vec![]));
     lane.merged([], Bounds { watermark: micros(20), read });
     run(&mut lane, &mut store);
     assert_eq!(parked(&mut lane), [2]);
@@ -127,7 +128,7 @@ fn a_mark_that_is_closed_is_taken_off_and_what_was_to_be_parked_is_applied() {
     lane.deliver(event(1, Deed::Fail));
     run(&mut lane, &mut store);
     lane.take_parking();
-    lane.parked(&k(), ParkAnswer::Done);
+    lane.parked(&k(), ParkAnswer::Parked(1));
     // A redrive applies it, and closes the mark.
     let mut mended = Lane::new(LaneOptions {
         ordering: Ordering::PerStream,
@@ -186,6 +187,37 @@ fn a_full_lot_stops_the_projection_at_the_first_event_that_has_no_room() {
     assert!(lane.is_idle() && settled(&mut lane).is_empty());
     lane.abandon(LineId(1));
     assert_eq!(lane.bytes(), 0);
+}
+
+#[test]
+fn what_there_is_room_for_is_parked_and_the_projection_stops_behind_it() {
+    for ordering in [Ordering::Commutative, Ordering::Global] {
+        let (mut lane, mut store) = (parks(ordering), Store::default());
+        let deliveries = (1..=4).map(|number| {
+            let line = if number == 1 { 1 } else { 2 };
+            carrying(delivery(line, at(line as u32, number, "a", number), "k", Deed::Fail))
+        });
+        let mut read = ShardPlaces::default();
+        read.places.extend([(ShardNumber(1), place(1)), (ShardNumber(2), place(4))]);
+        let read = Arc::new(read);
+        match ordering {
+            Ordering::Global => {
+                lane.merged(deliveries, Bounds { watermark: Timestamp::EPOCH, read: read.clone() })
+            }
+            _ => deliveries.for_each(|delivery| lane.deliver(delivery)),
+        }
+        run(&mut lane, &mut store);
+        assert_eq!(lane.take_parking()[0].events.len(), 4);
+        lane.abandon(LineId(1));
+        lane.merged([], Bounds { watermark: Timestamp::EPOCH, read });
+        lane.parked(&k(), ParkAnswer::Parked(2));
+        run(&mut lane, &mut store);
+        assert_eq!(settled(&mut lane), [2], "the first that is in the lot was forgotten with its line");
+        assert_eq!(lane.take_parking()[0].events.len(), 2);
+        lane.parked(&k(), ParkAnswer::Full(Error::poison("full")));
+        run(&mut lane, &mut store);
+        assert_eq!(lane.take_poison()[0].origin.sequence.0, 3);
+    }
 }
 
 #[test]
@@ -325,7 +357,7 @@ fn a_discarded_event_is_recorded_although_its_document_is_parked_meanwhile() {
     lane.deliver(carrying(delivery(2, at(1, 1, "b", 1), "k", Deed::Fail)));
     run(&mut lane, &mut store);
     assert_eq!(lane.take_parking().len(), 1);
-    lane.parked(&k(), ParkAnswer::Done);
+    lane.parked(&k(), ParkAnswer::Parked(1));
     let mut recorded = BTreeSet::new();
     (2..=3).for_each(|number| lane.deliver(event(number, Deed::Name)));
     run_and_record(&mut lane, &mut store, &mut recorded);
@@ -397,7 +429,7 @@ fn a_shard_that_ends_while_events_of_it_wait_shrinks_only_when_the_mark_is_off()
     }
     run(&mut lane, &mut store);
     lane.take_parking();
-    lane.parked(&k(), ParkAnswer::Done);
+    lane.parked(&k(), ParkAnswer::Parked(1));
     lane.closed(ShardNumber(0));
     let places = |guard: &Guard| match &guard.fed {
         Fed::Shards { places, .. } => places.closed_below,

@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use foldstream_model::{
-    DocumentKey, Epoch, Mark, MarkNumber, OnFailure, Ordering, ParkedOrder, ShardNumber,
+    DocumentKey, Epoch, Mark, OnFailure, Ordering, ParkedOrder, ShardNumber,
     ports::{DocumentWrite, StoredDocument, Written},
 };
 use proptest::prelude::*;
 
+use super::lot::Lot;
 use super::toy::{
     Chance, Deed, Reading, Store, carrying, checkpoint, delivery, name_of, names_in, origin, place, touch,
 };
@@ -26,46 +27,6 @@ use crate::{
 const SHARDS: usize = 3;
 const KEYS: [&str; 3] = ["x", "y", "z"];
 
-#[derive(Clone)]
-struct Parked {
-    origin: Origin,
-}
-
-/// What waits, by document and order, and which marks are closed.
-#[derive(Default)]
-struct Lot {
-    events: BTreeMap<(DocumentKey, ParkedOrder), Parked>,
-    closed: BTreeMap<DocumentKey, MarkNumber>,
-}
-
-impl Lot {
-    fn append(&mut self, ordering: Ordering, request: &ParkRequest) -> ParkAnswer {
-        if self.closed.get(&request.key).is_some_and(|closed| request.mark <= *closed) {
-            return ParkAnswer::Closed;
-        }
-        for event in &request.events {
-            let key = (request.key.clone(), parked_order(ordering, &event.origin));
-            let parked = Parked { origin: event.origin.clone() };
-            self.events.entry(key).or_insert(parked);
-        }
-        ParkAnswer::Done
-    }
-
-    fn of(&self, document: &DocumentKey) -> impl Iterator<Item = (&ParkedOrder, &Parked)> {
-        let of_it = self.events.iter().filter(move |((of, _), _)| of == document);
-        of_it.map(|((_, order), parked)| (order, parked))
-    }
-
-    fn close(&mut self, document: &DocumentKey, mark: MarkNumber) -> bool {
-        let closed = self.closed.get(document).copied().unwrap_or_default();
-        let may = mark <= closed || self.of(document).next().is_none();
-        if may {
-            self.closed.insert(document.clone(), closed.max(mark));
-        }
-        may
-    }
-}
-
 struct Record {
     origin: Origin,
     touches: Vec<(String, bool)>,
@@ -78,7 +39,8 @@ struct World {
     lot: Lot,
     checkpoints: [usize; SHARDS],
     delayed: Vec<DocumentWrite>,
-    delayed_parking: Vec<ParkRequest>,
+    /// And how many of the events it holds.
+    delayed_parking: Vec<(ParkRequest, usize)>,
     lines: u64,
     faults: bool,
     is_mended: bool,
@@ -298,16 +260,17 @@ impl Worker {
             return;
         }
         let request = self.parking.swap_remove(chance.below(self.parking.len()));
+        let at_most = if world.faults { 1 + chance.below(4) } else { usize::MAX };
         if world.faults && chance.percent(10) {
             // Done again later, by a request that was on its way.
-            world.delayed_parking.push(request.clone());
+            world.delayed_parking.push((request.clone(), at_most));
         }
         if world.faults && chance.percent(15) {
             // Done, and nobody heard: it is asked for again.
-            world.lot.append(world.ordering, &request);
+            world.lot.append(world.ordering, &request, at_most);
             return self.parking.push(request);
         }
-        let answer = world.lot.append(world.ordering, &request);
+        let answer = world.lot.append(world.ordering, &request, at_most);
         world.met.insert(match answer {
             ParkAnswer::Closed => "closed mark met",
             _ => "parked",
@@ -376,17 +339,16 @@ fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut
     match redrive.step() {
         Step::List => {
             let limit = 1 + chance.below(4);
-            let waiting = world.lot.of(document).take(limit).map(|(order, parked)| {
+            let waiting = world.lot.of(document).take(limit).map(|(order, origin)| {
                 let is_discarded = world.is_discarded(document, order);
-                let fails = !world.is_mended && world.fails(document.as_str(), &parked.origin);
+                let fails = !world.is_mended && world.fails(document.as_str(), origin);
                 let deed = match (is_discarded, fails) {
                     (true, _) => Deed::Nothing,
                     (false, true) => Deed::Fail,
                     (false, false) => Deed::Name,
                 };
-                let touch = touch(document.as_str(), name_of(&parked.origin), deed);
-                let origin = parked.origin.clone();
-                Waiting { order: order.clone(), origin, touch, is_discarded }
+                let touch = touch(document.as_str(), name_of(origin), deed);
+                Waiting { order: order.clone(), origin: origin.clone(), touch, is_discarded, is_late: false }
             });
             redrive.listed(waiting.collect(), world.asked(document));
         }
@@ -412,9 +374,7 @@ fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut
         },
         Step::RecordLate(_) => unreachable!("nothing is late without an order"),
         Step::Remove(orders) => {
-            for order in orders {
-                world.lot.events.remove(&(document.clone(), order));
-            }
+            world.lot.remove(document, &orders);
             redrive.removed();
         }
         Step::Close(mark) => {
@@ -455,8 +415,9 @@ fn arrive(world: &mut World, chance: &mut Chance) {
         world.store.write(&write);
     }
     if !world.delayed_parking.is_empty() {
-        let request = world.delayed_parking.swap_remove(chance.below(world.delayed_parking.len()));
-        world.lot.append(world.ordering, &request);
+        let of_them = chance.below(world.delayed_parking.len());
+        let (request, at_most) = world.delayed_parking.swap_remove(of_them);
+        world.lot.append(world.ordering, &request, at_most);
     }
 }
 

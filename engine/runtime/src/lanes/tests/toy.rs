@@ -219,7 +219,8 @@ pub struct Reading {
 
 /// Moves the checkpoint of each shard that is read over what has settled.
 pub fn checkpoint(lane: &mut Lane, readings: &mut [Option<Reading>], checkpoints: &mut [usize]) {
-    assert!(lane.take_poison().is_empty(), "nothing stops");
+    let poison = lane.take_poison();
+    assert!(poison.is_empty(), "nothing stops: {poison:?}");
     for (line, batch, count) in lane.take_settled() {
         let reading = readings.iter_mut().flatten().find(|reading| reading.line == line);
         let open = reading.expect("only lines that were not abandoned settle").open.get_mut(&batch).unwrap();

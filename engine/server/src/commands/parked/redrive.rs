@@ -36,7 +36,7 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     for document in documents.keys() {
         let ended = redriver.redrive(document).await?;
         events += ended.done;
-        refused += u64::from(ended.refused.is_some());
+        refused += u64::from(ended.refused.is_some() || ended.is_under_way);
         say(document, &ended, context)?;
     }
     let actor = actor(&arguments.audited, context);
@@ -79,7 +79,12 @@ fn say(document: &DocumentKey, ended: &Ended, context: &mut Context) -> Outcome<
         let refused = refused.map(|(origin, error)| {
             json!({"stream_id": origin.stream, "sequence": origin.sequence, "type": origin.event_type, "error": error.message()})
         });
-        context.output.object(&json!({"document": document, "redriven": ended.done, "refused": refused}))?;
+        context.output.object(&json!({
+            "document": document,
+            "redriven": ended.done,
+            "refused": refused,
+            "under_way": ended.is_under_way,
+        }))?;
     } else if let Some((origin, error)) = refused {
         let at = format!(
             "{document} stays parked at {} #{} {}",
@@ -87,6 +92,11 @@ fn say(document: &DocumentKey, ended: &Ended, context: &mut Context) -> Outcome<
         );
         context.output.line(printable(&at))?;
         context.output.line(format!("  reason    {}", printable(error.message())))?;
+    } else if ended.is_under_way {
+        context.output.line(printable(&format!("{document} stays parked")))?;
+        context
+            .output
+            .line("  reason    a worker is just parking more of its events; redrive again when it has")?;
     }
     Ok(())
 }
