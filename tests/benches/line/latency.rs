@@ -1,6 +1,7 @@
 //! The latency that the line adds.
 
 use std::{
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering as Atomic},
@@ -11,9 +12,10 @@ use std::{
 use async_trait::async_trait;
 use foldstream_model::{
     Clock, DocumentKey, Fed, ReadModel, Result,
-    ports::{DocumentStore, DocumentWrite, StoredDocument, Written},
+    ports::{DocumentStore, DocumentWrite, From, Source, StoredDocument, Written},
 };
 use foldstream_runtime::{
+    read::Reading,
     settings::Settings,
     worker::{Until, Worker},
 };
@@ -31,6 +33,12 @@ struct Stamping {
     events: AtomicU64,
 }
 
+impl Stamping {
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).expect("a short bench")
+    }
+}
+
 #[async_trait]
 impl DocumentStore for Stamping {
     async fn identity(&self) -> Result<String> {
@@ -42,7 +50,7 @@ impl DocumentStore for Stamping {
     }
 
     async fn write(&self, _: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        let now = u64::try_from(self.started.elapsed().as_nanos()).expect("a short bench");
+        let now = self.now();
         let mut written = self.written.lock().expect("stamps");
         let mut stamped = 0;
         for write in &writes {
@@ -74,36 +82,68 @@ impl DocumentStore for Stamping {
     }
 }
 
-/// Open loop: events come at a fixed rate whatever the line does.
+/// The latency of the line, and that of a loop which does nothing but read what it reads.
 pub fn latency(per_second: usize) {
+    println!("offered {per_second} events/s");
+    for _ in 0..2 {
+        offer("the line", per_second, the_line);
+        offer("a loop that only reads", per_second, a_loop);
+    }
+    let mut waits = pauses(per_second, Duration::from_secs(5));
+    show("what two idle loops would add on this machine", &mut waits);
+}
+
+async fn the_line(source: Arc<MemorySource>, stamps: Arc<Stamping>, events: usize) {
+    let settings = Settings { lanes: 1, flush_interval: Duration::ZERO, ..Settings::default() };
+    let checkpoints = Arc::new(MemoryCheckpoints::without_cuts());
+    let worker = Worker::new(assembly(Arc::new(MemoryHandle(source)), stamps.clone(), checkpoints, settings));
+    let stop = CancellationToken::new();
+    let all_written = async {
+        while stamps.events.load(Atomic::Relaxed) < events as u64 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        stop.cancel();
+    };
+    let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), all_written);
+    outcome.expect("an outcome");
+}
+
+/// Reads each record as the line does, and is done with it.
+async fn a_loop(source: Arc<MemorySource>, stamps: Arc<Stamping>, events: usize) {
+    let source = MemoryHandle(source);
+    let shard = source.shards().await.expect("a shard")[0].id.clone();
+    let mut reader = source.open(&shard, From::TrimHorizon).await.expect("a reader");
+    let limit = Reading::limit(&Settings::default());
+    let mut read = 0;
+    while read < events {
+        let batch = reader.read(limit).await.expect("a batch");
+        let now = stamps.now();
+        let mut written = stamps.written.lock().expect("stamps");
+        written[read..][..batch.records.len()].fill(now);
+        read += batch.records.len();
+    }
+}
+
+/// Open loop: events come at a fixed rate whatever reads them.
+fn offer<F: Future<Output = ()>>(
+    name: &str,
+    per_second: usize,
+    consumer: impl FnOnce(Arc<MemorySource>, Arc<Stamping>, usize) -> F + Send + 'static,
+) {
     let seconds = 10;
     let events = per_second * seconds;
     let made_at = SystemClock.now();
     let source = MemorySource::hidden((0..events).map(|index| record(index, STREAMS, made_at)).collect());
     let started = Instant::now();
     let stamps =
-        Arc::new(Stamping { started, written: Mutex::new(vec![0; events]), events: AtomicU64::new(0) });
-    let settings = Settings { lanes: 1, flush_interval: Duration::ZERO, ..Settings::default() };
-    let handle = Arc::new(MemoryHandle(source.clone()));
-    let assembly = assembly(handle, stamps.clone(), Arc::new(MemoryCheckpoints::without_cuts()), settings);
+        Arc::new(Stamping { started, written: Mutex::new(touched(events)), events: AtomicU64::new(0) });
+    let read = source.clone();
     let worker = std::thread::spawn(move || {
-        let stop = CancellationToken::new();
-        let worker = Worker::new(assembly);
-        let stamps_seen = stamps.clone();
-        one_core().block_on(async {
-            let all_written = async {
-                while stamps_seen.events.load(Atomic::Relaxed) < events as u64 {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                stop.cancel();
-            };
-            let (outcome, ()) = tokio::join!(worker.run(Until::Stopped, stop.clone()), all_written);
-            outcome.expect("an outcome");
-        });
+        one_core().block_on(consumer(read, stamps.clone(), events));
         (stamps, waited_for_a_core())
     });
     let begin = started.elapsed() + Duration::from_millis(200);
-    let (mut due, mut late) = (vec![0u64; events], vec![0u64; events]);
+    let (mut due, mut late) = (touched(events), touched(events));
     for index in 0..events {
         let at = begin + Duration::from_nanos(index as u64 * 1_000_000_000 / per_second as u64);
         while started.elapsed() < at {
@@ -119,17 +159,11 @@ pub fn latency(per_second: usize) {
     let mut delays: Vec<u64> =
         written.iter().zip(&due).map(|(written, due)| written.saturating_sub(*due)).collect();
     let warm = events / 10;
-    println!("offered {per_second} events/s");
-    show("latency", &mut delays[warm..]);
-    show("of which the generator's own lateness", &mut late[warm..]);
+    show(name, &mut delays[warm..]);
+    show("  of which the generator's own lateness", &mut late[warm..]);
     if let Some(waited) = waited {
-        println!(
-            "the line was ready and had no core for {} ms a second",
-            waited.as_millis() / seconds as u128
-        );
+        println!("  it was ready and had no core for {} ms a second", waited.as_millis() / seconds as u128);
     }
-    let mut waits = pauses(per_second, Duration::from_secs(5));
-    show("what two idle loops would add on this machine", &mut waits);
 }
 
 /// For how long this thread was ready to run while others had the cores; none where the system does not tell.
@@ -160,6 +194,13 @@ fn pauses(per_second: usize, time: Duration) -> Vec<u64> {
         gaps.iter().flat_map(|gap| (0..gap / between).map(move |event| gap - event * between)).collect();
     waits.resize(events.max(waits.len()), 0);
     waits
+}
+
+/// Memory that the system has given out already, for that takes its time.
+fn touched(events: usize) -> Vec<u64> {
+    let mut touched = vec![u64::MAX; events];
+    touched.fill(0);
+    touched
 }
 
 fn show(name: &str, nanos: &mut [u64]) {
