@@ -33,11 +33,15 @@ fn within(bug: Bug) -> u64 {
         | Bug::LossTakenForEnd
         | Bug::LossSkipped
         | Bug::SetAsideRead
+        | Bug::RedrivenUnderWay
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
         | Bug::PartTakenForWhole
         | Bug::GenerationIgnored => 800,
-        Bug::WrittenBehindGuard | Bug::UnparkedWithoutCondition | Bug::RecordedUndecided => RARE,
+        Bug::WrittenBehindGuard
+        | Bug::UnparkedWithoutCondition
+        | Bug::RecordedUndecided
+        | Bug::OvertakenRedriven => RARE,
         _ => 200,
     }
 }

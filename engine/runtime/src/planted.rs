@@ -64,6 +64,8 @@ bugs! {
     LossTakenForEnd,
     /// A projection whose next record is kept no more goes on with the oldest one that is.
     LossSkipped,
+    /// What a paused projection stands on is removed as nobody needs it.
+    CleanedUnderPaused,
 
     // leases, fold
     /// The lease of a worker that is gone is never free.

@@ -14,11 +14,11 @@ use foldstream_model::{DocumentKey, Position, ProjectionId, Sequence, ShardId, S
 use serde::{Deserialize, Serialize};
 
 /// Calls that one mark names at most.
-pub const TOGETHER: usize = 64;
+pub const TOGETHER: usize = 256;
 /// So many processes in a row that end with a call alone in hand are no chance.
 const TOO_MANY: u32 = 3;
 /// Suspects that are remembered; more come together only where it is none of them.
-const MOST_SUSPECTS: usize = 8 * TOGETHER;
+const MOST_SUSPECTS: usize = 4 * TOGETHER;
 
 /// A call into users' code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

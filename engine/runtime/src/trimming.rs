@@ -18,6 +18,7 @@ use crate::{
     lineage::Lineage,
     metrics,
     order::cut_rows,
+    planted::{self, Bug},
     retention::{self, Kept, KnownCut, Needed, Stands},
     rows::{self, Rows},
 };
@@ -119,6 +120,9 @@ impl Trimming {
     async fn projections(&self, lineage: &Lineage) -> Result<Vec<Stands>> {
         let mut projections = Vec::new();
         for (id, control) in Controls::new(self.rows.clone()).list().await? {
+            if control.paused && planted::is(Bug::CleanedUnderPaused) {
+                continue;
+            }
             let stored = self.rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await?;
             let is_elsewhere = !stored.is_empty();
             let mut stored: BTreeMap<String, Checkpoint> =
