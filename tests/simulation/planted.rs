@@ -33,6 +33,7 @@ fn within(bug: Bug) -> u64 {
         | Bug::LossTakenForEnd
         | Bug::LossSkipped
         | Bug::SetAsideRead
+        | Bug::CleanedUnderPaused
         | Bug::RedrivenUnderWay
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
