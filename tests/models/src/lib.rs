@@ -7,6 +7,7 @@ pub mod checking;
 pub mod writing;
 pub mod handing;
 pub mod parking;
+pub mod ordered_parking;
 pub mod discarding;
 pub mod parked_streams;
 pub mod lot;
