@@ -10,7 +10,7 @@ use foldstream_model::{
 };
 use foldstream_runtime::{
     assembly::ProjectionSpec,
-    control::Actor,
+    control::{Actor, RewindTo},
     redriving::Redriver,
     rows::{Discard, DiscardRow, Rows},
     worker::Until,
@@ -187,23 +187,40 @@ async fn beyond_the_limit_the_projection_stops_and_says_so() {
 /// A document is marked before its events are parked: were there room for none of them, no redrive would find it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_with_more_events_than_may_be_parked_is_redriven_part_by_part() {
-    let mut bed = appended(1).await;
-    bed.settings.parked_events = 1;
-    let spec = || spec(&bed, Ordering::PerStream, Kind::CollectPositive, OnFailure::Park);
-    let mended = mended(&bed, Ordering::PerStream, Kind::Collect);
-    let mut rounds = 0;
-    while !bed.catch_up(vec![spec()]).await.unwrap().stops.is_empty() {
-        let waiting = parked(&bed).await;
-        assert_eq!(waiting.len(), 1, "round={rounds}");
-        mended.redrive(&waiting[0].document).await.unwrap();
-        rounds += 1;
-        assert!(rounds < 10);
+    for ordering in [Ordering::PerStream, Ordering::Global] {
+        let mut bed = appended(1).await;
+        bed.settings.parked_events = 1;
+        let spec = || spec(&bed, ordering, Kind::CollectPositive, OnFailure::Park);
+        let mended = mended(&bed, ordering, Kind::Collect);
+        let mut rounds = 0;
+        while !bed.catch_up(vec![spec()]).await.unwrap().stops.is_empty() {
+            let waiting = parked(&bed).await;
+            assert_eq!(waiting.len(), 1, "round={rounds}");
+            mended.redrive(&waiting[0].document).await.unwrap();
+            rounds += 1;
+            assert!(rounds < 10);
+        }
+        for parked in parked(&bed).await {
+            mended.redrive(&parked.document).await.unwrap();
+        }
+        let expected = sequences(&[("a", &[1, 2, 3, 4, 5]), ("b", &[1, 2]), ("c", &[1])]);
+        assert_eq!(bed.documents(NAME).await, expected);
     }
-    for parked in parked(&bed).await {
-        mended.redrive(&parked.document).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_the_lot_already_needs_no_room_there() {
+    for ordering in [Ordering::PerStream, Ordering::Commutative, Ordering::Global] {
+        let mut bed = appended(1).await;
+        bed.settings.parked_events = 5;
+        let spec = || spec(&bed, ordering, Kind::CollectPositive, OnFailure::Park);
+        for _ in 0..2 {
+            let outcome = bed.catch_up(vec![spec()]).await.unwrap();
+            assert!(outcome.stops.is_empty(), "{ordering:?} {outcome:?}");
+            assert_eq!(parked(&bed).await.len(), 5);
+            bed.rewind(NAME, &RewindTo::Beginning, false).await.unwrap();
+        }
     }
-    let expected = sequences(&[("a", &[1, 2, 3, 4, 5]), ("b", &[1, 2]), ("c", &[1])]);
-    assert_eq!(bed.documents(NAME).await, expected);
 }
 
 /// Events of a document wait in a shard that ends meanwhile: the document must not take all of that shard as covered.

@@ -1,16 +1,16 @@
 //! Events that lanes set aside: into the lot, or recorded as discarded.
 
-use std::{mem, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 use foldstream_model::{
-    DocumentKey, Lot, Ordering, Result, Timestamp,
+    DocumentKey, Lot, Ordering, ParkedOrder, Result, Timestamp,
     ports::{Parked, Parking, ParkingLot},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Running};
 use crate::{
-    lanes::{Discard, ParkAnswer, ParkRequest},
+    lanes::{Discard, ParkAnswer, ParkRequest, SetAside},
     metrics, parking, retry,
     rows::{self, DiscardRow, Rows},
 };
@@ -25,6 +25,7 @@ pub struct Aside {
     pub limit: usize,
 }
 
+const PAGE: usize = 1_000;
 /// Of all that may be parked, when this much is, it is said: in hundredths.
 const SAID_FROM: u64 = 80;
 
@@ -64,7 +65,7 @@ impl Running {
     }
 }
 
-/// Parks what there is room for: of each document the first ones.
+/// Parks what there is room for: of each document the first ones. What is there already takes no more.
 async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Result<Vec<ParkAnswer>> {
     let Aside { parking, lot, limit, .. } = aside;
     let before = parking::total(parking.as_ref(), &lot.projection, lot.epoch).await?;
@@ -72,14 +73,24 @@ async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Resul
     let mut answers = Vec::with_capacity(requests.len());
     let mut parkings = Vec::with_capacity(requests.len());
     for request in &requests {
-        let room = limit.saturating_sub(total);
-        let first = usize::try_from(room).unwrap_or(usize::MAX).min(request.events.len());
+        let mut room = limit.saturating_sub(total);
+        let there = match request.events.len() as u64 > room {
+            true => waiting(aside, &request.key).await?,
+            false => BTreeSet::new(),
+        };
+        let fits = |event: &&SetAside| {
+            let is_there = there.contains(&parking::parked_order(aside.ordering, &event.origin));
+            let fits = is_there || room > 0;
+            room -= u64::from(fits && !is_there);
+            fits
+        };
+        let first = request.events.iter().take_while(fits).count();
         answers.push(match first {
             0 => ParkAnswer::Full(parking::full(total, limit)),
             first => ParkAnswer::Parked(first),
         });
         parkings.push(parking_of(aside, request, first, at)?);
-        total += first as u64;
+        total = total.max(limit - room);
     }
     let parked_events = parkings.iter().map(|parking| parking.events.len()).sum();
     let parked = parking.append(lot, parkings).await?;
@@ -95,6 +106,19 @@ async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Resul
         tracing::warn!(projection = %lot.projection, parked = total, limit, "so many events are parked that the projection will stop soon; redrive or discard them, or raise `limits.parked_events`");
     }
     Ok(answers)
+}
+
+/// Where the events of a document stand that are in the lot.
+async fn waiting(aside: &Aside, document: &DocumentKey) -> Result<BTreeSet<ParkedOrder>> {
+    let mut there = BTreeSet::new();
+    loop {
+        let after = there.last().map(|order| (document, order));
+        let page = aside.parking.list(&aside.lot, Some(document), after, PAGE).await?;
+        if page.events.is_empty() {
+            return Ok(there);
+        }
+        there.extend(page.events.into_iter().map(|parked| parked.order));
+    }
 }
 
 fn parking_of(aside: &Aside, request: &ParkRequest, first: usize, at: Timestamp) -> Result<Parking> {
