@@ -319,5 +319,8 @@ async fn haunt(world: Arc<World>, mut zombie: Process) {
 pub async fn closing(world: &Arc<World>) -> Result<Outcome> {
     let link = Link::new(world, "closing".to_owned());
     let (_complete, complete) = tokio::sync::watch::channel(true);
-    worker(&link).run(Until::CaughtUp(complete), CancellationToken::new()).await
+    let outcome = worker(&link).run(Until::CaughtUp(complete), CancellationToken::new()).await;
+    // It has left: whoever follows takes over from nobody.
+    world.forget_dead();
+    outcome
 }

@@ -360,6 +360,10 @@ impl World {
         lock(&self.dead).iter().cloned().collect()
     }
 
+    pub fn forget_dead(&self) {
+        *lock(&self.dead) = None;
+    }
+
     /// An operator wants an event of a stream to be left out.
     pub fn leave_out(&self, kind: Kind, stream: u64, sequence: u64) {
         lock(&self.unwanted).insert((kind, stream, sequence));

@@ -82,12 +82,13 @@ impl DocumentStore for Stamping {
     }
 }
 
-/// The latency of the line, and that of a loop which does nothing but read what it reads.
-pub fn latency(per_second: usize) {
-    println!("offered {per_second} events/s");
+/// The latency of the line, and that of a loop which does nothing but read what it reads. Events come one by one, or so many
+/// at once as sources hand them over.
+pub fn latency(per_second: usize, at_once: usize) {
+    println!("offered {per_second} events/s, {at_once} at once");
     for _ in 0..2 {
-        offer("the line", per_second, the_line);
-        offer("a loop that only reads", per_second, a_loop);
+        offer("the line", per_second, at_once, the_line);
+        offer("a loop that only reads", per_second, at_once, a_loop);
     }
     let mut waits = pauses(per_second, Duration::from_secs(5));
     show("what two idle loops would add on this machine", &mut waits);
@@ -128,6 +129,7 @@ async fn a_loop(source: Arc<MemorySource>, stamps: Arc<Stamping>, events: usize)
 fn offer<F: Future<Output = ()>>(
     name: &str,
     per_second: usize,
+    at_once: usize,
     consumer: impl FnOnce(Arc<MemorySource>, Arc<Stamping>, usize) -> F + Send + 'static,
 ) {
     let seconds = 10;
@@ -145,7 +147,8 @@ fn offer<F: Future<Output = ()>>(
     let begin = started.elapsed() + Duration::from_millis(200);
     let (mut due, mut late) = (touched(events), touched(events));
     for index in 0..events {
-        let at = begin + Duration::from_nanos(index as u64 * 1_000_000_000 / per_second as u64);
+        let first = (index - index % at_once) as u64;
+        let at = begin + Duration::from_nanos(first * 1_000_000_000 / per_second as u64);
         while started.elapsed() < at {
             std::thread::yield_now();
         }

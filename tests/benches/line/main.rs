@@ -51,7 +51,10 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("throughput") | None => throughput(number.unwrap_or(1_000_000)),
         Some("durable") => durable(number.unwrap_or(500_000)),
-        Some("latency") => latency::latency(number.unwrap_or(50_000)),
+        Some("latency") => {
+            let at_once = arguments.get(2).and_then(|number| number.parse().ok());
+            latency::latency(number.unwrap_or(50_000), at_once.unwrap_or(1));
+        }
         Some("memory") => memory(number.unwrap_or(1_000_000)),
         Some("hot") => hot(number.unwrap_or(20_000)),
         Some("make") => drop(records(number.unwrap_or(20_000))),

@@ -5,7 +5,8 @@
 //! mark is closed only when nothing waits.
 //!
 //! Of a `global` document an event is parked once the guard says so. What is in the lot and ordered behind that is on its way
-//! and stays. What is ordered before it, and was not read by whoever moved the guard, is late, whenever it has come.
+//! and stays. What is ordered before it, and was not read by whoever moved the guard, is late, whenever it has come. Whether it
+//! is on record as such is asked after the document was read: until the guard says that it was read, it may yet be recorded.
 //!
 //! The discard of an event is asked for at any time, and decided by whoever redrives. The document is read before what
 //! waits and what was asked for is listed; then its mark gets another number, so that every redrive that has listed before
