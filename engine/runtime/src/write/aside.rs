@@ -25,6 +25,7 @@ pub struct Aside {
     pub limit: usize,
 }
 
+/// Parked events that are listed at once.
 const PAGE: usize = 1_000;
 /// Of all that may be parked, when this much is, it is said: in hundredths.
 const SAID_FROM: u64 = 80;
