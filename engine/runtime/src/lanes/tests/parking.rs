@@ -361,17 +361,13 @@ fn redrive(redrive: &mut (DocumentKey, Redrive), world: &mut World, chance: &mut
             redrive.decided();
         }
         Step::Read => redrive.read(world.store.read(document)),
-        Step::Write(write) => match if world.faults { chance.below(10) } else { 9 } {
-            0 => {
-                world.delayed.push(write);
-                redrive.unknown();
+        Step::Write(write) => {
+            let luck = if world.faults { chance.below(10) } else { 9 };
+            match world.store.try_write(write, luck, &mut world.delayed) {
+                Some(written) => redrive.written(written),
+                None => redrive.unknown(),
             }
-            1 => {
-                world.store.write(&write);
-                redrive.unknown();
-            }
-            _ => redrive.written(world.store.write(&write)),
-        },
+        }
         Step::RecordLate(_) => unreachable!("nothing is late without an order"),
         Step::Remove(orders) => {
             world.lot.remove(document, &orders);

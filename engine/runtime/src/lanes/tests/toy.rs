@@ -70,6 +70,21 @@ impl Store {
         Written::Done
     }
 
+    /// With no luck it is delayed, with little it is done and nobody hears of it.
+    pub fn try_write(
+        &mut self,
+        write: DocumentWrite,
+        luck: usize,
+        delayed: &mut Vec<DocumentWrite>,
+    ) -> Option<Written> {
+        if luck == 0 {
+            delayed.push(write);
+            return None;
+        }
+        let written = self.write(&write);
+        (luck > 1).then_some(written)
+    }
+
     pub fn names(&self, key: &str) -> Vec<String> {
         names_in(self.documents.get(&DocumentKey::new(key)).and_then(|stored| stored.document.as_ref()))
     }

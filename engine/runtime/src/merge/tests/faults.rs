@@ -457,17 +457,13 @@ fn redrive((document, redrive): &mut (DocumentKey, Redrive), world: &mut World, 
             redrive.listed(waiting.collect(), Vec::new());
         }
         Step::Read => redrive.read(world.store.read(document)),
-        Step::Write(write) => match if world.faults { chance.below(10) } else { 9 } {
-            0 => {
-                world.delayed.push(write);
-                redrive.unknown();
+        Step::Write(write) => {
+            let luck = if world.faults { chance.below(10) } else { 9 };
+            match world.store.try_write(write, luck, &mut world.delayed) {
+                Some(written) => redrive.written(written),
+                None => redrive.unknown(),
             }
-            1 => {
-                world.store.write(&write);
-                redrive.unknown();
-            }
-            _ => redrive.written(world.store.write(&write)),
-        },
+        }
         Step::RecordLate(late) => {
             world.late.extend(late.iter().map(|event| (event.key.clone(), name_of(&event.origin))));
             redrive.late_recorded();
