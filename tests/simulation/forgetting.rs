@@ -6,6 +6,7 @@ use foldstream_model::{Checkpoint, Position, ProjectionId, ShardId, SourceName, 
 use foldstream_runtime::{
     checkpoint,
     lineage::Lineage,
+    report::WorkerReport,
     rows::{self, Rows},
 };
 
@@ -74,10 +75,17 @@ pub fn is_said(world: &World, kind: Kind, stop: &Stop) -> bool {
     world.has_lost(kind) && is_said
 }
 
-/// Whether a projection has stopped where records were lost to it: what it has made is all that it can.
+/// Whether a projection has stopped where records were lost to it: what it has made is all that it can. Only reports say
+/// so of a child whose parents have not ended: it has no checkpoint yet.
 pub async fn has_stopped(world: &Arc<World>, kind: Kind) -> bool {
-    let partition = ProjectionId::new(kind.name(), 1).row_name();
-    let rows = operator::rows(world);
-    let all = rows.all::<Checkpoint>(Table::Checkpoints, &partition).await.expect("checkpoints");
-    all.iter().any(|(_, row)| row.body.stop.as_ref().is_some_and(|stop| is_said(world, kind, stop)))
+    if !world.has_lost(kind) {
+        return false;
+    }
+    let (rows, id) = (operator::rows(world), ProjectionId::new(kind.name(), 1));
+    let saved = rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await.expect("checkpoints");
+    let saved = saved.into_iter().filter_map(|(_, row)| row.body.stop);
+    let reports = rows.all::<WorkerReport>(Table::Reports, rows::REPORTS).await.expect("reports");
+    let reports = reports.into_iter().flat_map(|(_, row)| row.body.projections);
+    let told = reports.filter(|report| report.projection == id).filter_map(|report| report.stop);
+    saved.chain(told).any(|stop| is_said(world, kind, &stop))
 }

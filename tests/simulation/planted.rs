@@ -42,6 +42,7 @@ fn within(bug: Bug) -> u64 {
         Bug::WrittenBehindGuard
         | Bug::UnparkedWithoutCondition
         | Bug::RecordedUndecided
+        | Bug::ForkPassedUnsaid
         | Bug::OvertakenRedriven => RARE,
         _ => 200,
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Epoch, Event, Lot, ProjectionId,
+    Epoch, Event, Lot, Ordering, ProjectionId,
     ports::{CheckpointStore, ParkingLot, Table},
 };
 use foldstream_runtime::{
@@ -13,7 +13,8 @@ use foldstream_runtime::{
 };
 
 use crate::{
-    fleet, link::Link, operator, parked_streams, projections::Kind, records, workload, world::World,
+    fleet, forgetting, link::Link, operator, parked_streams, projections::Kind, records, workload,
+    world::World,
 };
 
 fn chosen(world: &World, number: u64) -> Kind {
@@ -113,9 +114,12 @@ pub async fn left_out(world: &Arc<World>, kind: Kind) -> BTreeSet<(String, u64, 
     named.collect()
 }
 
-/// What is still parked.
+/// What is still parked. What was on its way into the lot of a merge that has stopped at a loss stays so.
 pub async fn unresolved(world: &Arc<World>) -> Option<String> {
     for kind in world.workload.on_failure.keys() {
+        if kind.ordering() == Ordering::Global && forgetting::has_stopped(world, *kind).await {
+            continue;
+        }
         let id = ProjectionId::new(kind.name(), 1);
         let Some(epoch) = operator::epoch(world, &id).await else { continue };
         let page = world.parking.list(&Lot::of_documents(&id, epoch), None, None, 1).await.expect("a list");

@@ -248,7 +248,7 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
 async fn wrong(world: &Arc<World>) -> Option<String> {
     for kind in &world.workload.kinds {
         let id = ProjectionId::new(kind.name(), 1);
-        if world.has_lost(*kind) && forgetting::has_stopped(world, *kind).await {
+        if forgetting::has_stopped(world, *kind).await {
             continue;
         }
         let of_streams = match parked_streams::left_out(world, *kind).await {

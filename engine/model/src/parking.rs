@@ -70,6 +70,13 @@ pub struct ParkedStream {
     pub until: Option<ParkedOrder>,
 }
 
+impl ParkedStream {
+    /// It was decided, before anybody parked the stream at this event, that it goes on.
+    pub fn is_void(&self) -> bool {
+        self.until.as_ref() == Some(&self.since)
+    }
+}
+
 /// Where a parked event stands among those of its document, and what it is found again by: the same event has the same,
 /// whoever parks it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -59,9 +59,11 @@ pub struct Dispatched {
     pub touches: Vec<Touched>,
     pub aside: Aside,
     pub poison: Option<(Place, Error)>,
-    /// Up to here only: an event was discarded, by which the states of those that follow it in its stream are others; or no more
-    /// are tried together.
+    /// Up to here only: an event was discarded, by which the states of those that follow it in its stream are others; no more
+    /// are tried together; or there is a fork.
     pub rest: Option<Place>,
+    /// What becomes of the stream of that fork, if nobody has decided it before.
+    pub fork: Option<ParkedStream>,
 }
 
 /// What must be durable before anything of its batch goes on.
@@ -94,28 +96,24 @@ impl Dispatched {
 
 impl Dispatched {
     /// What follows in the stream of a fork builds on one of two events: it waits until an operator has seen that. True: nothing
-    /// goes on.
+    /// goes on, or nothing before that is decided.
     fn stops_at(
         &mut self,
         fork: &Refused,
+        last: &Place,
         on_failure: OnFailure,
         streams: &mut Streams,
         now: Timestamp,
     ) -> bool {
-        match on_failure {
-            _ if fork.is_left_out => false,
-            OnFailure::Park if fork.is_kept => {
-                if streams.turn(&fork.placed) == Turn::Take {
-                    self.aside.parked.push(streams.park(&fork.placed, &fork.error, now));
-                }
-                false
-            }
-            OnFailure::Discard if fork.is_kept => false,
-            OnFailure::Park | OnFailure::Discard | OnFailure::Stop => {
-                self.poison = Some((fork.placed.place.clone(), fork.error.clone()));
-                true
-            }
+        let goes_on = fork.is_left_out || (fork.is_kept && on_failure != OnFailure::Stop);
+        if !goes_on {
+            self.poison = Some((fork.placed.place.clone(), fork.error.clone()));
+            return true;
         }
+        let parks = on_failure == OnFailure::Park && !fork.is_left_out;
+        self.fork = streams.at_fork(&fork.placed, &fork.error, now, parks);
+        self.rest = self.fork.as_ref().map(|_| last.clone());
+        self.fork.is_some()
     }
 }
 
@@ -162,12 +160,12 @@ impl Released {
                 dispatched.rest = Some(last.clone());
                 return dispatched;
             }
-            last = &placed.place;
             while let Some(fork) = forks.next_if(|fork| fork.placed.place <= placed.place) {
-                if dispatched.stops_at(fork, on_failure, streams, now) {
+                if dispatched.stops_at(fork, last, on_failure, streams, now) {
                     return dispatched;
                 }
             }
+            last = &placed.place;
             match streams.turn(placed) {
                 Turn::Take => {}
                 Turn::LeaveOut => continue,
@@ -209,7 +207,7 @@ impl Released {
                 }
             }
         }
-        forks.any(|fork| dispatched.stops_at(fork, on_failure, streams, now));
+        forks.any(|fork| dispatched.stops_at(fork, last, on_failure, streams, now));
         dispatched
     }
 

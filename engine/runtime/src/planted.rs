@@ -124,6 +124,8 @@ bugs! {
     // streams
     /// Who begins before a stream was parked does not park it there.
     ParkedWhereSaved,
+    /// Who finds that an operator has left out a fork goes on, though others may have parked its stream.
+    ForkPassedUnsaid,
     /// What is left out is folded.
     LeftOutFolded,
     /// Who can decode a record takes it for an event although others have set it aside.

@@ -46,6 +46,8 @@ pub struct Streams {
     parked: BTreeMap<StreamHash, ParkedStream>,
     /// Streams that somebody has parked who has read further than was saved.
     ahead: BTreeMap<Known, ParkedStream>,
+    /// Forks at which somebody has decided that the stream goes on.
+    void: BTreeSet<(Known, Sequence)>,
     left_out: BTreeSet<(StreamHash, Sequence)>,
 }
 
@@ -79,14 +81,14 @@ impl Streams {
         let here = ParkedOrder { key: None, shard, place: place.clone() };
         let mut streams = Self { shard: Some(shard), left_out, ..Self::default() };
         for parked in parked {
-            let (stream, since) = (parked.stream.hash(), &parked.since);
-            if *since > here && planted::is(Bug::ParkedWhereSaved) {
+            let is_ahead = parked.since > here;
+            if is_ahead && planted::is(Bug::ParkedWhereSaved) {
                 continue;
             }
-            if *since > here {
-                streams.ahead.insert(known(stream, &since.place), parked);
+            if is_ahead {
+                streams.expect(parked);
             } else if parked.until.as_ref().is_none_or(|until| *until > here) {
-                streams.parked.insert(stream, parked);
+                streams.parked.insert(parked.stream.hash(), parked);
             }
         }
         streams
@@ -132,8 +134,44 @@ impl Streams {
 
     /// Parks the stream of an event that could not be taken; to be made durable before anything behind it goes on.
     pub fn park(&mut self, placed: &Placed, error: &Error, at: Timestamp) -> ParkedStream {
+        let parked = self.parked_at(placed, error, at);
+        self.parked.insert(parked.stream.hash(), parked.clone());
+        parked
+    }
+
+    /// What this one would decide about the stream of a fork; none if that is decided, or the stream is parked or left out
+    /// there anyway. An operator's word on the fork comes at any time, between two readings of it, too: so what becomes of
+    /// the stream is made durable by the first of them, to be told to [`Streams::expect`].
+    pub fn at_fork(
+        &mut self,
+        fork: &Placed,
+        error: &Error,
+        at: Timestamp,
+        parks: bool,
+    ) -> Option<ParkedStream> {
+        let void = (known(fork.event.stream_id.hash(), &fork.place), fork.event.sequence);
+        let is_passed = !parks && planted::is(Bug::ForkPassedUnsaid);
+        if is_passed || self.void.contains(&void) || self.turn(fork) != Turn::Take {
+            return None;
+        }
+        let parked = self.parked_at(fork, error, at);
+        let until = (!parks).then(|| parked.since.clone());
+        Some(ParkedStream { until, ..parked })
+    }
+
+    /// Somebody has decided this about a place further on, or about the one to be read next.
+    pub fn expect(&mut self, parked: ParkedStream) {
+        let since = known(parked.stream.hash(), &parked.since.place);
+        if parked.is_void() {
+            self.void.insert((since, parked.sequence));
+        } else {
+            self.ahead.entry(since).or_insert(parked);
+        }
+    }
+
+    fn parked_at(&self, placed: &Placed, error: &Error, at: Timestamp) -> ParkedStream {
         let event = &placed.event;
-        let parked = ParkedStream {
+        ParkedStream {
             stream: event.stream_id.clone(),
             partition_key: placed.partition_key.to_string(),
             since: self.order_of(&placed.place),
@@ -142,9 +180,7 @@ impl Streams {
             error: error.to_string(),
             parked_at: at,
             until: None,
-        };
-        self.parked.insert(event.stream_id.hash(), parked.clone());
-        parked
+        }
     }
 
     /// The stream comes back at this place; what was parked of it, until then. None: it is not parked.
@@ -168,7 +204,7 @@ impl Streams {
             let since = known(stream, &parked.since.place);
             let is_here = parked.stream.hash() == stream && Some(parked.since.shard) == self.shard;
             if is_here && since >= known(stream, at) {
-                self.ahead.entry(since).or_insert(parked);
+                self.expect(parked);
             }
         }
     }

@@ -133,7 +133,7 @@ impl Line {
     }
 
     /// Every event that is discarded changes the states of those behind it in its stream: what follows is dispatched by
-    /// those. What is tried is dispatched in parts, too.
+    /// those. What is tried is dispatched in parts, too, and what follows a fork.
     async fn dispatch_all(
         &mut self,
         apart: &mut Apart,
@@ -150,6 +150,11 @@ impl Line {
             let mut dispatched = seen.dispatch(subscription, &from, &tried, &mut apart.streams, now);
             self.context.trials.came_back(tried).await?;
             self.set_aside(subscription, &seen, &mut dispatched, is_new, now).await?;
+            if dispatched.poison.is_none()
+                && let Some(fork) = dispatched.fork.take()
+            {
+                apart.streams.expect(self.decide_fork(&subscription.projection, fork).await?);
+            }
             let rest = dispatched.rest.take().filter(|_| dispatched.poison.is_none());
             parts.push((seen, dispatched));
             let Some(rest) = rest else { return Ok(parts) };
@@ -205,12 +210,10 @@ impl Line {
                 .await?;
             metrics::discarded(lot.projection.name.as_str(), 1);
         }
-        // A fork parks its stream though nothing of it may wait yet.
-        let first = waiting.first().map(|(placed, _)| &placed.place);
-        let Some(first) = first.or(parked.first().map(|parked| &parked.since.place)) else { return Ok(()) };
+        let Some((first, _)) = waiting.first() else { return Ok(()) };
         let parkings = match self.parkings(&subscription.projection, &waiting, is_new, now).await {
             Err(error) if error.kind() == ErrorKind::Poison => {
-                dispatched.stop_at(released, first.clone(), error);
+                dispatched.stop_at(released, first.place.clone(), error);
                 return Ok(());
             }
             parkings => parkings?,
@@ -225,6 +228,17 @@ impl Line {
             context.services.parking.append(lot, vec![parking]).await?;
         }
         Ok(())
+    }
+
+    /// What becomes of the stream of a fork.
+    async fn decide_fork(&self, projection: &Active, fork: ParkedStream) -> Result<ParkedStream> {
+        let (rows, spec, lot) = (&self.context.rows, &projection.spec, &projection.streams_lot);
+        let (never, decide) = (CancellationToken::new(), || rows.decide_fork(spec, lot, &fork));
+        let decided = retry::until_done(&never, "deciding about a fork", decide).await?;
+        if decided == fork && !decided.is_void() {
+            tracing::warn!(projection = %lot.projection, stream = %decided.stream, sequence = decided.sequence.0, error = %decided.error, "two events have one sequence: the stream is parked");
+        }
+        Ok(decided)
     }
 
     /// Events as they go into the lot. Poison: no more may be parked, or one of them has no form that can be kept.

@@ -50,6 +50,18 @@ impl Rows {
         self.put_judged(of, &parked_key(lot, parked), parked).await
     }
 
+    /// Makes it durable whether a stream is parked at a fork: what the first one to meet it says, counts.
+    pub async fn decide_fork(
+        &self,
+        of: &ProjectionSpec,
+        lot: &Lot,
+        decision: &ParkedStream,
+    ) -> Result<ParkedStream> {
+        self.park_stream(of, lot, decision).await?;
+        let stored = self.get::<ParkedStream>(&parked_key(lot, decision)).await?;
+        Ok(stored.map_or_else(|| decision.clone(), |stored| stored.body))
+    }
+
     /// Makes it durable that a stream came back; the first place counts.
     pub async fn end_parked(&self, lot: &Lot, ended: &ParkedStream) -> Result<()> {
         let key = parked_key(lot, ended);

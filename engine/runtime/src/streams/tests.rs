@@ -15,8 +15,19 @@ const DOCUMENTS: u64 = 2;
 /// What stands in the shards, in order.
 #[derive(Debug, Clone)]
 enum Item {
-    Record { stream: u64, sequence: u64 },
-    ReEntry { stream: u64, without: Option<u64> },
+    Record {
+        stream: u64,
+        sequence: u64,
+    },
+    /// Another event has the sequence that this one claims.
+    Fork {
+        stream: u64,
+        sequence: u64,
+    },
+    ReEntry {
+        stream: u64,
+        without: Option<u64>,
+    },
 }
 
 /// The item at an index has this place; from `split` on it is in the child.
@@ -58,6 +69,8 @@ struct Stored {
 #[derive(Debug, Default)]
 struct Durable {
     parked: BTreeMap<(u32, Position, u32, u64, u64), ParkedStream>,
+    /// Forks, by their index, that an operator has decided about.
+    decided: BTreeSet<usize>,
     left_out: BTreeSet<(StreamHash, Sequence)>,
     lot: BTreeMap<(u64, ParkedOrder), u64>,
     documents: BTreeMap<u64, Stored>,
@@ -68,6 +81,8 @@ struct Reader<'a> {
     log: &'a Log,
     streams: Streams,
     read: usize,
+    /// Whether the fork that is next was decided when this one looked.
+    saw_decided: Option<bool>,
     /// What it cannot take.
     poison: &'a BTreeSet<(u64, u64)>,
     returned: Vec<(usize, (u64, ParkedOrder))>,
@@ -107,6 +122,7 @@ impl Durable {
             log,
             streams,
             read: self.checkpoint,
+            saw_decided: None,
             poison,
             returned: Vec::new(),
             on_its_way: VecDeque::new(),
@@ -125,13 +141,38 @@ impl Durable {
 }
 
 impl Reader<'_> {
-    /// Takes the next item. What it decides is durable before anything else.
+    /// Takes the next item.
+    fn take_next(&mut self, durable: &mut Durable) {
+        let index = self.read;
+        while self.read == index {
+            self.step(durable);
+        }
+    }
+
+    /// Takes the next item, or looks what was decided about it. What it decides itself is durable before anything else.
     fn step(&mut self, durable: &mut Durable) {
         let index = self.read;
+        if matches!(self.log.items[index], Item::Fork { .. }) && self.saw_decided.is_none() {
+            self.saw_decided = Some(durable.decided.contains(&index));
+            return;
+        }
         self.read += 1;
         match self.log.items[index].clone() {
             Item::Record { stream, sequence } => {
                 self.take(durable, &self.log.order(index, 0), stream, sequence)
+            }
+            Item::Fork { stream, sequence } => {
+                let at = self.log.order(index, 0);
+                let (fork, error) = (placed(at.place.clone(), stream, sequence), Error::poison("fork"));
+                let parks = self.saw_decided.take() == Some(false);
+                if let Some(parked) = self.streams.at_fork(&fork, &error, Timestamp::EPOCH, parks) {
+                    let key = (at.shard.0, at.place.position.clone(), at.place.entry, stream, sequence);
+                    self.streams.expect(durable.parked.entry(key).or_insert(parked).clone());
+                    assert!(
+                        self.streams.at_fork(&fork, &error, Timestamp::EPOCH, parks).is_none(),
+                        "decided"
+                    );
+                }
             }
             Item::ReEntry { stream, without } => {
                 let at = self.log.order(index, 0);
@@ -207,19 +248,26 @@ struct Life {
 }
 
 fn log() -> impl Strategy<Value = Log> {
-    let item = prop_oneof![3 => (0..STREAMS).prop_map(|stream| (stream, false, None)),
-        1 => (0..STREAMS, prop::option::of(0u64..6)).prop_map(|(stream, without)| (stream, true, without))];
-    (prop::collection::vec(item, 1..40), 0usize..40).prop_map(|(items, split)| {
+    let item = prop_oneof![
+        6 => (0..STREAMS).prop_map(|stream| Item::Record { stream, sequence: 0 }),
+        1 => (0..STREAMS).prop_map(|stream| Item::Fork { stream, sequence: 0 }),
+        2 => (0..STREAMS, prop::option::of(0u64..6))
+            .prop_map(|(stream, without)| Item::ReEntry { stream, without }),
+    ];
+    (prop::collection::vec(item, 1..40), 0usize..40).prop_map(|(mut items, split)| {
         let mut last = BTreeMap::<u64, u64>::new();
-        let items = items.into_iter().map(|(stream, is_entry, without)| match is_entry {
-            true => Item::ReEntry { stream, without },
-            false => {
-                let sequence = last.entry(stream).or_default();
-                *sequence += 1;
-                Item::Record { stream, sequence: *sequence }
+        for item in &mut items {
+            match item {
+                Item::Record { stream, sequence } => {
+                    let last = last.entry(*stream).or_default();
+                    *last += 1;
+                    *sequence = *last;
+                }
+                Item::Fork { stream, sequence } => *sequence = last.get(stream).copied().unwrap_or(1),
+                Item::ReEntry { .. } => {}
             }
-        });
-        Log { items: items.collect(), split: split + 1 }
+        }
+        Log { items, split: split + 1 }
     })
 }
 
@@ -248,7 +296,7 @@ fn live(durable: &mut Durable, log: &Log, poison: &BTreeSet<(u64, u64)>, life: &
                 // The child is another line.
                 return;
             }
-            reader.step(durable);
+            reader.take_next(durable);
             while !reader.on_its_way.is_empty() {
                 reader.write(durable);
             }
@@ -261,7 +309,7 @@ fn finish(durable: &mut Durable, log: &Log, poison: &BTreeSet<(u64, u64)>) {
     while durable.checkpoint < log.items.len() {
         let mut reader = durable.begin(log, poison);
         while reader.read < log.items.len() {
-            reader.step(durable);
+            reader.take_next(durable);
             while !reader.on_its_way.is_empty() {
                 reader.write(durable);
             }
@@ -321,9 +369,13 @@ proptest! {
                 Act::Step(of) => {
                     let is_at_end = |reader: &Reader<'_>| reader.read == log.items.len() || reader.ended == Some(reader.read);
                     if let Some(reader) = readers[of].as_mut().filter(|reader| !is_at_end(reader)) {
+                        let before = reader.read;
                         reader.step(&mut durable);
-                        reader.ended = (reader.read == log.split).then_some(log.split);
+                        reader.ended = (reader.read > before && reader.read == log.split).then_some(log.split);
                     }
+                }
+                Act::Decide(index) => {
+                    durable.decided.insert(index);
                 }
                 Act::Write(of) => readers[of].iter_mut().for_each(|reader| reader.write(&mut durable)),
                 Act::Save(of, removes) => {
@@ -347,6 +399,8 @@ enum Act {
     Step(usize),
     Write(usize),
     Save(usize, bool),
+    /// An operator leaves out a fork.
+    Decide(usize),
     /// All of them end; those that come can take everything.
     Mend,
 }
@@ -357,6 +411,7 @@ fn act() -> impl Strategy<Value = Act> {
         10 => (0usize..3).prop_map(Act::Step),
         10 => (0usize..3).prop_map(Act::Write),
         4 => (0usize..3, any::<bool>()).prop_map(|(of, removes)| Act::Save(of, removes)),
+        2 => (0usize..40).prop_map(Act::Decide),
         1 => Just(Act::Mend),
     ]
 }
@@ -458,4 +513,38 @@ fn who_comes_late_to_where_a_stream_came_back_learns_that_it_was_parked_anew() {
     assert_eq!(durable.documents.get(&0), None);
     finish(&mut durable, &log, &BTreeSet::new());
     assert_eq!(durable.documents[&0].applied, [(0, 1), (0, 2), (0, 3)]);
+}
+
+/// One has looked and will park the stream, an operator leaves the fork out, another comes to it: whoever of the two makes it
+/// durable first decides for both.
+#[test]
+fn what_becomes_of_the_stream_of_a_fork_is_decided_once() {
+    let items = vec![
+        Item::Record { stream: 0, sequence: 1 },
+        Item::Fork { stream: 0, sequence: 1 },
+        Item::Record { stream: 0, sequence: 2 },
+        Item::ReEntry { stream: 0, without: None },
+    ];
+    let (log, poison) = (Log { items, split: 9 }, BTreeSet::new());
+    for parks_first in [true, false] {
+        let mut durable = Durable::default();
+        let [mut before, mut behind] = [durable.begin(&log, &poison), durable.begin(&log, &poison)];
+        for _ in 0..2 {
+            before.step(&mut durable);
+        }
+        durable.decided.insert(1);
+        let mut both = [&mut before, &mut behind];
+        if !parks_first {
+            both.reverse();
+        }
+        for reader in both {
+            while reader.read < log.items.len() {
+                reader.step(&mut durable);
+                reader.write(&mut durable);
+            }
+        }
+        assert_eq!(durable.documents[&0].applied, [(0, 1), (0, 2)], "{parks_first}");
+        let places: Vec<_> = durable.parked.values().map(ParkedStream::is_void).collect();
+        assert_eq!(places, [!parks_first]);
+    }
 }
