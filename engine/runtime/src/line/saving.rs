@@ -132,13 +132,13 @@ impl Line {
         Ok(save)
     }
 
-    /// Makes the order state at the end of what was delivered durable, settled or not.
+    /// Makes the order state at the end of what was delivered durable, settled or not. It adds to no other cut: one whose
+    /// checkpoint others have moved does not hear of that before it commits, and what it saved before may be removed by then.
     pub(super) async fn save_cut_at_end(&mut self) -> Result<CutId> {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
-        let stands = self.subscribers.iter().map(|subscriber| subscriber.handle.checkpoint().place());
-        let oldest = stands.max().unwrap_or(Place::BEGINNING);
-        self.add_cut(self.delivered.clone(), &oldest, &mut save.cuts)?;
+        let end = self.delivered.clone();
+        self.add_cut(end.clone(), &end, &mut save.cuts)?;
         save.write_cuts().await?;
         for (place, cut) in &save.cuts {
             self.cuts.saved(place, cut);
