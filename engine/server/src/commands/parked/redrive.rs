@@ -94,9 +94,10 @@ fn say(document: &DocumentKey, ended: &Ended, context: &mut Context) -> Outcome<
         context.output.line(format!("  reason    {}", printable(error.message())))?;
     } else if ended.is_under_way {
         context.output.line(printable(&format!("{document} stays parked")))?;
-        context
-            .output
-            .line("  reason    a worker is just parking more of its events; redrive again when it has")?;
+        context.output.line(
+            "  reason    a worker is just parking more of its events: redrive again when it has; \
+             if that does not end, `foldstream status` tells why the projection does not go on",
+        )?;
     }
     Ok(())
 }
