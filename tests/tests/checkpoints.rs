@@ -100,3 +100,19 @@ async fn a_cut_that_adds_to_one_on_which_nobody_stands_any_more_is_not_claimed()
     assert_eq!(awake.commit(claim(Some(25), None)).await.unwrap(), Committed::Stands, "more is stored");
     assert_eq!(bed.stored().await.place().position, Position::new(30));
 }
+
+/// Another reader's cut of the same place is one on which nobody stands, so that it may be removed.
+#[tokio::test]
+async fn a_checkpoint_that_does_not_move_keeps_its_cut() {
+    let bed = Bed::new();
+    let (first, other) = (bed.read().await, bed.read().await);
+    let of = |chain: &str, claim: Claim| Claim {
+        cut: claim.cut.map(|cut| CutId { chain: chain.into(), ..cut }),
+        ..claim
+    };
+    first.commit(of("first", claim(Some(20), None))).await.unwrap();
+    assert_eq!(other.commit(of("other", claim(Some(20), None))).await.unwrap(), Committed::Stands);
+    other.commit(of("other", claim(Some(20), Some(21)))).await.unwrap();
+    assert_eq!(bed.stored().await.stop.unwrap().place.position, Position::new(21));
+    assert_eq!(bed.stored().await.cut.unwrap().chain, "first");
+}

@@ -65,13 +65,16 @@ pub struct ParkedStream {
     pub event_type: EventType,
     pub error: String,
     pub parked_at: Timestamp,
-    /// Where the stream came back: what waited is applied at this place.
+    /// The event is refused, as another has its sequence: it is not among those that wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fork: bool,
+    /// Where the stream came back: what waited is applied at this place. The same as `since`: it was never parked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<ParkedOrder>,
 }
 
 impl ParkedStream {
-    /// It was decided, before anybody parked the stream at this event, that it goes on.
+    /// It was decided, before anybody parked the stream at this fork, that it goes on.
     pub fn is_void(&self) -> bool {
         self.until.as_ref() == Some(&self.since)
     }
@@ -159,7 +162,7 @@ mod tests {
                 sequence: Sequence(sequence),
             });
         let place =
-            ("[1-9][0-9]{0,2}|[1-9][0-9]{40,42}", 0u32..2, 0u32..2, prop_oneof![0u32..2, Just(u32::MAX)]);
+            ("[1-9][0-9]{0,2}|[1-9][0-9]{40,42}", 0u32..2, 0u32..2, prop_oneof![0u64..2, Just(u64::MAX)]);
         let place = place.prop_map(|(number, index, entry, ordinal)| {
             Place::new(number.parse::<Position>().unwrap().with_index(index), entry, ordinal)
         });

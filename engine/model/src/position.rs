@@ -139,21 +139,22 @@ pub struct Place {
     pub position: Position,
     /// 0 for the record itself, n for the nth entry that takes effect directly after it.
     pub entry: u32,
-    /// The event's rank among all that this record or entry released; `u32::MAX` is after the last.
-    pub ordinal: u32,
+    /// The event's rank among all that this record or entry released; of what an entry lets come back, the event's sequence.
+    /// `u64::MAX` is after the last.
+    pub ordinal: u64,
 }
 
 impl Place {
     /// Before everything in a shard.
     pub const BEGINNING: Self = Self { position: Position::BEGINNING, entry: 0, ordinal: 0 };
 
-    pub fn new(position: Position, entry: u32, ordinal: u32) -> Self {
+    pub fn new(position: Position, entry: u32, ordinal: u64) -> Self {
         Self { position, entry, ordinal }
     }
 
     /// Behind all that the record or entry released.
     pub fn end(position: Position, entry: u32) -> Self {
-        Self { position, entry, ordinal: u32::MAX }
+        Self { position, entry, ordinal: u64::MAX }
     }
 }
 
@@ -224,7 +225,7 @@ mod tests {
         }
 
         #[test]
-        fn positions_and_places_are_read_back(a in digits(), index in 0u32..9, entry: u32, ordinal: u32) {
+        fn positions_and_places_are_read_back(a in digits(), index in 0u32..9, entry: u32, ordinal: u64) {
             let position = a.parse::<Position>().unwrap().with_index(index);
             prop_assert_eq!(position.to_string().parse::<Position>().unwrap(), position.clone());
             let place = Place::new(position, entry, ordinal);

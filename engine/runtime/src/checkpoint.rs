@@ -119,10 +119,12 @@ impl CheckpointHandle {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = seen.checkpoint.clone();
     }
 
+    /// A checkpoint that does not move keeps the cut on which it stands: another of the same place may be removed.
     fn body(&self, claim: &Claim, stored: &Checkpoint) -> Checkpoint {
+        let moves = |cut: &&CutId| stored.cut.as_ref().is_none_or(|stored| cut.place > stored.place);
         Checkpoint {
             generation: self.generation,
-            cut: claim.cut.clone().or_else(|| stored.cut.clone()),
+            cut: claim.cut.as_ref().filter(moves).or(stored.cut.as_ref()).cloned(),
             ended: claim.ended,
             settled_until: claim.settled_until.max(stored.settled_until),
             stop: claim.stop.clone(),

@@ -62,7 +62,7 @@ pub struct Dispatched {
     /// Up to here only: an event was discarded, by which the states of those that follow it in its stream are others; no more
     /// are tried together; or there is a fork.
     pub rest: Option<Place>,
-    /// What becomes of the stream of that fork, if nobody has decided it before.
+    /// What this one would decide about the stream of that fork.
     pub fork: Option<ParkedStream>,
 }
 
@@ -96,7 +96,7 @@ impl Dispatched {
 
 impl Dispatched {
     /// What follows in the stream of a fork builds on one of two events: it waits until an operator has seen that. True: nothing
-    /// goes on, or nothing before that is decided.
+    /// goes on; or not until it is decided what becomes of the stream.
     fn stops_at(
         &mut self,
         fork: &Refused,

@@ -432,7 +432,7 @@ enum Turn {
 struct Exit<'a> {
     position: &'a Position,
     entry: u32,
-    ordinal: u32,
+    ordinal: u64,
     out: &'a mut Vec<Placed>,
 }
 

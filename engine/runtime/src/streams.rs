@@ -58,6 +58,12 @@ fn known(stream: StreamHash, place: &Place) -> Known {
     (stream, place.position.clone(), place.entry)
 }
 
+/// Where an event stands that comes back at an entry: the same for whoever comes there, with all that waits or behind somebody
+/// who has taken out of the lot already what is settled. By that a document, or the lot of one, knows the event again.
+pub fn place_in(entry: &Place, sequence: Sequence) -> Place {
+    Place::new(entry.position.clone(), entry.entry, sequence.0)
+}
+
 /// What becomes of an event before it is asked what it touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -110,6 +116,7 @@ impl Streams {
             return Turn::Take;
         }
         let (stream, sequence) = (placed.event.stream_id.hash(), placed.event.sequence);
+        self.meet_before(stream, &placed.place);
         self.meet(stream, &placed.place, sequence);
         match (self.parked.contains_key(&stream), self.left_out.contains(&(stream, sequence))) {
             (true, _) => Turn::Wait,
@@ -118,17 +125,21 @@ impl Streams {
         }
     }
 
-    /// The stream is parked from here on if somebody has parked it here or before, and at no later event of the same record or
-    /// entry. That event itself may be gone from what comes back, when another has taken it.
-    fn meet(&mut self, stream: StreamHash, at: &Place, sequence: Sequence) {
-        let until = known(stream, at);
-        let begin = known(stream, &Place::BEGINNING);
-        while let Some((since, parked)) = self.ahead.range(begin.clone()..=until.clone()).next() {
-            if *since == until && sequence < parked.sequence {
-                return;
-            }
+    /// The stream is parked from here on if somebody has parked it before this record or entry.
+    fn meet_before(&mut self, stream: StreamHash, at: &Place) {
+        let (begin, here) = (known(stream, &Place::BEGINNING), known(stream, at));
+        while let Some((since, _)) = self.ahead.range(begin.clone()..here.clone()).next() {
             let since = since.clone();
             self.parked.extend(self.ahead.remove(&since).map(|parked| (stream, parked)));
+        }
+    }
+
+    /// The same, if somebody has parked it here, and at no later event of the same record or entry. That event itself may be
+    /// gone from what comes back, when another has taken it.
+    fn meet(&mut self, stream: StreamHash, at: &Place, sequence: Sequence) {
+        let here = known(stream, at);
+        if self.ahead.get(&here).is_some_and(|parked| parked.sequence <= sequence) {
+            self.parked.extend(self.ahead.remove(&here).map(|parked| (stream, parked)));
         }
     }
 
@@ -149,14 +160,14 @@ impl Streams {
         at: Timestamp,
         parks: bool,
     ) -> Option<ParkedStream> {
-        let void = (known(fork.event.stream_id.hash(), &fork.place), fork.event.sequence);
+        let here = (known(fork.event.stream_id.hash(), &fork.place), fork.event.sequence);
         let is_passed = !parks && planted::is(Bug::ForkPassedUnsaid);
-        if is_passed || self.void.contains(&void) || self.turn(fork) != Turn::Take {
+        if is_passed || self.void.contains(&here) || self.turn(fork) != Turn::Take {
             return None;
         }
         let parked = self.parked_at(fork, error, at);
         let until = (!parks).then(|| parked.since.clone());
-        Some(ParkedStream { until, ..parked })
+        Some(ParkedStream { is_fork: true, until, ..parked })
     }
 
     /// Somebody has decided this about a place further on, or about the one to be read next.
@@ -164,8 +175,8 @@ impl Streams {
         let since = known(parked.stream.hash(), &parked.since.place);
         if parked.is_void() {
             self.void.insert((since, parked.sequence));
-        } else {
-            self.ahead.entry(since).or_insert(parked);
+        } else if self.ahead.get(&since).is_none_or(|other| parked.sequence < other.sequence) {
+            self.ahead.insert(since, parked);
         }
     }
 
@@ -179,13 +190,14 @@ impl Streams {
             event_type: event.event_type.clone(),
             error: error.to_string(),
             parked_at: at,
+            is_fork: false,
             until: None,
         }
     }
 
     /// The stream comes back at this place; what was parked of it, until then. None: it is not parked.
     pub fn re_enter(&mut self, stream: StreamHash, at: &Place) -> Option<ParkedStream> {
-        self.meet(stream, at, Sequence(0));
+        self.meet_before(stream, at);
         let until = Some(self.order_of(at));
         self.parked.remove(&stream).map(|parked| ParkedStream { until, ..parked })
     }

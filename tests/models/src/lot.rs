@@ -98,6 +98,7 @@ impl SmallParked {
             event_type: EventType::new("Happened"),
             error: String::new(),
             parked_at: Timestamp::MIN,
+            is_fork: false,
             until: self.until.map(|until| until.order()),
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     order::Placed,
     parking, retry,
     rows::streams::LeftOutEvent,
-    streams::{OfProjection, Streams, Territory},
+    streams::{self, OfProjection, Streams, Territory},
     subscription::{Active, Subscription},
 };
 
@@ -53,8 +53,9 @@ impl Apart {
     /// What is parked of a projection at a place of a shard.
     pub(super) async fn load(context: &ShardContext, projection: &Active, place: &Place) -> Result<Self> {
         let (rows, lot) = (&context.rows, &projection.streams_lot);
-        let mut parked = rows.parked_streams(lot).await?;
+        // First what is left out: of each such event, the parking that it waited in is there then.
         let left_out: BTreeSet<_> = rows.left_out(lot).await?.into_keys().collect();
+        let mut parked = rows.parked_streams(lot).await?;
         if !parked.is_empty() {
             let territory = territory(context).await?;
             let source = &context.source.source;
@@ -77,7 +78,9 @@ impl Apart {
     ) -> Result<()> {
         let (parking, lot) = (&context.services.parking, &projection.streams_lot);
         let here = self.streams.order_of(place);
-        let ended = |parked: &&ParkedStream| parked.until.as_ref().is_some_and(|until| *until <= here);
+        let ended = |parked: &&ParkedStream| {
+            !parked.is_void() && parked.until.as_ref().is_some_and(|until| *until <= here)
+        };
         if !parked.iter().any(|parked| ended(&parked)) || parking.list(lot, None, None, 0).await?.total == 0 {
             return Ok(());
         }
@@ -286,8 +289,8 @@ impl Line {
         retry::until_done(&never, "letting a parked stream come back", end).await?;
         let waiting = waiting(&context, &projection, &parked).await?;
         // Another may have been here before, and have taken away by now what it has decided about.
-        let known = context.rows.parked_streams(lot).await?;
-        apart.streams.learn(stream, at, known, context.rows.left_out(lot).await?.into_keys());
+        let known_left_out = context.rows.left_out(lot).await?.into_keys();
+        apart.streams.learn(stream, at, context.rows.parked_streams(lot).await?, known_left_out);
         let orders = waiting.iter().map(|event| event.order.clone()).collect();
         apart.returned.push(Returned { at: at.clone(), stream: document(&parked.stream), orders });
         let events = self.come_back(&parked, waiting, at)?;
@@ -306,7 +309,7 @@ impl Line {
         self.dispatch_all(apart, subscription, batch, Place::BEGINNING, (false, now)).await
     }
 
-    /// The events that come back, each once, in their order, at the place of the entry.
+    /// The events that come back, each once, in their order, at the entry.
     fn come_back(&self, parked: &ParkedStream, waiting: Vec<ParkedEvent>, at: &Place) -> Result<Vec<Placed>> {
         let mut events = BTreeMap::new();
         for waiting in waiting {
@@ -316,13 +319,13 @@ impl Line {
             events.insert(event.sequence, (event, raised_at));
         }
         let partition_key: Arc<str> = parked.partition_key.as_str().into();
-        let placed = |(ordinal, (event, raised_at)): (u32, (Event, Timestamp))| Placed {
-            place: Place::new(at.position.clone(), at.entry, ordinal),
+        let placed = |(event, raised_at): (Event, Timestamp)| Placed {
+            place: streams::place_in(at, event.sequence),
             raised_at,
             event: event.into(),
             partition_key: partition_key.clone(),
         };
-        Ok((0..).zip(events.into_values()).map(placed).collect())
+        Ok(events.into_values().map(placed).collect())
     }
 
     async fn fold_returned(

@@ -63,12 +63,18 @@ impl Line {
 
     /// Saves what has settled, and waits for it.
     pub(super) async fn save_now(&mut self, ended: bool) -> Result<()> {
+        self.end_saving().await?;
+        let saved = self.next_save(ended)?.run().await;
+        self.saved(Ok(saved))
+    }
+
+    /// What is being saved is, and nothing is on its way.
+    async fn end_saving(&mut self) -> Result<()> {
         if self.saving.is_some() {
             let saved = poll(&mut self.saving).await;
             self.saved(saved)?;
         }
-        let saved = self.next_save(ended)?.run().await;
-        self.saved(Ok(saved))
+        Ok(())
     }
 
     pub(super) fn saved(&mut self, saved: Result<Saved>) -> Result<()> {
@@ -98,7 +104,7 @@ impl Line {
     fn next_save(&mut self, ended: bool) -> Result<Save> {
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
-        let mut stands: BTreeMap<Place, Place> = BTreeMap::new();
+        let mut stands: BTreeMap<Place, Vec<CutId>> = BTreeMap::new();
         for subscriber in &mut self.subscribers {
             if subscriber.joining.is_some() || !subscriber.may_checkpoint() {
                 continue;
@@ -117,8 +123,7 @@ impl Line {
             let place = settled.place;
             let cut = (has_moved || ended).then(|| self.cuts.id(&place));
             if cut.is_some() {
-                let oldest = stands.entry(place).or_insert(Place::BEGINNING);
-                *oldest = handle.checkpoint().place().max(oldest.clone());
+                stands.entry(place).or_default().extend(handle.checkpoint().cut);
             }
             let at = self.context.services.clock.now();
             let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
@@ -126,8 +131,11 @@ impl Line {
             let returned = subscriber.apart.take_returned(&claim.place());
             save.claims.push(Claimed { handle, claim, projection, returned });
         }
-        for (place, oldest) in stands {
-            self.add_cut(place, &oldest, &mut save.cuts)?;
+        for (place, stands) in stands {
+            if self.cuts.saved_at(&place).is_none() {
+                let cut = self.cuts.cut(&place, &stands, &self.order)?;
+                save.cuts.insert(place, cut);
+            }
         }
         Ok(save)
     }
@@ -135,25 +143,17 @@ impl Line {
     /// Makes the order state at the end of what was delivered durable, settled or not. It adds to no other cut: one whose
     /// checkpoint others have moved does not hear of that before it commits, and what it saved before may be removed by then.
     pub(super) async fn save_cut_at_end(&mut self) -> Result<CutId> {
+        self.end_saving().await?;
+        self.begin_chain();
         let (context, chain) = (self.context.clone(), self.chain.clone());
         let mut save = Save { context, chain, cuts: BTreeMap::new(), claims: Vec::new() };
         let end = self.delivered.clone();
-        self.add_cut(end.clone(), &end, &mut save.cuts)?;
+        save.cuts.insert(end.clone(), self.cuts.whole(&end, &self.order)?);
         save.write_cuts().await?;
         for (place, cut) in &save.cuts {
             self.cuts.saved(place, cut);
         }
-        Ok(self.cuts.id(&self.delivered))
-    }
-
-    /// The cut at a place, to be written if it is not yet. It adds to none that is older than where those stand whom it is
-    /// written for: a cut that nobody stands on any more may be removed.
-    fn add_cut(&mut self, place: Place, oldest: &Place, cuts: &mut BTreeMap<Place, Cut>) -> Result<()> {
-        if self.cuts.saved_at(&place).is_none() {
-            let cut = self.cuts.cut(&place, oldest, &self.order)?;
-            cuts.insert(place, cut);
-        }
-        Ok(())
+        Ok(self.cuts.id(&end))
     }
 
     /// No cut of before is added to any more.

@@ -53,7 +53,7 @@ pub struct Page {
 /// The sort key of a page's row. Sorted by their bytes, keys of a chain are in the order of places, then pages.
 pub fn sort_key(id: &CutId, page: u32) -> String {
     let (position, entry, ordinal) = (position_key(&id.place.position), id.place.entry, id.place.ordinal);
-    format!("{}/{position}/{entry:010}/{ordinal:010}/{page:06}", id.chain)
+    format!("{}/{position}/{entry:010}/{ordinal:020}/{page:06}", id.chain)
 }
 
 /// Sorted by their bytes, these are in the order of positions.

@@ -93,21 +93,19 @@ impl CutLog {
         CutId { chain: self.chain.clone(), place: place.clone() }
     }
 
-    /// The state at `place`, the end of a batch or the start. Adds to the last saved cut that is not before `oldest`;
-    /// whole where this chain has none, or where those since the last whole one would outweigh it. Internal when the
-    /// place was forgotten, or is no end.
-    pub fn cut(&mut self, place: &Place, oldest: &Place, order: &Order) -> Result<Cut> {
-        let Some(moved) = self.moved_up_to(place) else {
-            return Err(Error::internal(format!(
-                "no state is known at this place: place={place} chain={}",
-                self.chain
-            )));
-        };
-        self.cuts.entry(place.clone()).or_insert(Known { moved, weight: None });
-        let past = Past::new(place, moved, self, order);
+    /// The state at `place`, the end of a batch or the start, for those who stand on these cuts now. Adds to the last saved
+    /// cut, if that is one that they stand on or comes behind it: any other may be removed. Whole where this chain has none,
+    /// or where those since the last whole one would outweigh it. Internal when the place was forgotten, or is no end.
+    pub fn cut(&mut self, place: &Place, stands: &[CutId], order: &Order) -> Result<Cut> {
+        let past = Past::new(place, self.begin_cut(place)?, self, order);
         let saved = |(since, known): (&'_ Place, &Known)| Some((since.clone(), known.moved, known.weight?));
         let before = self.cuts.range(..place).rev().find_map(saved);
-        let Some((since, moved, weight)) = before.filter(|(since, ..)| since >= oldest) else {
+        let is_kept = |since: &Place| {
+            let is_kept =
+                |cut: &CutId| *since > cut.place || (*since == cut.place && cut.chain == self.chain);
+            stands.iter().all(is_kept)
+        };
+        let Some((since, moved, weight)) = before.filter(|(since, ..)| is_kept(since)) else {
             return past.whole();
         };
         let cut = past.since(self.id(&since), moved, self)?;
@@ -115,6 +113,23 @@ impl CutLog {
             true => past.whole(),
             false => Ok(cut),
         }
+    }
+
+    /// The whole state at such a place, which adds to no other cut.
+    pub fn whole(&mut self, place: &Place, order: &Order) -> Result<Cut> {
+        Past::new(place, self.begin_cut(place)?, self, order).whole()
+    }
+
+    /// How many heads were moved up to a place that is to get a cut.
+    fn begin_cut(&mut self, place: &Place) -> Result<usize> {
+        let Some(moved) = self.moved_up_to(place) else {
+            return Err(Error::internal(format!(
+                "no state is known at this place: place={place} chain={}",
+                self.chain
+            )));
+        };
+        self.cuts.entry(place.clone()).or_insert(Known { moved, weight: None });
+        Ok(moved)
     }
 
     /// How many heads were moved up to the end of a batch or the start.

@@ -189,7 +189,7 @@ fn releases(placed: &[Placed]) -> Releases {
 /// The whole state.
 fn whole(order: &Order) -> Cut {
     let now = end(u128::MAX);
-    CutLog::new("whole".into(), now.clone()).cut(&now, &Place::BEGINNING, &undisturbed(order)).unwrap()
+    CutLog::new("whole".into(), now.clone()).cut(&now, &[], &undisturbed(order)).unwrap()
 }
 
 /// A copy that takes the present state as its beginning.

@@ -30,7 +30,7 @@ pub struct LeftOutEvent {
 }
 
 impl Rows {
-    /// The streams that are parked or were.
+    /// The streams that are parked or were, or were to be.
     pub async fn parked_streams(&self, lot: &Lot) -> Result<Vec<ParkedStream>> {
         let rows = self.all::<ParkedStream>(Table::ParkedStreams, &lot.row_name()).await?;
         Ok(rows.into_iter().map(|(_, row)| row.body).collect())
@@ -114,11 +114,13 @@ impl Rows {
     }
 }
 
-/// By the record or entry that released the event: its ordinal there may depend on what was removed before.
+/// By the record or entry that released the event, and its sequence. The event that stands where another is refused may be
+/// poison itself.
 fn parked_key(lot: &Lot, parked: &ParkedStream) -> RowKey {
     let (stream, since) = (hash_text(&parked.stream), &parked.since);
     let (shard, position, entry) = (since.shard.0, position_key(&since.place.position), since.place.entry);
-    let sort = format!("{stream}/{shard:010}/{position}/{entry:010}/{:020}", parked.sequence.0);
+    let fork = if parked.is_fork { "/fork" } else { "" };
+    let sort = format!("{stream}/{shard:010}/{position}/{entry:010}/{:020}{fork}", parked.sequence.0);
     RowKey::new(Table::ParkedStreams, lot.row_name(), sort)
 }
 

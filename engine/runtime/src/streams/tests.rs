@@ -19,10 +19,11 @@ enum Item {
         stream: u64,
         sequence: u64,
     },
-    /// Another event has the sequence that this one claims.
+    /// Another event has the sequence that this one claims, and stands right here if that is kept only now.
     Fork {
         stream: u64,
         sequence: u64,
+        is_now: bool,
     },
     ReEntry {
         stream: u64,
@@ -38,9 +39,9 @@ struct Log {
 }
 
 impl Log {
-    fn order(&self, index: usize, ordinal: u32) -> ParkedOrder {
+    fn order(&self, index: usize) -> ParkedOrder {
         let entry = u32::from(matches!(self.items[index], Item::ReEntry { .. }));
-        let place = Place::new(Position::new(index as u128 + 1), entry, ordinal);
+        let place = Place::new(Position::new(index as u128 + 1), entry, 0);
         ParkedOrder { key: None, shard: ShardNumber(u32::from(index >= self.split)), place }
     }
 
@@ -50,7 +51,7 @@ impl Log {
             0 => (ShardNumber(0), Place::BEGINNING),
             read if read == self.split => (ShardNumber(1), Place::BEGINNING),
             read => {
-                let last = self.order(read - 1, 0);
+                let last = self.order(read - 1);
                 (last.shard, Place::end(last.place.position, last.place.entry))
             }
         }
@@ -68,10 +69,12 @@ struct Stored {
 /// What is durable.
 #[derive(Debug, Default)]
 struct Durable {
-    parked: BTreeMap<(u32, Position, u32, u64, u64), ParkedStream>,
+    parked: BTreeMap<(u32, Position, u32, u64, u64, bool), ParkedStream>,
     /// Forks, by their index, that an operator has decided about.
     decided: BTreeSet<usize>,
     left_out: BTreeSet<(StreamHash, Sequence)>,
+    /// Where an event stood for whoever met it at an item.
+    stood: BTreeMap<(usize, u64, u64), ParkedOrder>,
     lot: BTreeMap<(u64, ParkedOrder), u64>,
     documents: BTreeMap<u64, Stored>,
     checkpoint: usize,
@@ -158,28 +161,35 @@ impl Reader<'_> {
         }
         self.read += 1;
         match self.log.items[index].clone() {
-            Item::Record { stream, sequence } => {
-                self.take(durable, &self.log.order(index, 0), stream, sequence)
-            }
-            Item::Fork { stream, sequence } => {
-                let at = self.log.order(index, 0);
+            Item::Record { stream, sequence } => self.take(durable, &self.log.order(index), stream, sequence),
+            Item::Fork { stream, sequence, is_now } => {
+                let at = self.log.order(index);
                 let (fork, error) = (placed(at.place.clone(), stream, sequence), Error::poison("fork"));
                 let parks = self.saw_decided.take() == Some(false);
                 if let Some(parked) = self.streams.at_fork(&fork, &error, Timestamp::EPOCH, parks) {
-                    let key = (at.shard.0, at.place.position.clone(), at.place.entry, stream, sequence);
+                    let key = (at.shard.0, at.place.position.clone(), at.place.entry, stream, sequence, true);
                     self.streams.expect(durable.parked.entry(key).or_insert(parked).clone());
                     assert!(
                         self.streams.at_fork(&fork, &error, Timestamp::EPOCH, parks).is_none(),
                         "decided"
                     );
                 }
+                if is_now {
+                    self.take(durable, &at, stream, sequence);
+                }
             }
             Item::ReEntry { stream, without } => {
-                let at = self.log.order(index, 0);
+                let at = self.log.order(index);
                 let Some(back) = self.streams.re_enter(stream_id(stream).hash(), &at.place) else { return };
                 let since = &back.since;
-                let key =
-                    (since.shard.0, since.place.position.clone(), since.place.entry, stream, back.sequence.0);
+                let key = (
+                    since.shard.0,
+                    since.place.position.clone(),
+                    since.place.entry,
+                    stream,
+                    back.sequence.0,
+                    back.is_fork,
+                );
                 let until = durable.parked.entry(key).or_insert(back.clone());
                 until.until = until.until.take().or(back.until.clone());
                 let waits = durable
@@ -195,14 +205,17 @@ impl Reader<'_> {
                     durable.left_out.insert((stream_id(stream).hash(), Sequence(without)));
                     self.streams.leave_out(stream_id(stream).hash(), Sequence(without));
                 }
-                for (ordinal, sequence) in (0..).zip(sequences) {
-                    self.take(durable, &self.log.order(index, ordinal), stream, sequence);
+                for sequence in sequences {
+                    let place = place_in(&at.place, Sequence(sequence));
+                    self.take(durable, &ParkedOrder { place, ..at.clone() }, stream, sequence);
                 }
             }
         }
     }
 
     fn take(&mut self, durable: &mut Durable, at: &ParkedOrder, stream: u64, sequence: u64) {
+        let stood = durable.stood.entry((self.read, stream, sequence)).or_insert_with(|| at.clone());
+        assert_eq!(stood, at, "the same event at the same item");
         let event = placed(at.place.clone(), stream, sequence);
         match self.streams.turn(&event) {
             Turn::LeaveOut => return,
@@ -212,7 +225,7 @@ impl Reader<'_> {
             }
             Turn::Take => {
                 let parked = self.streams.park(&event, &Error::poison("poison"), Timestamp::EPOCH);
-                let key = (at.shard.0, at.place.position.clone(), at.place.entry, stream, sequence);
+                let key = (at.shard.0, at.place.position.clone(), at.place.entry, stream, sequence, false);
                 durable.parked.entry(key).or_insert(parked);
             }
             Turn::Wait => {}
@@ -250,7 +263,8 @@ struct Life {
 fn log() -> impl Strategy<Value = Log> {
     let item = prop_oneof![
         6 => (0..STREAMS).prop_map(|stream| Item::Record { stream, sequence: 0 }),
-        1 => (0..STREAMS).prop_map(|stream| Item::Fork { stream, sequence: 0 }),
+        1 => (0..STREAMS, any::<bool>())
+            .prop_map(|(stream, is_now)| Item::Fork { stream, sequence: 0, is_now }),
         2 => (0..STREAMS, prop::option::of(0u64..6))
             .prop_map(|(stream, without)| Item::ReEntry { stream, without }),
     ];
@@ -258,12 +272,12 @@ fn log() -> impl Strategy<Value = Log> {
         let mut last = BTreeMap::<u64, u64>::new();
         for item in &mut items {
             match item {
-                Item::Record { stream, sequence } => {
+                Item::Record { stream, sequence } | Item::Fork { stream, sequence, is_now: true } => {
                     let last = last.entry(*stream).or_default();
                     *last += 1;
                     *sequence = *last;
                 }
-                Item::Fork { stream, sequence } => *sequence = last.get(stream).copied().unwrap_or(1),
+                Item::Fork { stream, sequence, .. } => *sequence = last.get(stream).copied().unwrap_or(1),
                 Item::ReEntry { .. } => {}
             }
         }
@@ -418,7 +432,10 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn is_whole(durable: &Durable, log: &Log) -> Result<(), TestCaseError> {
     for stream in 0..STREAMS {
-        let of_stream = |item: &&Item| matches!(item, Item::Record { stream: of, .. } if *of == stream);
+        let of_stream = |item: &&Item| match item {
+            Item::Record { stream: of, .. } | Item::Fork { stream: of, is_now: true, .. } => *of == stream,
+            _ => false,
+        };
         let events = log.items.iter().filter(of_stream).count() as u64;
         let is_kept =
             |sequence: &u64| !durable.left_out.contains(&(stream_id(stream).hash(), Sequence(*sequence)));
@@ -521,7 +538,7 @@ fn who_comes_late_to_where_a_stream_came_back_learns_that_it_was_parked_anew() {
 fn what_becomes_of_the_stream_of_a_fork_is_decided_once() {
     let items = vec![
         Item::Record { stream: 0, sequence: 1 },
-        Item::Fork { stream: 0, sequence: 1 },
+        Item::Fork { stream: 0, sequence: 1, is_now: false },
         Item::Record { stream: 0, sequence: 2 },
         Item::ReEntry { stream: 0, without: None },
     ];
@@ -547,4 +564,23 @@ fn what_becomes_of_the_stream_of_a_fork_is_decided_once() {
         let places: Vec<_> = durable.parked.values().map(ParkedStream::is_void).collect();
         assert_eq!(places, [!parks_first]);
     }
+}
+
+/// It is parked at P, and anew at R where it came back: whoever comes from before P to R brings back what began at P.
+#[test]
+fn a_stream_that_is_parked_anew_at_its_first_event_comes_back_as_it_was_parked_before() {
+    let entry = || Item::ReEntry { stream: 0, without: None };
+    let log = Log { items: vec![Item::Record { stream: 0, sequence: 0 }, entry(), entry()], split: 9 };
+    let poison = BTreeSet::from([(0, 0)]);
+    let mut durable = Durable::default();
+    for _ in 0..2 {
+        let mut reader = durable.begin(&log, &poison);
+        for _ in 0..2 {
+            reader.step(&mut durable);
+        }
+        let ended: Vec<_> = durable.parked.values().map(|parked| parked.until.is_some()).collect();
+        assert_eq!(ended, [true, false]);
+    }
+    finish(&mut durable, &log, &BTreeSet::new());
+    assert_eq!(durable.documents[&0].applied, [(0, 0)]);
 }

@@ -360,11 +360,11 @@ impl ParkedStreams {
         for (order, sequence) in waiting {
             events.insert(*sequence, *order);
         }
-        let placed = |(ordinal, (sequence, order)): (u8, (u64, SmallOrder))| {
-            let new = SmallOrder { ordinal, ..at };
+        let placed = |(sequence, order): (u64, SmallOrder)| {
+            let new = SmallOrder { ordinal: sequence as u8, ..at };
             (if self.is(Wrong::OldPlace) { order } else { new }, (STREAM, sequence))
         };
-        let events: Vec<_> = (0..).zip(events).map(placed).collect();
+        let events: Vec<_> = events.into_iter().map(placed).collect();
         self.dispatch(reader, line, at.at, &events);
     }
 

@@ -1,4 +1,4 @@
-use foldstream_model::ErrorKind;
+use foldstream_model::{CutId, ErrorKind};
 use proptest::prelude::*;
 
 use super::{
@@ -38,7 +38,7 @@ proptest! {
 /// Saves a cut at the end of what was read, as a reader does whose documents keep up.
 fn save(log: &mut CutLog, order: &mut Order, position: u128) -> Cut {
     log.released(end(position), order.take_changes()).unwrap();
-    let cut = log.cut(&end(position), &Place::BEGINNING, order).unwrap();
+    let cut = log.cut(&end(position), &[], order).unwrap();
     log.saved(&end(position), &cut);
     log.forget(&end(position));
     cut
@@ -61,10 +61,7 @@ fn cuts_hold_what_changed_until_all_of_them_would_outweigh_a_whole_one() {
         kinds.push(if cut.since.is_some() { 'd' } else { 'w' });
     }
     assert_eq!(kinds.into_iter().collect::<String>(), "dddddwddd");
-    assert!(
-        log.cut(&end(5_008), &Place::BEGINNING, &stage.order).is_err(),
-        "what no cut needs any more is forgotten"
-    );
+    assert!(log.cut(&end(5_008), &[], &stage.order).is_err(), "what no cut needs any more is forgotten");
 }
 
 #[test]
@@ -76,13 +73,13 @@ fn a_slower_projection_cuts_behind_a_faster_one_in_the_same_chain() {
         log.released(end(position), stage.order.take_changes()).unwrap();
     }
     for position in [3, 1, 2] {
-        let cut = log.cut(&end(position), &Place::BEGINNING, &stage.order).unwrap();
+        let cut = log.cut(&end(position), &[], &stage.order).unwrap();
         assert_eq!(cut.heads[0].1.sequence, Sequence(position as u64));
         log.saved(&end(position), &cut);
     }
     assert_eq!(log.saved_at(&end(2)), Some(log.id(&end(2))));
     log.forget(&end(2));
-    assert_eq!(log.cut(&end(1), &Place::BEGINNING, &stage.order).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(log.cut(&end(1), &[], &stage.order).unwrap_err().kind(), ErrorKind::Internal);
 }
 
 #[test]
@@ -91,7 +88,7 @@ fn a_cut_is_asked_for_at_the_end_of_a_batch_only() {
     let mut log = CutLog::new("chain".into(), Place::BEGINNING);
     stage.record(3, event("s", 1));
     log.released(end(3), stage.order.take_changes()).unwrap();
-    assert_eq!(log.cut(&end(2), &Place::BEGINNING, &stage.order).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(log.cut(&end(2), &[], &stage.order).unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(log.released(end(3), Changes::default()).unwrap_err().kind(), ErrorKind::Internal);
 }
 
@@ -108,17 +105,22 @@ fn cuts_that_are_no_chain_are_refused() {
 }
 
 #[test]
-fn a_cut_adds_to_none_that_is_older_than_what_it_is_written_for_stands_on() {
+fn a_cut_adds_to_none_on_which_those_may_not_stand_that_it_is_written_for() {
     let mut stage = Stage::new(options());
     let mut log = CutLog::new("chain".into(), Place::BEGINNING);
     for position in 1..=3 {
         stage.record(position, event("s", position as u64));
         log.released(end(position), stage.order.take_changes()).unwrap();
     }
-    let cut = log.cut(&end(1), &Place::BEGINNING, &stage.order).unwrap();
+    let cut = log.cut(&end(1), &[], &stage.order).unwrap();
     log.saved(&end(1), &cut);
-    assert_eq!(log.cut(&end(3), &end(1), &stage.order).unwrap().since, Some(log.id(&end(1))));
-    assert_eq!(log.cut(&end(3), &end(2), &stage.order).unwrap().since, None);
+    assert_eq!(log.cut(&end(3), &[log.id(&end(1))], &stage.order).unwrap().since, Some(log.id(&end(1))));
+    assert_eq!(log.cut(&end(3), &[log.id(&end(2))], &stage.order).unwrap().since, None);
+    let of_others = |at| CutId { chain: "others".into(), place: at };
+    let mut since = |at| log.cut(&end(3), &[of_others(at)], &stage.order).unwrap().since;
+    assert!(since(Place::BEGINNING).is_some(), "it comes behind where they stand");
+    assert_eq!(since(end(1)), None, "another one of the same place");
+    assert_eq!(log.whole(&end(3), &stage.order).unwrap().since, None);
 }
 
 #[test]
@@ -128,17 +130,17 @@ fn a_new_chain_begins_with_a_whole_cut_at_a_place_that_was_cut_before_too() {
     for position in 1..=3 {
         stage.record(position, event("s", position as u64));
         log.released(end(position), stage.order.take_changes()).unwrap();
-        let cut = log.cut(&end(position), &Place::BEGINNING, &stage.order).unwrap();
+        let cut = log.cut(&end(position), &[], &stage.order).unwrap();
         log.saved(&end(position), &cut);
     }
     log.begin_chain("next".into());
     assert_eq!(log.saved_at(&end(3)), None);
-    let whole = log.cut(&end(3), &Place::BEGINNING, &stage.order).unwrap();
+    let whole = log.cut(&end(3), &[], &stage.order).unwrap();
     assert_eq!((whole.since.as_ref(), whole.heads.len()), (None, 1));
     log.saved(&end(3), &whole);
     stage.record(4, event("t", 1));
     log.released(end(4), stage.order.take_changes()).unwrap();
-    let next = log.cut(&end(4), &end(3), &stage.order).unwrap();
+    let next = log.cut(&end(4), &[log.id(&end(3))], &stage.order).unwrap();
     assert_eq!((next.since.unwrap().chain.as_str(), next.heads.len()), ("next", 1));
 }
 
@@ -151,9 +153,9 @@ fn what_nobody_will_ask_for_is_forgotten_though_no_cut_was_saved() {
         log.released(end(position), stage.order.take_changes()).unwrap();
     }
     log.forget(&end(2));
-    assert!(log.cut(&end(1), &Place::BEGINNING, &stage.order).is_err());
+    assert!(log.cut(&end(1), &[], &stage.order).is_err());
     for position in [2, 3] {
-        let cut = log.cut(&end(position), &Place::BEGINNING, &stage.order).unwrap();
+        let cut = log.cut(&end(position), &[], &stage.order).unwrap();
         assert_eq!(cut.heads[0].1.sequence, Sequence(position as u64));
     }
 }

@@ -200,7 +200,7 @@ fn an_inherited_event_directly_behind_the_head_is_released_at_the_childs_beginni
 
     // A cut at the very beginning does not hold it as released, one behind it does.
     for (place, expected) in [(Place::BEGINNING, "a2@0/0/1"), (end(0), "")] {
-        let cut = log.cut(&place, &Place::BEGINNING, &merged.order).unwrap();
+        let cut = log.cut(&place, &[], &merged.order).unwrap();
         let mut again = Stage::of(Order::restore(options(), as_it_is(), &[cut]).unwrap());
         again.begin();
         assert_eq!((again.shown().as_str(), again.head("a")), (expected, Some(2)));

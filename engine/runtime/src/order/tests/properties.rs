@@ -142,7 +142,7 @@ impl Reader {
         if self.log.saved_at(&place).is_some() {
             return None;
         }
-        let cut = self.log.cut(&place, &Place::BEGINNING, &self.stage.order).unwrap();
+        let cut = self.log.cut(&place, &[], &self.stage.order).unwrap();
         let id = self.log.id(&place);
         if is_saved {
             self.rows.extend(cut_rows::encode(&id, &cut).unwrap().map(Result::unwrap));

@@ -73,7 +73,7 @@ fn read_ahead(
         progress.settle(*id, placed.len()).unwrap();
     }
     let place = progress.settled().clone();
-    let cut = log.cut(&place, &Place::BEGINNING, &stage.order).unwrap();
+    let cut = log.cut(&place, &[], &stage.order).unwrap();
     (place, cut)
 }
 
@@ -132,7 +132,7 @@ fn a_cut_holds_the_state_at_its_place_not_that_at_the_read_position() {
         stage.record(position, event("s", sequence));
         log.released(end(position), stage.order.take_changes()).unwrap();
     }
-    let at_2 = log.cut(&end(2), &Place::BEGINNING, &stage.order).unwrap();
+    let at_2 = log.cut(&end(2), &[], &stage.order).unwrap();
     let mut restored = Stage::of(Order::restore(options(), as_it_is(), &[at_2]).unwrap());
     assert_eq!((restored.head("s"), restored.order.gaps()[0].first_missing), (Some(1), Sequence(2)));
     restored.record(3, event("s", 2));

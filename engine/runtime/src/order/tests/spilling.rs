@@ -72,7 +72,7 @@ fn a_cut_at_an_earlier_place_names_the_row_of_what_was_let_go_since() {
         stage.record(position, event("s", sequence));
         log.released(end(position), stage.order.take_changes()).unwrap();
     }
-    let cut = log.cut(&end(1), &Place::BEGINNING, &stage.order).unwrap();
+    let cut = log.cut(&end(1), &[], &stage.order).unwrap();
     let order = Order::restore(nothing_in_memory(), as_it_is(), &[cut]).unwrap();
     let mut again = Stage::beside(order, &stage.rows);
     again.record(2, event("s", 1));
@@ -108,7 +108,7 @@ fn a_run_is_released_in_pieces_and_another_reader_goes_on_behind_any_of_them() {
         }
         let place = stage.out.last().unwrap().place.clone();
         log.released(place.clone(), stage.order.take_changes()).unwrap();
-        let cut = log.cut(&place, &Place::BEGINNING, &stage.order).unwrap();
+        let cut = log.cut(&place, &[], &stage.order).unwrap();
         let order = Order::restore(nothing_in_memory(), as_it_is(), &[cut]).unwrap();
         let mut again = Stage::beside(order, &stage.rows);
         again.begin_at(&place);
