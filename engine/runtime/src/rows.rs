@@ -139,17 +139,17 @@ impl Rows {
         self.store.put(key, None, body, None).await.map(|_| ())
     }
 
-    /// The cuts that a cut stands on and itself, the whole one first.
-    pub async fn cuts(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Vec<Cut>> {
+    /// The cuts that a cut stands on and itself, the whole one first. None: some of it was removed, before or meanwhile.
+    pub async fn cuts(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Option<Vec<Cut>>> {
         let mut chain = Vec::new();
         let mut next = Some(id.clone());
         while let Some(id) = next {
-            let cut = self.cut(source, shard, &id).await?;
+            let Some(cut) = self.cut(source, shard, &id).await? else { return Ok(None) };
             next = cut.since.clone();
             chain.push(cut);
         }
         chain.reverse();
-        Ok(chain)
+        Ok(Some(chain))
     }
 
     /// The cuts of a shard by place, those of several readers at one place too; some may lack pages.
@@ -167,22 +167,6 @@ impl Rows {
         Ok(self.store.get(&key).await?.is_some())
     }
 
-    /// The same, unless the cut is removed, before or meanwhile: its first page goes before what it adds to.
-    pub async fn kept_cuts(
-        &self,
-        source: &SourceName,
-        shard: &ShardId,
-        id: &CutId,
-    ) -> Result<Option<Vec<Cut>>> {
-        if !self.has_cut(source, shard, id).await? {
-            return Ok(None);
-        }
-        match self.cuts(source, shard, id).await {
-            Err(_) if !self.has_cut(source, shard, id).await? => Ok(None),
-            cuts => cuts.map(Some),
-        }
-    }
-
     /// The newest cut at or before a place that is there with all that it adds to: a crash may have left one without its
     /// last page.
     pub async fn newest_cut(
@@ -193,7 +177,7 @@ impl Rows {
     ) -> Result<Option<(CutId, Vec<Cut>)>> {
         let ids = self.cut_ids(source, shard).await?;
         for id in ids.into_iter().rev().filter(|id| id.place <= *until) {
-            if let Ok(cuts) = self.cuts(source, shard, &id).await {
+            if let Some(cuts) = self.cuts(source, shard, &id).await? {
                 return Ok(Some((id, cuts)));
             }
         }
@@ -264,21 +248,17 @@ impl Rows {
         }
     }
 
-    async fn cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Cut> {
+    async fn cut(&self, source: &SourceName, shard: &ShardId, id: &CutId) -> Result<Option<Cut>> {
         let mut pages = Vec::new();
         loop {
             let number = u32::try_from(pages.len()).unwrap_or(u32::MAX);
             let key = RowKey::new(Table::Cuts, cuts_partition(source, shard), cut_rows::sort_key(id, number));
-            let Some(row) = self.store.get(&key).await? else {
-                return Err(Error::internal(format!(
-                    "a checkpoint stands on a cut that is not there: row={key}"
-                )));
-            };
+            let Some(row) = self.store.get(&key).await? else { return Ok(None) };
             let page = cut_rows::decode(&row.body)?;
             let of = page.of;
             pages.push(page);
             if number + 1 >= of {
-                return cut_rows::join(pages);
+                return cut_rows::join(pages).map(Some);
             }
         }
     }

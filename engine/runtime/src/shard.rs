@@ -439,7 +439,7 @@ async fn beginning(context: &ShardContext, standings: &[Standing]) -> Result<Beg
         return Ok(Beginning::Parents(hindmost.entrant.parents.clone()));
     };
     let (source, shard) = (&context.source.name, &context.shard.id);
-    if let Some(cuts) = context.rows.kept_cuts(source, shard, cut).await? {
+    if let Some(cuts) = context.rows.cuts(source, shard, cut).await? {
         return Ok(Beginning::Cut(cut.place.clone(), cuts));
     }
     let before = context.rows.newest_cut(source, shard, &cut.place).await?;

@@ -231,7 +231,7 @@ async fn order(
         Beginning::Parents(parents) => {
             let mut finals = Vec::with_capacity(parents.len());
             for (shard, id) in parents {
-                let Some(cuts) = context.rows.kept_cuts(source, shard, id).await? else { return Ok(None) };
+                let Some(cuts) = context.rows.cuts(source, shard, id).await? else { return Ok(None) };
                 finals.push(Order::restore(options.clone(), prepare.clone(), &cuts)?);
             }
             let finals: Vec<&Order> = finals.iter().collect();
