@@ -304,10 +304,12 @@ impl Running {
     }
 
     /// Who takes turns with others and comes back from where it began had too little time to settle anything and save it, and is
-    /// given twice as much; else nobody might ever come on.
+    /// given twice as much; else nobody might ever come on. So is one by itself on the line that is shared: it is there for as
+    /// long as nobody is further.
     fn patience(&mut self, kind: LineKind, standings: &[Standing]) -> Duration {
         let mut longest = 0;
-        for standing in standings.iter().filter(|_| kind == LineKind::CatchUp) {
+        let takes_turns = kind == LineKind::CatchUp || (kind == LineKind::Shared && standings.len() == 1);
+        for standing in standings.iter().filter(|_| takes_turns) {
             let id = standing.entrant.projection.spec.id.clone();
             let turns = match self.turns.get(&id) {
                 Some((from, turns)) if *from == standing.place => turns + 1,
