@@ -50,8 +50,13 @@ pub(super) struct Returned {
 }
 
 impl Apart {
-    /// What is parked of a projection at a place of a shard.
-    pub(super) async fn load(context: &ShardContext, projection: &Active, place: &Place) -> Result<Self> {
+    /// What is parked of a projection at a place of a shard. `is_settled`: so is all that stands in its ancestors.
+    pub(super) async fn load(
+        context: &ShardContext,
+        projection: &Active,
+        place: &Place,
+        is_settled: bool,
+    ) -> Result<Self> {
         let (rows, lot) = (&context.rows, &projection.streams_lot);
         // First what is left out: of each such event, the parking that it waited in is there then.
         let left_out: BTreeSet<_> = rows.left_out(lot).await?.into_keys().collect();
@@ -63,6 +68,9 @@ impl Apart {
         }
         let apart =
             Self { streams: Streams::at(context.number, place, parked.clone(), left_out), ..Self::default() };
+        parked.retain(|parked| {
+            is_settled || parked.until.as_ref().is_some_and(|until| until.shard == context.number)
+        });
         apart.remove_returned(context, projection, place, &parked).await?;
         Ok(apart)
     }

@@ -115,8 +115,9 @@ impl Line {
             context,
         };
         for mut subscriber in opening.subscribers {
-            let projection = &subscriber.subscription.projection;
-            subscriber.apart = Apart::load(&line.context, projection, &subscriber.from).await?;
+            let (projection, is_settled) =
+                (&subscriber.subscription.projection, subscriber.is_past_its_parents());
+            subscriber.apart = Apart::load(&line.context, projection, &subscriber.from, is_settled).await?;
             line.add_fold(&subscriber.subscription.projection.spec);
             line.subscribers.push(subscriber);
         }

@@ -115,7 +115,7 @@ impl Line {
             return Ok(false);
         }
         let active = &self.subscribers[index].subscription.projection;
-        let apart = Apart::load(&self.context, active, &settled).await?;
+        let apart = Apart::load(&self.context, active, &settled, true).await?;
         self.subscribers[index].apart = apart;
         self.subscribers[index].from = settled;
         for released in joining.kept {

@@ -237,10 +237,13 @@ impl super::Subscriber {
         &self.subscription.projection.spec.id
     }
 
-    /// What is at the ends of its parents is settled.
-    fn may_checkpoint(&self) -> bool {
+    /// What is at the ends of its parents is settled: a merge reads their children before that.
+    pub(super) fn is_past_its_parents(&self) -> bool {
         self.unsettled.iter().all(|parent| parent.checkpoint().ended)
-            || planted::is(Bug::ChildSavedBeforeParents)
+    }
+
+    fn may_checkpoint(&self) -> bool {
+        self.is_past_its_parents() || planted::is(Bug::ChildSavedBeforeParents)
     }
 
     /// Everything that it was given is settled.
