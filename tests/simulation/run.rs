@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, Event, EventId, ProjectionId, Timestamp,
+    DocumentKey, Event, EventId, OnFailure, ProjectionId, Timestamp,
     ports::{Append, CheckpointStore, EventStore, ExpectedSequence, NewEvent, Table},
 };
 use foldstream_runtime::{report::StopReport, worker::Outcome};
@@ -100,7 +100,9 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     arrive(world).await?;
     slots.shutdown().await;
     let has_lost = world.workload.kinds.iter().any(|kind| world.has_lost(*kind));
-    let is_said = |stop: &StopReport| world.has_lost(Kind::of(stop.projection.name.as_str()));
+    let is_said = |stop: &StopReport| {
+        world.has_lost(Kind::of(stop.projection.name.as_str())) || is_left_by_all(world, stop)
+    };
     let mut outcome = close(world).await?;
     // A record that changes no document may have stopped some, one after the other, or parked a stream.
     for _ in 0..CLOSINGS {
@@ -122,6 +124,13 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     resolving::redrive_all(world).await;
     sound(world)?;
     wrong(world).await.or(resolving::unresolved(world).await).map_or(Ok(()), Err)
+}
+
+/// Whether a projection stops at a fork that nobody sets aside any more, as those who would have stopped at a loss.
+fn is_left_by_all(world: &World, stop: &StopReport) -> bool {
+    let policies = &world.workload.on_failure;
+    let mut others = policies.iter().filter(|(_, policy)| **policy != OnFailure::Stop);
+    stop.stop.reason.starts_with("fork") && others.all(|(kind, _)| world.has_lost(*kind))
 }
 
 /// What a last worker says of the whole.

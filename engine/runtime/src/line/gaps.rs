@@ -34,7 +34,7 @@ pub(super) struct Suspect {
 
 pub fn forked(kept: &Event, refused: &Event) -> Error {
     Error::poison(format!(
-        "fork: stream={} sequence={} is claimed by two events: kept={} refused={}; find out which writer reused the sequence",
+        "fork: stream={} sequence={} is claimed by two events: kept={} refused={}; find out which writer reused the sequence; `foldstream parked discard` leaves the other event out, once a projection with `on_failure: park` has set it aside",
         kept.stream_id, kept.sequence, kept.id, refused.id
     ))
 }
