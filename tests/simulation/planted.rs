@@ -34,7 +34,6 @@ fn within(bug: Bug) -> u64 {
         | Bug::LossSkipped
         | Bug::SetAsideRead
         | Bug::CleanedUnderPaused
-        | Bug::RedrivenUnderWay
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
         | Bug::PartTakenForWhole
@@ -43,6 +42,7 @@ fn within(bug: Bug) -> u64 {
         | Bug::UnparkedWithoutCondition
         | Bug::RecordedUndecided
         | Bug::ForkPassedUnsaid
+        | Bug::RedrivenUnderWay
         | Bug::OvertakenRedriven => RARE,
         _ => 200,
     }
