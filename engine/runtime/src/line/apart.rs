@@ -66,40 +66,12 @@ impl Apart {
             let source = &context.source.source;
             parked.retain(|parked| territory.takes(parked, source.hash_key(&parked.partition_key)));
         }
-        let apart =
-            Self { streams: Streams::at(context.number, place, parked.clone(), left_out), ..Self::default() };
-        parked.retain(|parked| {
-            is_settled || parked.until.as_ref().is_some_and(|until| until.shard == context.number)
-        });
-        apart.remove_returned(context, projection, place, &parked).await?;
-        Ok(apart)
-    }
-
-    /// What came back before this place was settled. It is still in the lot if a worker has ended before it removed it, or
-    /// put it there again, as it was behind.
-    async fn remove_returned(
-        &self,
-        context: &ShardContext,
-        projection: &Active,
-        place: &Place,
-        parked: &[ParkedStream],
-    ) -> Result<()> {
-        let (parking, lot) = (&context.services.parking, &projection.streams_lot);
-        let here = self.streams.order_of(place);
-        let ended = |parked: &&ParkedStream| {
-            !parked.is_void() && parked.until.as_ref().is_some_and(|until| *until <= here)
-        };
-        if !parked.iter().any(|parked| ended(&parked)) || parking.list(lot, None, None, 0).await?.total == 0 {
-            return Ok(());
-        }
-        for parked in parked.iter().filter(ended) {
-            let orders: Vec<_> =
-                waiting(context, projection, parked).await?.into_iter().map(|event| event.order).collect();
-            if !orders.is_empty() {
-                parking.remove(lot, &document(&parked.stream), &orders).await?;
-            }
-        }
-        Ok(())
+        let streams = Streams::at(context.number, place, parked.clone(), left_out);
+        let here = streams.order_of(place);
+        let is_over = |until: &ParkedOrder| *until <= here && (is_settled || until.shard == context.number);
+        parked.retain(|parked| !parked.is_void() && parked.until.as_ref().is_some_and(is_over));
+        remove_returned(context, projection, &parked).await?;
+        Ok(Self { streams, ..Self::default() })
     }
 
     /// What may leave the lot once the checkpoint is at a place.
@@ -108,6 +80,23 @@ impl Apart {
         self.returned = rest;
         settled
     }
+}
+
+/// What came back of these before the checkpoint is settled. It is still in the lot if a worker has ended before it removed it,
+/// or put it there again, as it was behind.
+async fn remove_returned(context: &ShardContext, projection: &Active, parked: &[ParkedStream]) -> Result<()> {
+    let (parking, lot) = (&context.services.parking, &projection.streams_lot);
+    if parked.is_empty() || parking.list(lot, None, None, 0).await?.total == 0 {
+        return Ok(());
+    }
+    for parked in parked {
+        let orders: Vec<_> =
+            waiting(context, projection, parked).await?.into_iter().map(|event| event.order).collect();
+        if !orders.is_empty() {
+            parking.remove(lot, &document(&parked.stream), &orders).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The checkpoint is behind the place where these came back.
