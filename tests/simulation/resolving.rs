@@ -8,7 +8,7 @@ use foldstream_model::{
     ports::{CheckpointStore, ParkingLot, Table},
 };
 use foldstream_runtime::{
-    redriving::Redriver,
+    redriving::{Pace, Redriver},
     rows::{Discard, DiscardRow, Rows},
 };
 
@@ -25,7 +25,7 @@ fn chosen(world: &World, number: u64) -> Kind {
 fn redriver(world: &Arc<World>, kind: Kind, epoch: Epoch, name: &str) -> Redriver {
     let link = Link::new(world, name.to_owned());
     let (source, services) = (fleet::source(&link), fleet::services(&link));
-    Redriver::new(&source, fleet::projection(&link, kind), epoch, &services, None)
+    Redriver::new(&source, fleet::projection(&link, kind), epoch, &services, Pace::default())
 }
 
 /// Redrives all that waits of a projection, as far as it comes in its time.

@@ -11,7 +11,7 @@ use foldstream_model::{
 use foldstream_runtime::{
     assembly::ProjectionSpec,
     control::{Actor, RewindTo},
-    redriving::Redriver,
+    redriving::{Pace, Redriver},
     rows::{Discard, DiscardRow, Rows},
     worker::Until,
 };
@@ -33,7 +33,7 @@ fn mended(bed: &Bed, ordering: Ordering, kind: Kind) -> Redriver {
 }
 
 fn redriver(bed: &Bed, spec: ProjectionSpec) -> Redriver {
-    Redriver::new(&bed.source(), spec, Epoch::default(), &bed.services(), None)
+    Redriver::new(&bed.source(), spec, Epoch::default(), &bed.services(), Pace::default())
 }
 
 fn lot() -> Lot {

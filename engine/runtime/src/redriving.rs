@@ -36,6 +36,20 @@ pub struct Discarded {
     pub gone: u64,
 }
 
+/// How fast what was parked comes back: so many events a second at most, or as it comes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace(pub Option<NonZeroU32>);
+
+impl Pace {
+    /// Waits behind so many events for as long as they may take.
+    pub async fn behind(self, events: u64) {
+        if let Some(rate) = self.0 {
+            let events = u32::try_from(events).unwrap_or(u32::MAX);
+            tokio::time::sleep(Duration::from_secs(1) * events / rate.get()).await;
+        }
+    }
+}
+
 /// What redrives the documents of one projection.
 pub struct Redriver {
     spec: ProjectionSpec,
@@ -43,8 +57,7 @@ pub struct Redriver {
     parking: Arc<dyn ParkingLot>,
     rows: Rows,
     intake: Intake,
-    /// Events a second at most.
-    rate: Option<NonZeroU32>,
+    pace: Pace,
 }
 
 impl Redriver {
@@ -53,7 +66,7 @@ impl Redriver {
         spec: ProjectionSpec,
         epoch: Epoch,
         services: &Services,
-        rate: Option<NonZeroU32>,
+        pace: Pace,
     ) -> Self {
         Self {
             intake: Intake::new(source, std::slice::from_ref(&spec)),
@@ -61,7 +74,7 @@ impl Redriver {
             spec,
             parking: Arc::new(Patient(services.parking.clone())),
             rows: Rows::new(Arc::new(Patient(services.checkpoints.clone()))),
-            rate,
+            pace,
         }
     }
 
@@ -143,7 +156,7 @@ impl Redriver {
                 Step::Remove(orders) => {
                     self.parking.remove(&self.lot, document, &orders).await?;
                     redrive.removed();
-                    self.pause(orders.len()).await;
+                    self.pace.behind(orders.len() as u64).await;
                 }
                 Step::Close(mark) => {
                     let close = || self.parking.close(&self.lot, document, mark);
@@ -157,7 +170,7 @@ impl Redriver {
     }
 
     async fn list(&self, document: &DocumentKey) -> Result<(Vec<Waiting>, Vec<Asked>)> {
-        let most = self.rate.map_or(PAGE, |rate| PAGE.min(rate.get() as usize));
+        let most = self.pace.0.map_or(PAGE, |rate| PAGE.min(rate.get() as usize));
         let page = self.parking.list(&self.lot, Some(document), None, most).await?;
         let (mut discarded, mut asked) = (BTreeSet::new(), Vec::new());
         for Versioned { body: row, .. } in self.rows.discards(&self.lot, document).await? {
@@ -234,15 +247,6 @@ impl Redriver {
                 Ok(None)
             }
             Err(error) => Err(error),
-        }
-    }
-
-    async fn pause(&self, events: usize) {
-        if let Some(rate) = self.rate {
-            tokio::time::sleep(
-                Duration::from_secs(1) * u32::try_from(events).unwrap_or(u32::MAX) / rate.get(),
-            )
-            .await;
         }
     }
 }

@@ -339,6 +339,37 @@ fn a_record_that_cannot_be_decoded_is_shown_with_its_bytes_until_it_is_left_out(
     assert!(audit.iter().any(|row| row["details"]["records"] == json!("1")), "{audit:?}");
 }
 
+/// One document, and two records that are no events, neither by the mapping of now.
+#[test]
+fn documents_and_records_that_are_redriven_are_counted_apart() {
+    let folder = parked();
+    put_no_envelope(&folder, b"nothing");
+    put_no_envelope(&folder, b"nothing either");
+    folder.run(&["run", "--until-caught-up"]);
+    let by_error = objects(&folder, &["parked", "list", "--by-error"]);
+    assert_eq!(by_error.len(), 2, "{by_error:?}");
+    assert_eq!((&by_error[1]["source"], &by_error[1]["records"]), (&json!("shop"), &json!(2)));
+    let other = CONFIG.replace("projections:", "  other: { kind: local, shards: 1 }\nprojections:")
+        + "  none:
+    version: 1
+    source: other
+    ordering: per_stream
+    handlers:
+      - { event: Sold, key: =event.stream_id, set: { last: 1 } }
+";
+    folder.write("foldstream.yaml", other);
+    folder.run(&["run", "--until-caught-up"]);
+    assert_eq!(objects(&folder, &["parked", "list", "sales"]).len(), 4);
+    assert_eq!(objects(&folder, &["parked", "list", "none"]).len(), 0, "its source has none");
+    let mended = CONFIG.replace("event: Sold, key", "event: Sold, when: =payload.price != null, key");
+    folder.write("foldstream.yaml", mended);
+    let amend = ["projections", "amend", "sales", "--yes", "--reason", "some are given away"];
+    folder.run(&amend).ok();
+    let redriven = folder.run(&["parked", "redrive", "sales", "--rate", "100"]);
+    assert_eq!(redriven.code, 1, "the records stay: {redriven:?}");
+    assert!(redriven.out.contains("redriven 4 events: 2 documents of sales"), "{redriven:?}");
+}
+
 /// The event store has another first event of `a`.
 const FORK: &[u8] = br#"{"stream_id":"a","sequence":1,"id":"f","type":"Sold","recorded_at":"2026-01-01T00:00:00Z","payload":{"price":99}}"#;
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use foldstream_runtime::{control::Controls, rows::Rows};
+use foldstream_runtime::{control::Controls, redriving::Pace, rows::Rows};
 use serde_json::json;
 
-use super::{gaps, lot, records, redrive::what, redriver, selected, streams};
+use super::{gaps, lot, records, redrive::what, redriver, selected, source_of, streams};
 use crate::{
     cli::{DiscardParked, ParkedFilter},
     commands::{
@@ -34,7 +34,8 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let (lot, parking) = (lot(&projection, &store).await?, store.parking());
     let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
     let streams = streams::found(&projection, &store, &arguments.filter).await?;
-    let records = records::found_for(&projection, &arguments.filter, &store, context).await?;
+    let sources = Vec::from_iter(source_of(&projection, context));
+    let records = records::found(&sources, &arguments.filter, &store).await?;
     let selected: u64 = documents.values().map(|document| document.selected).sum();
     let of = what(documents.len(), streams.len());
     let in_streams: u64 = streams.iter().map(|stream| stream.selected.len() as u64).sum();
@@ -45,7 +46,7 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     if !may_go_on(&plan, &arguments.permission, context)? {
         return Ok(Exit::Done);
     }
-    let redriver = redriver(&projection, None, &store, context).await?;
+    let redriver = redriver(&projection, Pace::default(), &store, context).await?;
     let actor = actor(audited, context);
     let (mut discarded, mut gone) = (0, 0);
     for document in documents.keys() {
@@ -63,7 +64,7 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     ]);
     Controls::new(Rows::new(store.checkpoints())).audit(&actor, "discard", &projection, details).await?;
     records::discard(&records, &projection, &actor, &store, context).await?;
-    streams::let_back(&streams, &projection, Some(&actor), &store, context).await?;
+    streams::let_back(&streams, &projection, Some(&actor), Pace::default(), &store, context).await?;
     if documents.is_empty() && !(streams.is_empty() && records.is_empty()) {
         return Ok(Exit::Done);
     }

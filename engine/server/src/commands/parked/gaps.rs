@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::configured;
 use crate::{
-    cli::{DiscardParked, ListParked},
+    cli::{DiscardParked, ParkedFilter},
     commands::{
         Context,
         projections::{actor, done, may_go_on},
@@ -22,22 +22,27 @@ use crate::{
     output::{Column, Table, count, printable, seconds},
 };
 
-/// What is missing in the sources that are configured, of the streams that were asked for.
+/// Why an event waits, for those who count by reason.
+const REASON: &str = "gap";
+
+/// What is missing in these sources, of the streams that were asked for.
 pub async fn found(
-    arguments: &ListParked,
+    sources: &[SourceName],
+    filter: &ParkedFilter,
     store: &LocalStore,
     context: &Context,
 ) -> Outcome<Vec<(SourceName, OpenGap)>> {
-    let filter = &arguments.filter;
-    if filter.document.is_some() || filter.error.is_some() {
+    let is_meant = filter.error.as_ref().is_none_or(|text| REASON.contains(text.as_str()));
+    if filter.document.is_some() || !is_meant {
         return Ok(Vec::new());
     }
     let Some(config) = context.config_if_any() else { return Ok(Vec::new()) };
     let rows = Rows::new(store.checkpoints());
     let mut found = Vec::new();
-    for (name, source) in &config.sources {
-        let (name, first) = (SourceName::new(name.as_str()), source.event.sequence.as_ref());
-        let open = open_gaps(&rows, &name, Sequence(first.map_or(1, |sequence| sequence.first))).await?;
+    for name in sources {
+        let source = config.sources.iter().find(|(known, _)| known.as_str() == name.as_str());
+        let first = source.and_then(|(_, source)| source.event.sequence.as_ref());
+        let open = open_gaps(&rows, name, Sequence(first.map_or(1, |sequence| sequence.first))).await?;
         let is_asked_for = |open: &OpenGap| {
             let gap = &open.gap;
             filter.stream.as_deref().is_none_or(|stream| stream == gap.stream.as_str())
@@ -55,7 +60,7 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
         Column::Text("STREAM"),
         Column::Number("EVENTS"),
         Column::Name("SINCE"),
-        Column::Text("MISSING"),
+        Column::Text("REASON"),
     ]);
     for (source, OpenGap { gap, .. }) in found {
         if context.output.is_json() {
@@ -65,6 +70,7 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
                 "events": gap.waiting,
                 "since": gap.since,
                 "missing": {"from": gap.first_missing, "to": gap.last_missing},
+                "error": REASON,
             }))?;
             continue;
         }
@@ -73,8 +79,35 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
             printable(gap.stream.as_str()),
             count(gap.waiting as u64),
             seconds(gap.since),
-            format!("#{} to #{}", gap.first_missing, gap.last_missing),
+            format!("{REASON}: #{} to #{} are missing", gap.first_missing, gap.last_missing),
         ]);
+    }
+    if !found.is_empty() && !context.output.is_json() {
+        context.output.table(&table)?;
+    }
+    Ok(())
+}
+
+/// How many streams have one, and how many events wait.
+pub fn show_count(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<()> {
+    let mut counts: BTreeMap<&SourceName, (u64, u64)> = BTreeMap::new();
+    for (source, OpenGap { gap, .. }) in found {
+        let counted = counts.entry(source).or_default();
+        *counted = (counted.0 + 1, counted.1 + gap.waiting as u64);
+    }
+    let mut table = Table::new([
+        Column::Name("SOURCE"),
+        Column::Number("STREAMS"),
+        Column::Number("EVENTS"),
+        Column::Text("REASON"),
+    ]);
+    for (source, (streams, events)) in counts {
+        if context.output.is_json() {
+            let object = json!({"source": source, "streams": streams, "events": events, "error": REASON});
+            context.output.object(&object)?;
+            continue;
+        }
+        table.row([source.to_string(), count(streams), count(events), REASON.to_owned()]);
     }
     if !found.is_empty() && !context.output.is_json() {
         context.output.table(&table)?;

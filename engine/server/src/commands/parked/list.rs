@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     gaps, lot, records,
     selected::{self, ParkedDocument},
+    source_of, sources,
     streams::{self, Found},
 };
 use crate::{
@@ -34,14 +35,21 @@ pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
         }
     }
     streams.retain(|(_, streams)| !streams.is_empty());
-    let gaps = gaps::found(arguments, &store, context).await?;
-    let records = records::found(&arguments.filter, &store, context).await?;
+    let sources = match &arguments.projection {
+        Some(wanted) => Vec::from_iter(source_of(&context.projection(wanted, &store).await?, context)),
+        None => sources(context),
+    };
+    let gaps = gaps::found(&sources, &arguments.filter, &store, context).await?;
+    let records = records::found(&sources, &arguments.filter, &store).await?;
     let nothing = found.is_empty() && streams.is_empty() && gaps.is_empty() && records.is_empty();
     if nothing && !context.output.is_json() {
         context.output.line("nothing is parked")?;
     } else if arguments.by_error {
-        by_error(&found, &streams, context)?;
-        records::show(&records, context)?;
+        if !(found.is_empty() && streams.is_empty()) {
+            by_error(&found, &streams, context)?;
+        }
+        records::show_by_error(&records, context)?;
+        gaps::show_count(&gaps, context)?;
     } else {
         if !found.is_empty() {
             by_document(&found, context)?;

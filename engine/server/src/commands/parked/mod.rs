@@ -9,14 +9,12 @@ mod redrive;
 mod selected;
 mod streams;
 
-use std::num::NonZeroU32;
-
 use foldstream_local::LocalStore;
-use foldstream_model::{Epoch, Lot, ProjectionId};
+use foldstream_model::{Epoch, Lot, ProjectionId, SourceName};
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services, SourceSpec},
     control::Controls,
-    redriving::Redriver,
+    redriving::{Pace, Redriver},
     rows::Rows,
 };
 
@@ -48,12 +46,29 @@ async fn lot(projection: &ProjectionId, store: &LocalStore) -> Outcome<Lot> {
 /// What applies parked events by the definition that is configured now, which must be the one that is run.
 async fn redriver(
     projection: &ProjectionId,
-    rate: Option<NonZeroU32>,
+    pace: Pace,
     store: &LocalStore,
     context: &Context,
 ) -> Outcome<Redriver> {
     let (source, spec, lot, services) = configured(projection, store, context).await?;
-    Ok(Redriver::new(&source, spec, lot.epoch, &services, rate))
+    Ok(Redriver::new(&source, spec, lot.epoch, &services, pace))
+}
+
+/// The source that a projection reads, if it is configured.
+fn source_of(projection: &ProjectionId, context: &Context) -> Option<SourceName> {
+    let config = context.config_if_any()?;
+    let (_, spec) = config.projections.iter().find(|(name, _)| name.as_str() == projection.name.as_str())?;
+    Some(SourceName::new(spec.source.value.as_str()))
+}
+
+/// All sources that are configured.
+fn sources(context: &Context) -> Vec<SourceName> {
+    let config = context.config_if_any();
+    config
+        .iter()
+        .flat_map(|config| config.sources.keys())
+        .map(|name| SourceName::new(name.as_str()))
+        .collect()
 }
 
 /// A projection as it is configured now, its source, and where the events of its parked streams wait.

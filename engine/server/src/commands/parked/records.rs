@@ -1,10 +1,13 @@
 //! Records that could not be decoded, of whole sources.
 
+use std::collections::BTreeMap;
+
 use foldstream_local::LocalStore;
 use foldstream_model::{ErrorKind, ProjectionId, SourceName};
 use foldstream_runtime::{
     control::Actor,
     deciding::Decider,
+    redriving::Pace,
     rows::{
         Rows,
         records::{Decided, Fate, RecordAside},
@@ -17,36 +20,19 @@ use crate::{
     cli::ParkedFilter,
     commands::Context,
     exit::Outcome,
-    output::{Column, Table, plural, printable, seconds},
+    output::{Column, Table, count, plural, printable, seconds},
 };
 
 /// Records that wait, each with its source.
 pub type Found = Vec<(SourceName, RecordAside)>;
 
-/// Those of all sources that are configured.
-pub async fn found(filter: &ParkedFilter, store: &LocalStore, context: &Context) -> Outcome<Found> {
-    let config = context.config_if_any();
+/// Those of these sources.
+pub async fn found(sources: &[SourceName], filter: &ParkedFilter, store: &LocalStore) -> Outcome<Found> {
     let mut found = Found::new();
-    for name in config.iter().flat_map(|config| config.sources.keys()) {
-        found.extend(of_source(&SourceName::new(name.as_str()), filter, store).await?);
+    for source in sources {
+        found.extend(of_source(source, filter, store).await?);
     }
     Ok(found)
-}
-
-/// Those of the source that a projection reads.
-pub async fn found_for(
-    projection: &ProjectionId,
-    filter: &ParkedFilter,
-    store: &LocalStore,
-    context: &Context,
-) -> Outcome<Found> {
-    let config = context.config_if_any();
-    let mut all = config.iter().flat_map(|config| &config.projections);
-    let source = all.find(|(name, _)| name.as_str() == projection.name.as_str());
-    match source {
-        Some((_, spec)) => of_source(&SourceName::new(spec.source.value.as_str()), filter, store).await,
-        None => Ok(Found::new()),
-    }
 }
 
 /// Of a document there is none, and the stream is named by the key that records are partitioned by.
@@ -91,6 +77,26 @@ pub fn show(found: &Found, context: &mut Context) -> Outcome<()> {
     Ok(())
 }
 
+/// How many wait for each reason.
+pub fn show_by_error(found: &Found, context: &mut Context) -> Outcome<()> {
+    let mut counts: BTreeMap<(&SourceName, &str), u64> = BTreeMap::new();
+    for (source, record) in found {
+        *counts.entry((source, &*record.error)).or_default() += 1;
+    }
+    let mut table = Table::new([Column::Name("SOURCE"), Column::Number("RECORDS"), Column::Text("REASON")]);
+    for ((source, error), records) in counts {
+        if context.output.is_json() {
+            context.output.object(&json!({"source": source, "records": records, "error": error}))?;
+            continue;
+        }
+        table.row([source.to_string(), count(records), printable(error)]);
+    }
+    if !found.is_empty() && !context.output.is_json() {
+        context.output.table(&table)?;
+    }
+    Ok(())
+}
+
 fn object(source: &SourceName, record: &RecordAside) -> serde_json::Value {
     json!({
         "source": source,
@@ -127,6 +133,7 @@ pub async fn read_anew(
     found: &Found,
     projection: &ProjectionId,
     actor: &Actor,
+    pace: Pace,
     store: &LocalStore,
     context: &mut Context,
 ) -> Outcome<u64> {
@@ -140,6 +147,7 @@ pub async fn read_anew(
         match decider.read_anew(record, decided(actor)).await {
             Ok(Some((shard, event))) => {
                 came += 1;
+                pace.behind(1).await;
                 shown["came_as"] = json!({"stream_id": event.stream_id, "sequence": event.sequence, "type": event.event_type, "shard": shard});
             }
             Ok(None) => shown["came_as"] = serde_json::Value::Null,

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use foldstream_model::DocumentKey;
-use foldstream_runtime::{control::Controls, parking::Ended, rows::Rows};
+use foldstream_runtime::{control::Controls, parking::Ended, redriving::Pace, rows::Rows};
 use serde_json::json;
 
-use super::{lot, records, redriver, selected, streams};
+use super::{lot, records, redriver, selected, source_of, streams};
 use crate::{
     cli::RedriveParked,
     commands::{
@@ -21,7 +21,8 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     let lot = lot(&projection, &store).await?;
     let documents = selected::documents(&*store.parking(), &lot, &arguments.filter).await?;
     let streams = streams::found(&projection, &store, &arguments.filter).await?;
-    let records = records::found_for(&projection, &arguments.filter, &store, context).await?;
+    let sources = Vec::from_iter(source_of(&projection, context));
+    let records = records::found(&sources, &arguments.filter, &store).await?;
     let waiting: u64 = documents.values().map(|document| document.events).sum();
     let waiting = waiting + streams.iter().map(|stream| stream.events).sum::<u64>();
     let mut what = format!("{} of {}", plural(waiting, "event"), what(documents.len(), streams.len()));
@@ -31,7 +32,8 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     if only_says(&format!("redrive {what} of {projection}"), &arguments.audited, context)? {
         return Ok(Exit::Done);
     }
-    let redriver = redriver(&projection, arguments.rate, &store, context).await?;
+    let pace = Pace(arguments.rate);
+    let redriver = redriver(&projection, pace, &store, context).await?;
     let (mut events, mut refused) = (0, 0);
     for document in documents.keys() {
         let ended = redriver.redrive(document).await?;
@@ -49,7 +51,7 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     ]);
     Controls::new(Rows::new(store.checkpoints())).audit(&actor, "redrive", &projection, details).await?;
     // What a record held may be what a stream waits for.
-    refused += records::read_anew(&records, &projection, &actor, &store, context).await?;
+    let unread = records::read_anew(&records, &projection, &actor, pace, &store, context).await?;
     let nothing_else = streams.is_empty() && records.is_empty();
     if !context.output.is_json() && (!documents.is_empty() || nothing_else) {
         let documents = plural(documents.len() as u64 - refused, "document");
@@ -58,8 +60,8 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
             plural(events, "event")
         ))?;
     }
-    streams::let_back(&streams, &projection, None, &store, context).await?;
-    Ok(if refused > 0 { Exit::Failed } else { Exit::Done })
+    streams::let_back(&streams, &projection, None, pace, &store, context).await?;
+    Ok(if refused + unread > 0 { Exit::Failed } else { Exit::Done })
 }
 
 /// `2 documents`, `1 stream`, or both.

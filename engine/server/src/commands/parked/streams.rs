@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use foldstream_local::LocalStore;
 use foldstream_model::{DocumentKey, LeftOut, Lot, ParkedStream, ProjectionId, Sequence};
-use foldstream_runtime::{control::Actor, deciding::Decider, rows::Rows};
+use foldstream_runtime::{control::Actor, deciding::Decider, redriving::Pace, rows::Rows};
 use serde_json::json;
 
 use super::{configured, selected};
@@ -66,6 +66,7 @@ pub async fn let_back(
     found: &[Found],
     projection: &ProjectionId,
     without: Option<&Actor>,
+    pace: Pace,
     store: &LocalStore,
     context: &mut Context,
 ) -> Outcome<()> {
@@ -82,6 +83,7 @@ pub async fn let_back(
             at: actor.at,
         });
         let shard = decider.let_back(&lot, &stream.parked, without).await?;
+        pace.behind(stream.events).await;
         if context.output.is_json() {
             let (id, events) = (&stream.parked.stream, stream.events);
             context.output.object(&json!({"stream_id": id, "events": events, "shard": shard}))?;
