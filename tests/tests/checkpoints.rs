@@ -8,8 +8,8 @@ use std::{
 };
 
 use foldstream_model::{
-    Checkpoint, Control, CutId, Epoch, Fingerprint, Generation, Ordering, Place, Position, ProjectionId,
-    ShardId, SourceName, Stop, Timestamp,
+    Checkpoint, Control, CutId, Epoch, ErrorKind, Fingerprint, Generation, Ordering, Place, Position,
+    ProjectionId, ShardId, SourceName, Stop, Timestamp,
 };
 use foldstream_runtime::{
     checkpoint::{CheckpointHandle, Claim, Committed},
@@ -63,7 +63,12 @@ impl Bed {
     }
 
     async fn read(&self) -> Arc<CheckpointHandle> {
-        CheckpointHandle::read(&self.rows, &self.id, &self.source, &self.shard, &control()).await.unwrap()
+        self.read_of(Generation(0)).await
+    }
+
+    async fn read_of(&self, generation: Generation) -> Arc<CheckpointHandle> {
+        let control = Control { generation, ..control() };
+        CheckpointHandle::read(&self.rows, &self.id, &self.source, &self.shard, &control).await.unwrap()
     }
 
     async fn stored(&self) -> Checkpoint {
@@ -83,6 +88,18 @@ async fn a_worker_that_wakes_late_does_not_stop_a_projection_that_others_have_br
     awake.commit(claim(None, Some(21))).await.unwrap();
     assert_eq!(bed.stored().await.stop.unwrap().place.position, Position::new(21));
     assert_eq!(bed.stored().await.cut, before.cut);
+}
+
+/// It was on its way while the projection was rewound, and began again before that place.
+#[tokio::test]
+async fn a_checkpoint_of_before_a_rewind_is_refused() {
+    let bed = Bed::new();
+    let asleep = bed.read().await;
+    asleep.commit(claim(Some(100), None)).await.unwrap();
+    bed.read_of(Generation(1)).await.commit(claim(Some(50), None)).await.unwrap();
+    let late = asleep.commit(claim(Some(110), None)).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(bed.stored().await.place().position, Position::new(50));
 }
 
 /// What a sleeping worker's next cut adds to is what the checkpoint stood on when it fell asleep. Once others have moved that,

@@ -4,6 +4,8 @@ mod redrive;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
+
 use foldstream_model::{
     DocumentKey, Epoch, Error, Event, Lot, OrderKey, Ordering, ParkedEvent, ParkedOrder, ProjectionId,
     Result, Timestamp, ports::ParkingLot,
@@ -12,6 +14,9 @@ use foldstream_model::{
 use crate::{guard::Origin, lanes::SetAside};
 
 pub use redrive::{Asked, Decision, Ended, Redrive, Step, Waiting};
+
+/// Of all that may be parked, when this much is, it is said: in hundredths.
+const SAID_FROM: u64 = 80;
 
 /// Where an event stands in the lot, by where it comes from.
 pub fn parked_order(ordering: Ordering, origin: &Origin) -> ParkedOrder {
@@ -47,6 +52,14 @@ pub async fn total(parking: &dyn ParkingLot, projection: &ProjectionId, epoch: E
         total += parking.list(&lot, None, None, 0).await?.total;
     }
     Ok(total)
+}
+
+/// Says once, when there is hardly any room left, that soon no more may be parked. `of` names whose events or records they are.
+pub fn warn_before_limit(of: &dyn Display, before: u64, parked: u64, limit: u64) {
+    let is_much = |parked: u64| parked * 100 >= limit * SAID_FROM;
+    if is_much(parked) && !is_much(before) {
+        tracing::warn!(of = %of, parked, limit, "so much is parked that the projection will stop soon; redrive or discard it, or raise `limits.parked_events`");
+    }
 }
 
 /// Why no more events of documents, or records, are parked.

@@ -343,7 +343,10 @@ impl Running {
             if cfg!(debug_assertions)
                 && let Condition::GuardIs(before) = &write.condition
             {
-                metrics::watch("guard_moves_on", invariants::guard_moves_on(before, &write.put.guard));
+                let after = &write.put.guard;
+                metrics::watch("guard_moves_on", invariants::guard_moves_on(before, after));
+                let is_kept = invariants::nothing_shrinks_under_a_mark(before, after);
+                metrics::watch("nothing_shrinks_under_a_mark", is_kept);
             }
         }
         let (documents, model) = self.store();

@@ -396,10 +396,12 @@ async fn territory(context: &ShardContext) -> Result<Territory> {
 async fn refuse_beyond_limit(context: &ShardContext, projection: &Active, more: usize) -> Result<()> {
     let (parking, limit) = (&context.services.parking, context.settings.parked_events as u64);
     let parked = parking::total(parking.as_ref(), &projection.spec.id, projection.streams_lot.epoch).await?;
-    match parked + more as u64 > limit {
-        true => Err(parking::full_of_streams(parked, limit)),
-        false => Ok(()),
+    let then = parked + more as u64;
+    if then > limit {
+        return Err(parking::full_of_streams(parked, limit));
     }
+    parking::warn_before_limit(&projection.spec.id, parked, then, limit);
+    Ok(())
 }
 
 fn document(stream: &StreamId) -> DocumentKey {

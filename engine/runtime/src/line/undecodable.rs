@@ -143,7 +143,11 @@ impl Line {
         }
         let limit = self.context.settings.parked_events as u64;
         let waiting = self.context.rows.records_that_wait(&self.context.source.name).await?;
-        Ok((waiting >= limit).then(|| parking::full(waiting, limit)))
+        if waiting >= limit {
+            return Ok(Some(parking::full(waiting, limit)));
+        }
+        parking::warn_before_limit(&self.context.source.name, waiting, waiting + 1, limit);
+        Ok(None)
     }
 
     /// What becomes of a record that cannot be decoded; none where nobody goes on behind it.

@@ -27,8 +27,6 @@ pub struct Aside {
 
 /// Parked events that are listed at once.
 const PAGE: usize = 1_000;
-/// Of all that may be parked, when this much is, it is said: in hundredths.
-const SAID_FROM: u64 = 80;
 
 impl Running {
     pub(super) fn has_aside(&self) -> bool {
@@ -102,10 +100,7 @@ async fn park(aside: &Aside, requests: Vec<ParkRequest>, at: Timestamp) -> Resul
     }
     let name = lot.projection.name.as_str();
     metrics::parked(name, parked_events);
-    let is_much = |parked: u64| parked * 100 >= limit * SAID_FROM;
-    if is_much(total) && !is_much(before) {
-        tracing::warn!(projection = %lot.projection, parked = total, limit, "so many events are parked that the projection will stop soon; redrive or discard them, or raise `limits.parked_events`");
-    }
+    parking::warn_before_limit(&lot.projection, before, total, limit);
     Ok(answers)
 }
 

@@ -27,7 +27,7 @@ pub enum ProjectionsCommand {
 }
 
 /// Only for changes about events that could not be taken before: then its documents are what a replay would make of
-/// them. Any other change needs a new version. Stop every `foldstream run` on the data folder first.
+/// them. Any other change needs a new version. Processes that run the older definition leave the projection alone from then on.
 #[derive(Debug, Args)]
 pub struct AmendProjection {
     /// The projection, `orders` or `orders@3`; without a version the configured one
