@@ -77,6 +77,7 @@ impl Workload {
             garbled: BTreeSet::new(),
             refuses: None,
             forgets: false,
+            lost: BTreeSet::new(),
             actions,
             handled,
             lateness,
@@ -166,6 +167,46 @@ impl Workload {
         more.push((Duration::from_millis(chance.within(0..last + 10_000)), Action::MendMapping));
         self.actions.extend(more);
         self.actions.sort_by_key(|(at, _)| *at);
+        self
+    }
+
+    /// Events are missing for ever, and no store has them.
+    pub fn draw_lost(mut self, chance: &mut Chance) -> Self {
+        if self.has_store || !self.garbled.is_empty() || chance.one_in(3) {
+            return self;
+        }
+        let (lost, asks) = (chance.within(1..60), chance.within(1..40));
+        let lasts: BTreeMap<u64, u64> = self.facts.iter().map(|fact| (fact.stream, fact.sequence)).collect();
+        for fact in &self.facts {
+            if lasts[&fact.stream] != fact.sequence && chance.in_thousand(lost) {
+                self.lost.insert((fact.stream, fact.sequence));
+            }
+            if chance.in_thousand(asks) {
+                let at = Duration::from_millis(fact.stored_at + chance.within(0..10_000));
+                self.actions.push((at, Action::GiveUp(chance.next())));
+            }
+        }
+        let lost = &self.lost;
+        self.actions.retain(|(_, action)| match action {
+            Action::Arrive(fact) => !lost.contains(&(fact.stream, fact.sequence)),
+            _ => true,
+        });
+        self.actions.sort_by_key(|(at, _)| *at);
+        self
+    }
+
+    /// Nothing fails, and nobody has anything read again.
+    pub fn gently(mut self) -> Self {
+        self.failing.clear();
+        self.deadly.clear();
+        self.garbled.clear();
+        self.refuses = None;
+        self.forgets = false;
+        self.actions.retain(|(_, action)| match action {
+            Action::Rewind { .. } | Action::Release { .. } | Action::Forget { .. } => false,
+            Action::Fork(_) | Action::NoEvent { .. } | Action::Mend => false,
+            _ => true,
+        });
         self
     }
 

@@ -41,7 +41,8 @@ fn settings(chance: &mut Chance, weather: &Weather, parked_events: usize) -> Set
         control_interval: millis(chance, &[100, 500]),
         discovery_interval: millis(chance, &[100, 5_000]),
         trim_interval: millis(chance, &[100, 2_000]),
-        patience: millis(chance, &[50, 500, 5_000]),
+        // Whoever stops has the time to end what it has begun.
+        patience: millis(chance, if weather.gentle { &[60_000] } else { &[50, 500, 5_000] }),
         parked_events,
         gap_patience: millis(chance, &[10, 500, 5_000]),
         lease_duration: Duration::from_millis(weather.lease),
@@ -107,6 +108,9 @@ fn worker(link: &Arc<Link>) -> Worker {
     let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
     let skew = i64::try_from(chance.within(0..most * 2 + 1)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
     link.set_skew(skew);
+    if skew != 0 {
+        world.count("wrong clock");
+    }
     let known = world.workload.kinds.iter().filter(|kind| link.code.lacks != Some(**kind));
     let projections = known.map(|kind| projection(link, *kind)).collect();
     Worker::new(Assembly {
@@ -197,6 +201,7 @@ impl Process {
         if self.link.is_dead() {
             return self.crash().await;
         }
+        self.link.world.count("stop");
         self.link.saw("is told to stop");
         self.stop.cancel();
         let link = self.link.clone();
@@ -281,7 +286,6 @@ async fn one_life(world: &Arc<World>, mut process: Process) -> Option<Process> {
         }
         () if is(weather.stop) => {
             process.live(time).await;
-            world.count("stop");
             process.stop().await;
         }
         () if is(weather.twin) => {
@@ -294,7 +298,7 @@ async fn one_life(world: &Arc<World>, mut process: Process) -> Option<Process> {
         }
         () => {
             process.live(time + Duration::from_secs(5)).await;
-            process.crash().await;
+            if weather.gentle { process.stop().await } else { process.crash().await }
         }
     }
     None

@@ -17,6 +17,7 @@ mod resolving;
 mod parked_streams;
 mod records;
 mod forgetting;
+mod gaps;
 mod run;
 mod shrinking;
 #[cfg(feature = "planted")]

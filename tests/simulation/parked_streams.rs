@@ -105,8 +105,10 @@ pub async fn left_out(world: &Arc<World>, kind: Kind) -> Result<Events, String> 
 
 /// What is discarded by those who discard what they cannot take.
 fn never_taken(world: &World) -> Events {
+    let given_up = world.given_up();
     let named = world.workload.facts.iter().map(|fact| (fact.stream, fact.sequence));
-    named.filter(|event| world.workload.failing.get(event) == Some(&Fails::Stream)).collect()
+    let fails = |event: &(u64, u64)| world.workload.failing.get(event) == Some(&Fails::Stream);
+    named.filter(|event| fails(event) && !given_up.contains(event)).collect()
 }
 
 /// What is still parked, though not by those who stop before it comes back.

@@ -1,6 +1,6 @@
 //! The ports as one worker has them: full stores behind a link that fails.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +24,18 @@ use crate::{
 };
 
 pub struct Documents(pub Arc<Link>);
+
+impl Documents {
+    /// Some projections are slower than others.
+    async fn dawdle(&self, model: &ReadModel) {
+        let world = &self.0.world;
+        let speeds = &world.weather.speeds;
+        if let Some(most) = speeds.get(&Kind::of(model.name.as_str())).filter(|_| !world.is_calm()) {
+            let time = world.chance().within(0..most + 1);
+            pause(Duration::from_millis(time)).await;
+        }
+    }
+}
 
 async fn write(world: Arc<World>, model: ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
     let mut outcomes = Vec::new();
@@ -60,10 +72,12 @@ impl DocumentStore for Documents {
     }
 
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
+        self.dawdle(model).await;
         self.0.read("reading documents", self.0.world.documents.read(model, keys)).await
     }
 
     async fn write(&self, model: &ReadModel, mut writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
+        self.dawdle(model).await;
         let partial = writes.len() > 1 && self.0.world.strikes("partial batch", self.0.world.weather.partial);
         if partial {
             let mut chance = self.0.world.chance().fork();
@@ -111,15 +125,20 @@ impl Leases {
         let (store, source) = (self.store.clone(), source.clone());
         let (expected, lease) = (expected.cloned(), lease.cloned());
         let what = format!("lease {key} {lease:?}");
+        let world = self.link.world.clone();
         let request = Box::new(move || -> crate::link::Carried<_> {
-            let (store, source) = (store.clone(), source.clone());
+            let (store, source, world) = (store.clone(), source.clone(), world.clone());
             let (expected, lease) = (expected.clone(), lease.clone());
             Box::pin(async move {
-                match (&expected, &lease) {
-                    (expected, Some(lease)) => store.put(&source, expected.as_ref(), lease).await,
-                    (Some(expected), None) => store.delete(&source, expected).await,
-                    (None, None) => Ok(PutLease::Done),
+                let put = match (&expected, &lease) {
+                    (expected, Some(lease)) => store.put(&source, expected.as_ref(), lease).await?,
+                    (Some(expected), None) => store.delete(&source, expected).await?,
+                    (None, None) => PutLease::Done,
+                };
+                if let (PutLease::Done, Some(expected), Some(lease)) = (&put, &expected, &lease) {
+                    watcher::lease(&world, expected, lease);
                 }
+                Ok(put)
             })
         });
         self.link.write(what, request).await

@@ -79,6 +79,7 @@ impl Projector for Simulated {
     fn touch(&self, carried: &StateCarried, touches: &mut Vec<Touch>) -> Result<()> {
         let event = &carried.event;
         fail(&self.link, self.kind, event, Fails::Stream)?;
+        self.link.world.hands(self.kind, event);
         let stream: u64 = event.stream_id.as_str()[2..].parse().map_err(poison)?;
         let keys = match self.kind {
             Kind::Collect | Kind::Last => vec![event.stream_id.to_string()],

@@ -13,7 +13,7 @@ use foldstream_runtime::{
 };
 
 use crate::{
-    fleet, forgetting, link::Link, operator, parked_streams, projections::Kind, records, workload,
+    fleet, forgetting, gaps, link::Link, operator, parked_streams, projections::Kind, records, workload,
     world::World,
 };
 
@@ -48,6 +48,7 @@ pub async fn redrive_all(world: &Arc<World>) {
         parked_streams::let_back_once(world, *kind).await;
     }
     records::resolve(world).await;
+    gaps::give_up_lost(world).await;
 }
 
 async fn redrive_all_of(world: &Arc<World>, kind: Kind, name: &str) {

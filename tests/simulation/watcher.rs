@@ -4,24 +4,64 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldstream_model::{
-    Checkpoint, Event, Fed, Journal, OnFailure, ParkedEvent, ProjectionId, ReadModel, ShardId, SourceName,
-    Stop, Value,
+    Checkpoint, Event, Fed, Journal, Lease, OnFailure, ParkedEvent, ProjectionId, ReadModel, ShardId,
+    SourceName, Stop, Value,
     ports::{DocumentWrite, RowKey, StoredDocument, Table},
 };
 use foldstream_runtime::{
     checkpoint, invariants,
+    metrics::VIOLATIONS,
     rows::{self, Rows},
 };
+use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    forgetting,
+    forgetting, gaps,
     projections::{CANNOT, Kind},
     workload,
     world::World,
 };
 
 pub const SOURCE: &str = "events";
+
+/// Takes notice of what the runtime itself finds broken.
+pub struct Violations(pub Arc<World>);
+
+/// One that is counted.
+struct Violation {
+    world: Arc<World>,
+    what: String,
+}
+
+impl Recorder for Violations {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        if key.name() != VIOLATIONS {
+            return Counter::noop();
+        }
+        Counter::from_arc(Arc::new(Violation { world: self.0.clone(), what: key.to_string() }))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+impl CounterFn for Violation {
+    fn increment(&self, _: u64) {
+        self.world.break_off(self.what.clone());
+    }
+
+    fn absolute(&self, _: u64) {}
+}
 
 fn check(world: &World, what: &str, held: Result<(), String>) {
     if let Err(broken) = held {
@@ -63,7 +103,10 @@ pub fn document(
             world.workload.may_fail(Kind::Collect, write.key.as_str(), *sequence)
                 || world.is_unwanted(Kind::Collect, stream, *sequence)
         };
-        of_stream.retain(|sequence| applied.contains(sequence) || !fails(sequence));
+        let given_up = world.given_up();
+        of_stream.retain(|sequence| {
+            !given_up.contains(&(stream, *sequence)) && (applied.contains(sequence) || !fails(sequence))
+        });
         check(world, &what, invariants::applied_without_holes(&applied, &of_stream));
         if let Fed::Stream { sequence, .. } = &write.put.guard.fed {
             let agree = applied.last() == Some(&sequence.0) || fails(&sequence.0);
@@ -74,6 +117,10 @@ pub fn document(
             );
         }
     }
+}
+
+pub fn lease(world: &World, before: &Lease, after: &Lease) {
+    check(world, &format!("lease {}", after.key), invariants::lease_moves_on(before, after));
 }
 
 fn whole(value: &Value) -> u64 {
@@ -91,8 +138,9 @@ pub async fn row(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after
     match key.table {
         Table::Journals if key.partition == SOURCE => {
             if let Some(before) = before {
-                let moves_on = invariants::journal_moves_on(&parsed::<Journal>(before), &parsed(after));
-                check(world, &key.to_string(), moves_on);
+                let before = parsed::<Journal>(before);
+                check(world, &key.to_string(), invariants::journal_moves_on(&before, &parsed(after)));
+                gaps::entered(world, &ShardId::new(key.sort.as_str()), &before.horizon).await;
             }
         }
         Table::Checkpoints => checkpoint(world, key, before, after).await,

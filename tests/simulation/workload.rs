@@ -13,6 +13,11 @@ use foldstream_tests::projectors::TYPE;
 
 use crate::projections::Kind;
 
+/// What comes so long after it was stored is counted as late.
+const LATE: Duration = Duration::from_secs(3);
+/// A record that comes twice within this is near to itself.
+const SOON: Duration = Duration::from_millis(100);
+
 /// An event as the oracle knows it.
 #[derive(Debug, Clone)]
 pub struct Fact {
@@ -76,6 +81,8 @@ pub enum Action {
     Mend,
     Redrive(u64),
     Discard(u64),
+    /// What is missing of a stream is given up.
+    GiveUp(u64),
     /// The source forgets records, such as not all have settled if that `loses` some.
     Forget {
         loses: bool,
@@ -118,6 +125,7 @@ impl Action {
             Self::Rewind { to, .. } => Some(to.name()),
             Self::Redrive(_) => Some("redrive"),
             Self::Discard(_) => Some("discard"),
+            Self::GiveUp(_) => Some("given up"),
             Self::Forget { .. } => Some("records forgotten"),
             Self::Release { .. } => Some("lease released"),
         }
@@ -164,6 +172,8 @@ pub struct Workload {
     pub refuses: Option<Refuses>,
     /// The source forgets records.
     pub forgets: bool,
+    /// Stream and sequence of events that never come, and that no store has.
+    pub lost: BTreeSet<(u64, u64)>,
     pub actions: Vec<(Duration, Action)>,
     /// Of each stream, the sequences of the events that projections handle.
     pub handled: BTreeMap<String, Vec<u64>>,
@@ -209,6 +219,37 @@ impl Workload {
             Refuses::Longer(bytes) => document.len() as u64 > bytes,
             Refuses::OneIn(times) => StreamHash::of(document).words()[0].is_multiple_of(times),
         })
+    }
+
+    /// How records travel: how often something is not as it was sent.
+    pub fn travels(&self) -> BTreeMap<&'static str, u64> {
+        let mut seen = BTreeMap::new();
+        let mut count = |what, times: usize| *seen.entry(what).or_insert(0) += times as u64;
+        let mut came: BTreeMap<(u64, u64), Vec<Duration>> = BTreeMap::new();
+        let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
+        for (at, action) in &self.actions {
+            let Action::Arrive(fact) = action else { continue };
+            let newest = newest.entry(fact.stream).or_default();
+            let times = came.entry((fact.stream, fact.sequence)).or_default();
+            count("out of order", usize::from(times.is_empty() && fact.sequence < *newest));
+            *newest = fact.sequence.max(*newest);
+            times.push(*at);
+        }
+        let mut recorded: BTreeMap<u64, i64> = BTreeMap::new();
+        for fact in &self.facts {
+            let before = recorded.insert(fact.stream, fact.recorded_at);
+            count("recorded before", usize::from(before.is_some_and(|before| fact.recorded_at < before)));
+            let Some(times) = came.get(&(fact.stream, fact.sequence)) else {
+                count("never comes", 1);
+                continue;
+            };
+            let stored = Duration::from_millis(fact.stored_at);
+            count("comes late", usize::from(times[0] > stored + LATE));
+            count("comes twice", times[1..].iter().filter(|at| **at <= times[0] + SOON).count());
+            count("comes again later", times[1..].iter().filter(|at| **at > times[0] + SOON).count());
+        }
+        seen.retain(|_, times| *times > 0);
+        seen
     }
 
     pub fn has_hot_stream(&self) -> bool {

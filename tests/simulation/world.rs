@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use foldstream_model::{OnFailure, WorkerId};
+use foldstream_model::{self as model, Event, OnFailure, Position, ShardId, WorkerId};
 use foldstream_tests::{
     bed::CountedIds,
     memory::{
@@ -39,6 +39,8 @@ const THREE_HOURS: Duration = Duration::from_secs(3 * 3_600);
 const MORE: u64 = 0x21b1_0000_0000;
 /// Likewise what came after those. A number by which no seed that was kept until then draws it.
 const NEWEST: u64 = 0x715c_0000_0000;
+/// Likewise.
+const LATEST: u64 = 0x0066_b696_0000_0000;
 
 /// Which faults a run has, and how often: times in a thousand calls.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +86,10 @@ pub struct Weather {
     pub parked_events: usize,
     /// Milliseconds that a worker tries what it does after another has crashed.
     pub trial: u64,
+    /// Milliseconds that a call for documents of a projection takes at most besides, where they differ.
+    pub speeds: BTreeMap<Kind, u64>,
+    /// Processes end by being told to, and calls only take long or are refused: then nothing is handed to a projection twice.
+    pub gentle: bool,
 }
 
 impl Weather {
@@ -126,6 +132,27 @@ impl Weather {
         let trial = chance.pick(&[0, 3_000, 60_000, 60_000]);
         Self { twin, jump, gone, deploys, older, fewer, parked_events, trial, ..self }
     }
+
+    fn draw_latest(self, workload: &Workload, chance: &mut Chance) -> Self {
+        let differ = workload.kinds.len() > 1 && chance.one_in(2);
+        let speed = |chance: &mut Chance| chance.pick(&[0, 0, 20, 200, 2_000]);
+        let speeds = workload.kinds.iter().filter(|_| differ).map(|kind| (*kind, speed(chance))).collect();
+        if !chance.one_in(4) {
+            return Self { speeds, ..self };
+        }
+        Self {
+            gentle: true,
+            latency: self.latency,
+            throttle: self.throttle,
+            partial: self.partial,
+            duplicate: self.duplicate,
+            skew: self.skew,
+            slots: self.slots,
+            lease: 10_000,
+            parked_events: self.parked_events,
+            ..Self::default()
+        }
+    }
 }
 
 pub struct World {
@@ -144,6 +171,7 @@ pub struct World {
     chance: Mutex<Chance>,
     /// No faults any more.
     calm: AtomicBool,
+    is_over: AtomicBool,
     /// The code can take everything.
     mended: AtomicBool,
     /// Every record that is meant to be an event can be read.
@@ -157,6 +185,12 @@ pub struct World {
     lost: Mutex<BTreeSet<Kind>>,
     /// The worker that has crashed last.
     dead: Mutex<Option<WorkerId>>,
+    /// Where the records of each event are: stream and sequence.
+    records: Mutex<BTreeMap<(u64, u64), Vec<(ShardId, Position)>>>,
+    /// Events that were given up before they came: stream and sequence.
+    given_up: Mutex<BTreeSet<(u64, u64)>>,
+    /// What projections were handed in a run where nothing is to be handed to one twice.
+    handed: Mutex<BTreeSet<(Kind, String, u64)>>,
     /// Events of streams that an operator wanted to be left out: stream and sequence.
     unwanted: Mutex<BTreeSet<(Kind, u64, u64)>>,
     /// Parked streams that may come back for good.
@@ -199,6 +233,14 @@ impl World {
             weather.deploys |= workload.has_untold();
             weather.beside = weather.deploys && newest.one_in(2);
         }
+        let mut latest = Chance::new(seed ^ LATEST);
+        if latest.one_in(3) {
+            workload = workload.draw_lost(&mut latest.fork());
+            weather = weather.draw_latest(&workload, &mut latest);
+            if weather.gentle {
+                workload = workload.gently();
+            }
+        }
         let (mut workload, weather) = (less.workload(workload), less.weather(weather));
         // What a definition says of a stream is said by all who run it.
         workload.failing.retain(|_, fails| *fails == Fails::Document || weather.deploys);
@@ -222,6 +264,7 @@ impl World {
             aloud: std::env::var_os(ALOUD).is_some(),
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             mended: AtomicBool::new(false),
             mapping_mended: AtomicBool::new(false),
             deploying: AtomicBool::default(),
@@ -229,6 +272,9 @@ impl World {
             lives: Arc::default(),
             lost: Mutex::default(),
             dead: Mutex::default(),
+            records: Mutex::default(),
+            given_up: Mutex::default(),
+            handed: Mutex::default(),
             unwanted: Mutex::default(),
             come_back: Mutex::default(),
             processes: Mutex::default(),
@@ -364,6 +410,41 @@ impl World {
         *lock(&self.dead) = None;
     }
 
+    pub fn has_record(&self, stream: u64, sequence: u64, at: (ShardId, Position)) {
+        lock(&self.records).entry((stream, sequence)).or_default().push(at);
+    }
+
+    pub fn has_records(&self, shard: &ShardId) -> bool {
+        lock(&self.records).values().flatten().any(|(of, _)| of == shard)
+    }
+
+    pub fn records_of(&self, stream: u64, sequence: u64) -> Vec<(ShardId, Position)> {
+        lock(&self.records).get(&(stream, sequence)).cloned().unwrap_or_default()
+    }
+
+    pub fn gives_up(&self, stream: u64, sequences: &BTreeSet<u64>) {
+        lock(&self.given_up).extend(sequences.iter().map(|sequence| (stream, *sequence)));
+    }
+
+    pub fn given_up(&self) -> BTreeSet<(u64, u64)> {
+        lock(&self.given_up).clone()
+    }
+
+    /// Where processes only stop, a projection is handed each event once; but for what waits for its order in a merge, which
+    /// is nowhere but in memory.
+    pub fn hands(&self, kind: Kind, event: &Event) {
+        let is_kept = self.weather.gentle && kind.ordering() != model::Ordering::Global;
+        let named = (kind, event.stream_id.to_string(), event.sequence.0);
+        if is_kept && !self.is_over.load(Ordering::Relaxed) && !lock(&self.handed).insert(named) {
+            self.break_off(format!("{} is handed {}#{} twice", kind.name(), event.stream_id, event.sequence));
+        }
+    }
+
+    /// From now on processes end without notice.
+    pub fn is_over(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
     /// An operator wants an event of a stream to be left out.
     pub fn leave_out(&self, kind: Kind, stream: u64, sequence: u64) {
         lock(&self.unwanted).insert((kind, stream, sequence));
@@ -402,7 +483,11 @@ impl World {
     }
 
     pub fn count(&self, what: &'static str) {
-        *lock(&self.counts).entry(what).or_default() += 1;
+        self.count_times(what, 1);
+    }
+
+    pub fn count_times(&self, what: &'static str, times: u64) {
+        *lock(&self.counts).entry(what).or_default() += times;
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {

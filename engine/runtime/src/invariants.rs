@@ -1,5 +1,5 @@
 //! What must hold at every write, as functions of what was stored and what is stored now. None of them knows a store, a
-//! clock or a task; each says what is broken. The running line, the simulation and the models ask the same ones.
+//! clock or a task; each says what is broken. The running line, the simulation and some of the models ask the same ones.
 
 use foldstream_model::{
     Checkpoint, Fed, Guard, Journal, Lease, Mark, MarkNumber, Reach, ShardNumber, ShardPlaces,

@@ -28,7 +28,7 @@ const PARKED_NOW: &str = "foldstream_events_parked";
 const DISCARDED: &str = "foldstream_events_discarded_total";
 const LATE: &str = "foldstream_events_late_total";
 const GUILTY: &str = "foldstream_guilty_calls_total";
-const VIOLATIONS: &str = "foldstream_invariant_violations_total";
+pub const VIOLATIONS: &str = "foldstream_invariant_violations_total";
 
 const SOURCE: &str = "source";
 const SHARD: &str = "shard";

@@ -60,6 +60,8 @@ bugs! {
     EarlyToEveryChild,
 
     // read
+    /// A read that fails is taken for the end of its shard.
+    FailureTakenForEnd,
     /// Where the next record is kept no more, the shard has ended.
     LossTakenForEnd,
     /// A projection whose next record is kept no more goes on with the oldest one that is.
