@@ -9,6 +9,7 @@ pub mod cli;
 pub mod import;
 pub mod natives;
 pub mod compose;
+pub mod testing;
 pub mod running;
 pub mod status;
 pub mod commands;

@@ -10,7 +10,6 @@ mod reducer;
 mod projector;
 mod compile;
 mod definition;
-pub mod testing;
 
 pub use compile::{Compiled, compile};
 pub use decoder::MappedDecoder;

@@ -88,14 +88,13 @@ fn source_spec(
     store: &LocalStore,
     log: &LocalLog,
 ) -> SourceSpec {
-    let upcasters = compiled.upcasters.get(name).into_iter().flatten();
     let types = source.types.as_ref();
     let sequence = source.event.sequence.as_ref();
     SourceSpec {
         name: SourceName::new(name.as_str()),
         source: log.source(),
         decoder: Arc::new(Envelopes),
-        upcasters: upcasters.map(|upcaster| Arc::clone(upcaster) as Arc<dyn Upcaster>).collect(),
+        upcasters: upcasters(compiled, name),
         events: Some(store.events()),
         first: Sequence(sequence.map_or(1, |sequence| sequence.first)),
         gaps: match sequence.map(|sequence| sequence.gaps) {
@@ -109,6 +108,12 @@ fn source_spec(
         },
         types: types.map(|types| types.iter().map(|known| EventType::new(known.value.as_str())).collect()),
     }
+}
+
+/// What lifts the events of a source.
+pub fn upcasters(compiled: &Compiled, source: &Name) -> Vec<Arc<dyn Upcaster>> {
+    let declared = compiled.upcasters.get(source).into_iter().flatten();
+    declared.map(|upcaster| Arc::clone(upcaster) as Arc<dyn Upcaster>).collect()
 }
 
 /// The records of an embedded stream are envelopes: a source's mapping is for what is imported.
@@ -158,14 +163,14 @@ fn projection_spec(
 }
 
 /// None: types that nobody knows are ignored.
-fn known_types(config: &Config, projection: &Projection) -> Option<BTreeSet<EventType>> {
+pub fn known_types(config: &Config, projection: &Projection) -> Option<BTreeSet<EventType>> {
     let source = config.sources.get(projection.source.value.as_str())?;
     let known = source.types.as_ref().filter(|_| source.on_unknown_type.value == OnUnknownType::Park)?;
     Some(known.iter().map(|known| EventType::new(known.value.as_str())).collect())
 }
 
 /// The code of a projection, and what stands for it in its definition where it is not declared.
-fn projector(
+pub fn projector(
     compiled: &Compiled,
     name: &Name,
     projection: &Projection,

@@ -4,19 +4,16 @@ mod append;
 mod record;
 mod show;
 
-use std::sync::Arc;
-
 use foldstream_config::Config;
-use foldstream_declarative::{Compiled, testing};
-use foldstream_model::ports::Projector;
+use foldstream_declarative::Compiled;
 
 use crate::{
     cli::Test,
     commands::{Context, mistaken},
     compose,
     exit::{Exit, Failure, Outcome},
-    natives,
     output::plural,
+    testing,
 };
 
 pub async fn execute(arguments: Test, context: &mut Context) -> Outcome {
@@ -28,11 +25,6 @@ pub async fn execute(arguments: Test, context: &mut Context) -> Outcome {
     }
 }
 
-/// The native projectors, as tests ask for them.
-fn native(name: &str) -> Option<Arc<dyn Projector>> {
-    natives::find(name).map(|native| native.projector)
-}
-
 fn run(names: &[String], mut config: Config, compiled: &Compiled, context: &mut Context) -> Outcome {
     let all = config.tests.len();
     config
@@ -41,7 +33,7 @@ fn run(names: &[String], mut config: Config, compiled: &Compiled, context: &mut 
     if config.tests.is_empty() && all > 0 {
         return Err(Failure::invalid(format!("none of the {} has such a name", plural(all as u64, "test"))));
     }
-    let outcomes = testing::run(&config, compiled, &native);
+    let outcomes = testing::run(&config, compiled);
     for outcome in &outcomes {
         show::outcome(outcome, context)?;
     }

@@ -1,14 +1,15 @@
 use std::fs;
 
 use foldstream_config::{Config, settings::Name};
-use foldstream_declarative::{Compiled, testing};
+use foldstream_declarative::Compiled;
 use foldstream_model::{Sequence, StreamId, ports::EventStore};
 
-use super::{append, native};
+use super::append;
 use crate::{
     commands::Context,
     exit::{Exit, Failure, Outcome},
     output::plural,
+    testing,
 };
 
 /// A test of more events is read by nobody.
@@ -36,7 +37,7 @@ pub async fn execute(
         )));
     }
     let name = format!("what {stream} comes to");
-    let entry = testing::record(config, compiled, &native, source, &name, &events)?;
+    let entry = testing::record(config, compiled, source, &name, &events)?;
     if !write {
         context.output.bytes(entry.as_bytes())?;
         return Ok(Exit::Done);

@@ -1,9 +1,13 @@
-use foldstream_declarative::testing::{Failure, Outcome as Tested};
 use foldstream_model::{Map, Value};
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 
-use crate::{commands::Context, exit::Outcome, output::printable};
+use crate::{
+    commands::Context,
+    exit::Outcome,
+    output::printable,
+    testing::{Failure, Outcome as Tested},
+};
 
 /// A line for a test that passed; all that was otherwise than expected for one that failed.
 pub fn outcome(tested: &Tested, context: &mut Context) -> Outcome<()> {

@@ -12,15 +12,11 @@ use std::sync::Arc;
 
 use foldstream_config::Place;
 use foldstream_config::settings::{Config, Expectation, ExpectedDocument, TestCase};
-use foldstream_model::ports::Projector;
+use foldstream_declarative::Compiled;
 use foldstream_model::{Document, Map, Value};
 
-use crate::compile::Compiled;
 pub use record::record;
 use rehearsal::Rehearsal;
-
-/// Answers the native projector of a name.
-pub type Natives<'n> = &'n dyn Fn(&str) -> Option<Arc<dyn Projector>>;
 
 /// How one test ended: well, if nothing failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,13 +71,13 @@ impl Failure {
 }
 
 /// Runs all tests of a configuration, each from nothing.
-pub fn run(config: &Config, compiled: &Compiled, natives: Natives<'_>) -> Vec<Outcome> {
-    config.tests.iter().map(|test| run_one(config, compiled, natives, test)).collect()
+pub fn run(config: &Config, compiled: &Compiled) -> Vec<Outcome> {
+    config.tests.iter().map(|test| run_one(config, compiled, test)).collect()
 }
 
-fn run_one(config: &Config, compiled: &Compiled, natives: Natives<'_>, test: &TestCase) -> Outcome {
+fn run_one(config: &Config, compiled: &Compiled, test: &TestCase) -> Outcome {
     let events = given::events(config, test);
-    let mut rehearsal = Rehearsal::new(config, compiled, natives);
+    let mut rehearsal = Rehearsal::new(config, compiled);
     for (source, events) in &events {
         rehearsal.play(source, events);
     }

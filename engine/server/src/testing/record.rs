@@ -5,23 +5,22 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use foldstream_config::settings::{Config, Name};
+use foldstream_declarative::Compiled;
 use foldstream_model::{Error, Event, Map, Payload, Result, Value};
 
+use super::given;
 use super::rehearsal::Rehearsal;
-use super::{Natives, given};
-use crate::compile::Compiled;
 
 /// The YAML of a test that gives these events of a source and expects what is made of them now; to be put under
 /// `tests:`. `Poison`: one of the events cannot be projected.
 pub fn record(
     config: &Config,
     compiled: &Compiled,
-    natives: Natives<'_>,
     source: &Name,
     test: &str,
     events: &[Event],
 ) -> Result<String> {
-    let mut rehearsal = Rehearsal::new(config, compiled, natives);
+    let mut rehearsal = Rehearsal::new(config, compiled);
     rehearsal.play(source, events);
     if let Some((document, poison)) = rehearsal.parked.first_key_value() {
         return Err(Error::poison(format!("{document} at event {}: {}", poison.event, poison.error)));

@@ -3,21 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use foldstream_config::settings::{Config, Name, OnFailure, Ordering, Projection, Projector as Declared};
-use foldstream_model::ports::{Projector, Reads, Reducer, StateCarried, Upcaster};
-use foldstream_model::{
-    Document, Error, Event, FieldMask, Result, SchemaVersion, StreamId, Timestamp, Value,
-};
+use foldstream_config::settings::{Config, Name, OnFailure, Ordering, Projection};
+use foldstream_declarative::Compiled;
+use foldstream_model::ports::{Projector, Reads, Reducer, StateCarried};
+use foldstream_model::{Document, Error, Event, EventType, FieldMask, Result, StreamId, Timestamp, Value};
+use foldstream_runtime::{pure, upcast::Upcasts};
 
-use super::Natives;
-use crate::compile::Compiled;
-use crate::upcaster::DeclaredUpcaster;
+use crate::compose;
 
 /// What all projections made of the events so far.
 pub(super) struct Rehearsal<'c> {
     config: &'c Config,
     compiled: &'c Compiled,
-    natives: Natives<'c>,
     /// by `projection/key`; none of a document that was deleted
     pub documents: BTreeMap<String, Option<Document>>,
     /// documents, and streams of which no document is known, by `projection/key`
@@ -33,11 +30,10 @@ pub(super) struct Poison {
 }
 
 impl<'c> Rehearsal<'c> {
-    pub(super) fn new(config: &'c Config, compiled: &'c Compiled, natives: Natives<'c>) -> Rehearsal<'c> {
+    pub(super) fn new(config: &'c Config, compiled: &'c Compiled) -> Rehearsal<'c> {
         Rehearsal {
             config,
             compiled,
-            natives,
             documents: BTreeMap::new(),
             parked: BTreeMap::new(),
             streams: BTreeSet::new(),
@@ -47,45 +43,50 @@ impl<'c> Rehearsal<'c> {
     /// Takes all events of a source, as they were recorded.
     pub(super) fn play(&mut self, source: &Name, events: &[Event]) {
         let config = self.config;
+        let upcasts = Upcasts::new(&compose::upcasters(self.compiled, source));
         let of_source = |(_, projection): &(&Name, &Projection)| projection.source.value == *source;
         for (name, projection) in config.projections.iter().filter(of_source) {
-            if let Some(projector) = self.projector(name, projection) {
-                self.project(name, projection, &*projector, events);
+            if let Ok((projector, _)) = compose::projector(self.compiled, name, projection) {
+                self.project(name, projection, &*projector, &upcasts, events);
             }
         }
     }
 
-    fn projector(&self, name: &Name, projection: &Projection) -> Option<Arc<dyn Projector>> {
-        match &projection.projector {
-            Declared::Declared(_) => {
-                Some(Arc::clone(self.compiled.projectors.get(name)?) as Arc<dyn Projector>)
-            }
-            Declared::Native { name, .. } => (self.natives)(&name.value),
-            Declared::Wasm(_) => None,
-        }
-    }
-
-    fn project(&mut self, name: &Name, projection: &Projection, projector: &dyn Projector, events: &[Event]) {
+    fn project(
+        &mut self,
+        name: &Name,
+        projection: &Projection,
+        projector: &dyn Projector,
+        upcasts: &Upcasts,
+        events: &[Event],
+    ) {
         let reducer =
             projection.reducer.as_ref().and_then(|reducer| self.compiled.reducers.get(&reducer.value));
-        let upcasters =
-            self.compiled.upcasters.get(&projection.source.value).map(Vec::as_slice).unwrap_or_default();
-        let fold = Fold { projector, reducer: reducer.map(|reducer| &**reducer as &dyn Reducer), upcasters };
+        let fold = Fold {
+            projector,
+            reducer: reducer.map(|reducer| &**reducer as &dyn Reducer),
+            upcasts,
+            known: compose::known_types(self.config, projection),
+        };
         let mut states: BTreeMap<StreamId, Value> = BTreeMap::new();
         for event in ordered(projection.ordering.value, events) {
             let stream = format!("{name}/{}", event.stream_id);
             if self.streams.contains(&stream) {
                 continue;
             }
+            let is_known = fold.knows(&event.event_type);
             let before = states.get(&event.stream_id).cloned().unwrap_or_default();
             let done = fold.carry_state(event, before).and_then(|carried| {
-                states.insert(event.stream_id.clone(), carried.state.clone());
-                self.touch(name, projection, projector, &carried)
+                self.touch(name, projection, projector, &carried)?;
+                states.insert(event.stream_id.clone(), carried.state);
+                Ok(())
             });
-            if let Err(error) = done {
+            let Err(error) = done else { continue };
+            // A type that nobody knows waits, whatever becomes of what cannot be taken.
+            if !is_known || projection.on_failure.value != OnFailure::Discard {
                 self.streams.insert(stream.clone());
-                self.park(stream, event, &error);
             }
+            self.park(stream, event, &error);
         }
     }
 
@@ -100,7 +101,7 @@ impl<'c> Rehearsal<'c> {
             return Ok(());
         }
         let mut touches = Vec::new();
-        projector.touch(event, &mut touches)?;
+        pure::guarded("the projector", || projector.touch(event, &mut touches))?;
         for touch in touches {
             let document = format!("{name}/{}", touch.key);
             let goes_on = projection.on_failure.value == OnFailure::Discard;
@@ -109,7 +110,7 @@ impl<'c> Rehearsal<'c> {
             }
             let mut changed = self.documents.get(&document).cloned().flatten();
             let existed = self.documents.contains_key(&document);
-            match touch.change.apply(&mut changed) {
+            match pure::guarded("the projector", || touch.change.apply(&mut changed)) {
                 Ok(()) if existed || changed.is_some() => {
                     self.documents.insert(document, changed);
                 }
@@ -147,42 +148,63 @@ fn ordered(ordering: Ordering, events: &[Event]) -> Vec<&Event> {
 struct Fold<'f> {
     projector: &'f dyn Projector,
     reducer: Option<&'f dyn Reducer>,
-    upcasters: &'f [Arc<DeclaredUpcaster>],
+    upcasts: &'f Upcasts,
+    /// None: types that nobody knows are ignored.
+    known: Option<BTreeSet<EventType>>,
 }
 
 impl Fold<'_> {
     fn carry_state(&self, event: &Event, before: Value) -> Result<StateCarried> {
-        let mut event = event.clone();
-        let mut reads = self.projector.reads(&event.event_type);
-        if let Some(reducer) = self.reducer {
-            reads = reads.union(&reducer.reads(&event.event_type));
+        let of = &event.event_type;
+        if !self.knows(of) {
+            return Err(Error::poison(format!("type={of} is neither handled nor in the source's `types`")));
         }
-        self.lift(&mut event, &reads)?;
-        event.metadata.parse(&reads.metadata)?;
-        let state = match self.reducer {
-            Some(reducer) => reducer.reduce(&event, &before)?,
-            None => Value::Null,
+        let mut event = event.clone();
+        if self.is_reduced(of) || self.is_projected(of) {
+            self.prepare(&mut event)?;
+        }
+        let state = match self.reducer.filter(|_| self.is_reduced(&event.event_type)) {
+            Some(reducer) => pure::guarded("the reducer", || reducer.reduce(&event, &before))?,
+            None => before.clone(),
         };
         Ok(StateCarried { event: Arc::new(event), before, state })
     }
 
-    /// Upcasters see the whole payload; nobody else sees more than is read.
-    fn lift(&self, event: &mut Event, reads: &Reads) -> Result<()> {
-        let Some(mut upcaster) = self.upcaster(event) else { return event.payload.parse(&reads.payload) };
-        event.payload.parse(&FieldMask::ALL)?;
-        loop {
-            event.payload.value = upcaster.upcast(std::mem::take(&mut event.payload.value))?;
-            event.schema_version = SchemaVersion(event.schema_version.0.saturating_add(1));
-            match self.upcaster(event) {
-                Some(next) => upcaster = next,
-                None => return Ok(()),
-            }
-        }
+    fn knows(&self, of: &EventType) -> bool {
+        let in_list = self.known.as_ref().is_none_or(|known| known.contains(of));
+        in_list || self.is_reduced(of) || self.is_projected(of)
     }
 
-    fn upcaster(&self, event: &Event) -> Option<&DeclaredUpcaster> {
-        let lifts =
-            |upcaster: &&Arc<DeclaredUpcaster>| upcaster.lifts() == (&event.event_type, event.schema_version);
-        self.upcasters.iter().find(lifts).map(|upcaster| &**upcaster)
+    fn is_reduced(&self, of: &EventType) -> bool {
+        self.reducer.is_some_and(|reducer| reducer.event_types().contains(of))
+    }
+
+    fn is_projected(&self, of: &EventType) -> bool {
+        self.projector.event_types().contains(of)
+    }
+
+    /// Upcasters see the whole payload; nobody else sees more than is read.
+    fn prepare(&self, event: &mut Event) -> Result<()> {
+        if let Some(newest) = self.upcasts.falls_short_of(event) {
+            let (version, newest) = (event.schema_version.0, newest.0);
+            return Err(Error::poison(format!(
+                "schema_version={version} is newer than {newest}, to which the upcasters lead"
+            )));
+        }
+        let reads = self.reads(&event.event_type);
+        event.metadata.parse(&reads.metadata)?;
+        if self.upcasts.lifts(event) {
+            event.payload.parse(&FieldMask::ALL)?;
+            return self.upcasts.lift(event);
+        }
+        event.payload.parse(&reads.payload)
+    }
+
+    fn reads(&self, of: &EventType) -> Reads {
+        let reads = self.projector.reads(of);
+        match self.reducer {
+            Some(reducer) => reads.union(&reducer.reads(of)),
+            None => reads,
+        }
     }
 }

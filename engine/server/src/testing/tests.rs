@@ -3,10 +3,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use foldstream_config::Config;
 use foldstream_config::settings::Name;
+use foldstream_declarative::compile;
 use foldstream_model::{Event, EventId, EventType, Payload, SchemaVersion, Sequence, StreamId, Timestamp};
 
 use super::{Failure, Outcome, record, run};
-use crate::compile::compile;
 
 const ORDERS: &str = include_str!("../../../../config/examples/orders.yaml");
 const GIT_HISTORY: &str = include_str!("../../../../config/examples/git-history.yaml");
@@ -18,7 +18,7 @@ fn config(text: &str) -> Config {
 fn outcomes(text: &str) -> Vec<Outcome> {
     let config = config(text);
     let compiled = compile(&config).unwrap_or_else(|found| panic!("{}", found[0]));
-    run(&config, &compiled, &|_| None)
+    run(&config, &compiled)
 }
 
 const SMALL: &str = "
@@ -121,6 +121,72 @@ fn old_schemas_are_lifted_states_begin_anew_and_documents_go() {
 }
 
 #[test]
+fn a_lifted_event_keeps_the_version_that_it_was_stored_with() {
+    let small = SMALL
+        .replace("upcasters: [", "upcasters: [ { event: Placed, from: 2, set: { tax: 0 } },")
+        .replace("currency: =payload.currency", "version: =event.schema_version, tax: =payload.tax");
+    let tests = "
+  - name: chained
+    given:
+      - { stream_id: o-1, type: Placed, payload: { client: c } }
+      - { stream_id: o-2, type: Placed, schema_version: 3, payload: { customer: c, tax: 2 } }
+    expect:
+      orders/o-1: { customer: c, tax: 0, version: 1 }
+      orders/o-2: { customer: c, tax: 2, version: 3 }
+";
+    assert_eq!(outcomes(&format!("{small}{tests}"))[0].failures, []);
+}
+
+#[test]
+fn an_event_newer_than_the_upcasters_cannot_be_taken_by_who_handles_it() {
+    let given = "
+  - name: newer
+    given:
+      - { stream_id: o-1, type: Placed, schema_version: 3, payload: { customer: c } }
+      - { stream_id: o-1, type: Added, payload: { price: 1 } }
+    expect: { orders/o-1: null, feed/all: { prices: [1] } }
+";
+    let found = failures(given);
+    let [Failure::Poison { document, error, .. }] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(document, "orders/o-1");
+    assert!(error.contains("schema_version=3 is newer than 2"), "{error}");
+    assert_passes(&format!("{given}    parked: [orders/o-1]\n"));
+}
+
+#[test]
+fn what_is_discarded_is_left_out_of_the_state_and_the_stream_goes_on() {
+    let small = SMALL.replace("    reducer: order\n", "    reducer: order\n    on_failure: discard\n");
+    let tests = "
+  - name: left out
+    given:
+      - { stream_id: o-1, type: Placed, schema_version: 2, payload: { customer: c } }
+      - { stream_id: o-1, type: Added, payload: { price: free } }
+      - { stream_id: o-1, type: Added, payload: { price: 1 } }
+    expect: { orders/o-1: { total: 1 } }
+    parked: [orders/o-1]
+";
+    assert_eq!(outcomes(&format!("{small}{tests}"))[0].failures, []);
+}
+
+#[test]
+fn a_stream_waits_at_a_type_that_nobody_knows() {
+    let small = SMALL.replace(
+        "kind: local,",
+        "kind: local, types: [Placed, Added, Emptied, Removed], on_unknown_type: park,",
+    );
+    let tests = "
+  - name: unknown
+    given:
+      - { stream_id: o-1, type: Placed, schema_version: 2, payload: { customer: c } }
+      - { stream_id: o-1, type: Lost }
+      - { stream_id: o-1, type: Removed }
+    expect: { orders/o-1: { customer: c } }
+    parked: [orders/o-1, feed/o-1]
+";
+    assert_eq!(outcomes(&format!("{small}{tests}"))[0].failures, []);
+}
+
+#[test]
 fn global_projections_see_events_as_they_were_recorded() {
     assert_passes(
         "
@@ -208,8 +274,7 @@ fn a_recorded_test_passes() {
         stored(6, "Other", ""),
     ];
     let source = Name::new("shop").unwrap();
-    let yaml =
-        record(&config_without_tests, &compiled, &|_| None, &source, "it's: a #test", &events).unwrap();
+    let yaml = record(&config_without_tests, &compiled, &source, "it's: a #test", &events).unwrap();
     let outcomes = outcomes(&format!("{SMALL}{yaml}"));
     assert_eq!(outcomes[0].test, "it's: a #test");
     assert_eq!(outcomes[0].failures, [], "{yaml}");
@@ -223,6 +288,6 @@ fn an_event_that_cannot_be_projected_cannot_be_recorded() {
     let config = config(&format!("{SMALL}  []\n"));
     let compiled = compile(&config).unwrap();
     let source = Name::new("shop").unwrap();
-    let error = record(&config, &compiled, &|_| None, &source, "x", &[stored(1, "Added", "{}")]).unwrap_err();
+    let error = record(&config, &compiled, &source, "x", &[stored(1, "Added", "{}")]).unwrap_err();
     assert!(error.message().starts_with("orders/o-\"1\" at event"), "{error}");
 }
