@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use foldstream_local::{FleetLock, LocalStore};
-use foldstream_model::{ProjectionId, WorkerId, ports::Table};
+use foldstream_model::{ProjectionId, SourceName, WorkerId, ports::Table};
 use foldstream_runtime::{
     control::{Actor, Controls},
+    deciding::OpenGap,
     retry,
     rows::{REPORTS, Rows},
     tasks::Tasks,
@@ -18,9 +19,9 @@ use crate::{
     commands::{Context, mistaken, who},
     compose::{self, Changed, Line},
     exit::{Exit, Failure, Outcome},
-    output::plural,
+    output::{Output, plural},
     running::{Running, Service, stop_on_signals},
-    status::{WHAT_TO_DO, stop_in_words},
+    status::{WHAT_TO_DO, missing, missing_for_programs, missing_in_words, stop_in_words},
 };
 
 pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
@@ -53,7 +54,13 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     tracing::info!(data = %context.global.data.display(), projections = config.projections.len(), "running");
     let ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
     match arguments.until_caught_up {
-        true => report(&ended, context),
+        true => {
+            let missing = match ended.gaps.is_empty() {
+                true => Vec::new(),
+                false => missing(&config, &Rows::new(store.checkpoints())).await?,
+            };
+            report(&ended, &missing, context)
+        }
         false => {
             tracing::info!("stopped; the checkpoints of what is in the documents are saved");
             Ok(Exit::Done)
@@ -114,71 +121,81 @@ fn refused(changed: &[Changed]) -> Failure {
 }
 
 /// How `--until-caught-up` ended.
-fn report(ended: &Ended, context: &mut Context) -> Outcome {
+fn report(ended: &Ended, missing: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome {
     let is_parked = !(ended.parked.is_empty() && ended.records.is_empty());
     let is_whole = ended.gaps.is_empty() && !is_parked && ended.outdated.is_empty();
     let clean = ended.stops.is_empty() && is_whole;
-    let output = &mut context.output;
-    if output.is_json() {
-        let stops: Vec<_> = ended
-            .stops
-            .iter()
-            .map(|stopped| {
-                json!({
-                    "projection": stopped.projection.row_name(),
-                    "shard": stopped.shard,
-                    "source": stopped.source,
-                    "position": stopped.stop.place.position,
-                    "event": stopped.stop.event,
-                    "reason": stopped.stop.reason,
-                })
-            })
-            .collect();
-        output.object(&json!({
-            "caught_up": ended.caught_up,
-            "stopped": stops,
-            "gaps": ended.gaps,
-            "parked": ended.parked.iter().map(|(id, events)| (id.row_name(), events)).collect::<BTreeMap<_, _>>(),
-            "parked_records": ended.records,
-            "paused": ended.paused.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
-            "outdated": ended.outdated.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
-        }))?;
-    } else {
-        let said = match (ended.caught_up, clean) {
-            (true, true) => "caught up",
-            (true, false) => "caught up, except for",
-            (false, true) => "stopped before everything was caught up",
-            (false, false) => "stopped before everything was caught up; besides",
-        };
-        output.line(said)?;
-        for stopped in &ended.stops {
-            let words = stop_in_words(&stopped.projection, &stopped.source, &stopped.shard, &stopped.stop);
-            words.lines().try_for_each(|line| output.line(format!("  {line}")))?;
-        }
-        if ended.stops.iter().any(|stopped| stopped.stop.event.is_some()) {
-            WHAT_TO_DO.lines().try_for_each(|line| output.line(format!("  {line}")))?;
-        }
-        for (shard, gaps) in &ended.gaps {
-            let streams = plural(*gaps as u64, "stream");
-            output.line(format!("  {streams} in {shard} that wait for a missing event"))?;
-        }
-        for (projection, events) in &ended.parked {
-            let events = plural(*events, "event");
-            output.line(format!("  {events} of {projection} parked; `foldstream parked list` shows them"))?;
-        }
-        for (source, records) in &ended.records {
-            let records = plural(*records, "record");
-            output.line(format!(
-                "  {records} of source {source} set aside; `foldstream parked list` shows them"
-            ))?;
-        }
-        for outdated in &ended.outdated {
-            output.line(format!("  {outdated}, whose definition was changed meanwhile; run the new one"))?;
-        }
-        for paused in &ended.paused {
-            output
-                .line(format!("  {paused}, paused; `foldstream projections resume {}`", paused.row_name()))?;
-        }
+    match context.output.is_json() {
+        true => context.output.object(&for_programs(ended, missing))?,
+        false => for_people(ended, missing, clean, &mut context.output)?,
     }
     Ok(if clean { Exit::Done } else { Exit::Stopped })
+}
+
+fn for_programs(ended: &Ended, missing: &[(SourceName, OpenGap)]) -> serde_json::Value {
+    let stops = ended.stops.iter().map(|stopped| {
+        json!({
+            "projection": stopped.projection.row_name(),
+            "shard": stopped.shard,
+            "source": stopped.source,
+            "position": stopped.stop.place.position,
+            "event": stopped.stop.event,
+            "reason": stopped.stop.reason,
+        })
+    });
+    json!({
+        "caught_up": ended.caught_up,
+        "stopped": stops.collect::<Vec<_>>(),
+        "gaps": ended.gaps,
+        "missing": missing.iter().map(missing_for_programs).collect::<Vec<_>>(),
+        "parked": ended.parked.iter().map(|(id, events)| (id.row_name(), events)).collect::<BTreeMap<_, _>>(),
+        "parked_records": ended.records,
+        "paused": ended.paused.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
+        "outdated": ended.outdated.iter().map(ProjectionId::row_name).collect::<Vec<_>>(),
+    })
+}
+
+fn for_people(
+    ended: &Ended,
+    missing: &[(SourceName, OpenGap)],
+    clean: bool,
+    output: &mut Output,
+) -> Outcome<()> {
+    let said = match (ended.caught_up, clean) {
+        (true, true) => "caught up",
+        (true, false) => "caught up, except for",
+        (false, true) => "stopped before everything was caught up",
+        (false, false) => "stopped before everything was caught up; besides",
+    };
+    output.line(said)?;
+    for stopped in &ended.stops {
+        let words = stop_in_words(&stopped.projection, &stopped.source, &stopped.shard, &stopped.stop);
+        words.lines().try_for_each(|line| output.line(format!("  {line}")))?;
+    }
+    if ended.stops.iter().any(|stopped| stopped.stop.event.is_some()) {
+        WHAT_TO_DO.lines().try_for_each(|line| output.line(format!("  {line}")))?;
+    }
+    for (shard, gaps) in &ended.gaps {
+        let streams = plural(*gaps as u64, "stream");
+        output.line(format!("  {streams} in {shard} that wait for a missing event"))?;
+    }
+    for line in missing_in_words(missing) {
+        output.line(format!("    {line}"))?;
+    }
+    for (projection, events) in &ended.parked {
+        let events = plural(*events, "event");
+        output.line(format!("  {events} of {projection} parked; `foldstream parked list` shows them"))?;
+    }
+    for (source, records) in &ended.records {
+        let records = plural(*records, "record");
+        output
+            .line(format!("  {records} of source {source} set aside; `foldstream parked list` shows them"))?;
+    }
+    for outdated in &ended.outdated {
+        output.line(format!("  {outdated}, whose definition was changed meanwhile; run the new one"))?;
+    }
+    for paused in &ended.paused {
+        output.line(format!("  {paused}, paused; `foldstream projections resume {}`", paused.row_name()))?;
+    }
+    Ok(())
 }

@@ -8,7 +8,10 @@ use crate::{
     commands::Context,
     exit::{Exit, Outcome},
     output::{Column, Table, count, duration, plural, printable, seconds},
-    status::{Facts, ProjectionStanding, Rates, WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, stop_in_words},
+    status::{
+        Facts, ProjectionStanding, Rates, WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, missing_for_programs,
+        missing_in_words, stop_in_words,
+    },
 };
 
 /// How long to wait for a second report to tell a rate: workers report every second.
@@ -210,6 +213,9 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], set_aside: &[SetAsi
                 .push(format!("{streams} in {}/{} that wait for a missing event", shard.source, shard.shard));
         }
     }
+    if !facts.missing.is_empty() {
+        problems.push(missing_in_words(&facts.missing).join("\n"));
+    }
     problems
 }
 
@@ -247,5 +253,6 @@ fn for_programs(
         "shards": shards.collect::<Vec<_>>(),
         "unreadable_records": unreadable.collect::<Vec<_>>(),
         "parked_records": facts.records,
+        "missing": facts.missing.iter().map(missing_for_programs).collect::<Vec<_>>(),
     }))?)
 }

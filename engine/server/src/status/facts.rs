@@ -9,9 +9,12 @@ use foldstream_model::{
 use foldstream_runtime::{
     checkpoint::effective,
     control::Controls,
+    deciding::OpenGap,
     report::WorkerReport,
     rows::{self, Rows},
 };
+
+use super::missing;
 
 /// A worker that has said nothing for so long is not running any more.
 const SILENT_MICROS: u64 = 5_000_000;
@@ -39,6 +42,8 @@ pub struct Facts {
     pub unreadable: BTreeMap<(SourceName, ShardId, Position), String>,
     /// How many records that could not be decoded wait, of the configured sources that have any.
     pub records: BTreeMap<SourceName, u64>,
+    /// What the streams that wait in the configured sources wait for.
+    pub missing: Vec<(SourceName, OpenGap)>,
     /// The sources of configured projections.
     pub configured: BTreeMap<ProjectionId, SourceName>,
 }
@@ -58,9 +63,13 @@ impl Facts {
             unread_since: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             records: BTreeMap::new(),
+            missing: Vec::new(),
             configured: config.map(configured).unwrap_or_default(),
         };
         facts.hear(reports(&rows).await?);
+        if let Some(config) = config.filter(|_| facts.may_have_gaps()) {
+            facts.missing = missing(config, &rows).await?;
+        }
         for (projection, control) in &facts.controls {
             let found = checkpoints_of(&rows, projection, control).await?;
             facts.checkpoints.insert(projection.clone(), found);
@@ -130,6 +139,13 @@ impl Facts {
     /// The workers that run now, as if they were one.
     pub fn worker(&self) -> Option<&WorkerReport> {
         self.report.as_ref().filter(|_| !self.processes.is_empty())
+    }
+
+    /// A worker that runs says whether anything waits; one that has ended says nothing of that.
+    fn may_have_gaps(&self) -> bool {
+        self.worker().is_none_or(|worker| {
+            worker.shards.iter().flat_map(|shard| &shard.lines).any(|line| line.gaps > 0)
+        })
     }
 
     pub fn is_registered(&self, projection: &ProjectionId) -> bool {

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::{
     Folder,
-    projections::put_no_envelope,
+    projections::{put_no_envelope, put_record},
     run::{Running, eventually},
 };
 
@@ -304,6 +304,40 @@ fn a_gap_is_given_up_only_where_there_is_one() {
     let discard = ["parked", "discard", "sales", "--gap", "b", "--yes", "--reason", "lost"];
     assert!(folder.run(&discard).fails(1).contains("no event of b waits"));
     folder.run(&["parked", "discard", "sales", "--gap", "b", "--all", "--yes"]).fails(2);
+}
+
+/// The second event of a stream whose first one is nowhere.
+const BEHIND_A_GAP: &[u8] = br#"{"stream_id":"b","sequence":2,"id":"b2","type":"Sold","recorded_at":"2026-01-01T00:00:00Z","payload":{"price":5}}"#;
+
+#[test]
+fn a_stream_waits_for_its_missing_event_until_that_is_given_up() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", CONFIG);
+    sold(&folder, "a", "{\"price\":2}");
+    folder.run(&["run", "--until-caught-up"]).ok();
+    put_record(&folder, "b", BEHIND_A_GAP);
+    sold(&folder, "a", "{\"price\":3}");
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    let waits = "b of source shop waits for #1, 1 event behind it";
+    assert!(ran.code == 4 && ran.out.contains(waits), "{ran:?}");
+    assert_eq!(document(&folder, "a"), json!({"last": 3, "total": 5}));
+    folder.run(&["documents", "get", "sales", "b"]).fails(1);
+    let status = folder.run(&["status"]).ok();
+    assert!(status.contains(waits), "{status}");
+    let listed = objects(&folder, &["parked", "list"]);
+    let (stream, missing) = (&listed[0]["stream_id"], &listed[0]["missing"]);
+    assert_eq!((listed.len(), stream, missing), (1, &json!("b"), &json!({"from": 1, "to": 1})));
+    assert_eq!(objects(&folder, &["status"])[0]["missing"], json!(listed));
+    assert!(folder.run(&["parked", "list"]).ok().contains("#1"));
+
+    let discard = ["parked", "discard", "sales", "--gap", "b", "--yes", "--reason", "lost"];
+    assert!(folder.run(&discard).ok().contains("#1 of b are given up"));
+    assert_eq!(folder.run(&["run", "--until-caught-up"]).ok(), "caught up\n");
+    assert_eq!(document(&folder, "b"), json!({"last": 5, "total": 5}));
+    assert_eq!(folder.run(&["parked", "list"]).ok(), "nothing is parked\n");
+    assert!(!folder.run(&["status"]).ok().contains("waits for"));
+    let audit = folder.run(&["audit"]).ok();
+    assert!(audit.contains("give up") && audit.contains("lost"), "{audit}");
 }
 
 /// A record that no relay would have put there, and what could not be read of it.

@@ -76,13 +76,18 @@ fn lag_counts_from_the_oldest_event_that_is_not_read() {
 
 /// Puts a record into the stream that no relay would.
 pub(super) fn put_no_envelope(folder: &Folder, data: &'static [u8]) {
+    put_record(folder, "x", data);
+}
+
+/// Puts what did not come by the relay into the stream.
+pub(super) fn put_record(folder: &Folder, key: &'static str, data: &'static [u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UniqueIds));
         let path = folder.path().join("foldstream-data");
         let store = LocalStore::open(&path, clock, ids, OpenOptions::default()).unwrap();
         let log = store.existing_log("shop").await.unwrap().unwrap();
-        let (partition_key, data) = ("x".into(), Bytes::from_static(data));
+        let (partition_key, data) = (key.into(), Bytes::from_static(data));
         log.put(vec![NewRecord { partition_key, explicit_hash_key: None, data }]).await.unwrap();
     });
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foldstream_local::LocalStore;
-use foldstream_model::{Sequence, SourceName};
+use foldstream_model::SourceName;
 use foldstream_runtime::{
     control::Controls,
     deciding::{Decider, OpenGap, open_gaps},
@@ -20,6 +20,7 @@ use crate::{
     },
     exit::{Exit, Failure, Outcome},
     output::{Column, Table, count, printable, seconds},
+    status::{missing, missing_for_programs, sequences},
 };
 
 /// Why an event waits, for those who count by reason.
@@ -37,20 +38,13 @@ pub async fn found(
         return Ok(Vec::new());
     }
     let Some(config) = context.config_if_any() else { return Ok(Vec::new()) };
-    let rows = Rows::new(store.checkpoints());
-    let mut found = Vec::new();
-    for name in sources {
-        let source = config.sources.iter().find(|(known, _)| known.as_str() == name.as_str());
-        let first = source.and_then(|(_, source)| source.event.sequence.as_ref());
-        let open = open_gaps(&rows, name, Sequence(first.map_or(1, |sequence| sequence.first))).await?;
-        let is_asked_for = |open: &OpenGap| {
-            let gap = &open.gap;
-            filter.stream.as_deref().is_none_or(|stream| stream == gap.stream.as_str())
-                && filter.since.is_none_or(|since| gap.since >= since)
-                && filter.until.is_none_or(|until| gap.since < until)
-        };
-        found.extend(open.into_iter().filter(is_asked_for).map(|open| (name.clone(), open)));
-    }
+    let mut found = missing(&config, &Rows::new(store.checkpoints())).await?;
+    found.retain(|(source, OpenGap { gap, .. })| {
+        sources.contains(source)
+            && filter.stream.as_deref().is_none_or(|stream| stream == gap.stream.as_str())
+            && filter.since.is_none_or(|since| gap.since >= since)
+            && filter.until.is_none_or(|until| gap.since < until)
+    });
     Ok(found)
 }
 
@@ -62,24 +56,21 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
         Column::Name("SINCE"),
         Column::Text("REASON"),
     ]);
-    for (source, OpenGap { gap, .. }) in found {
+    for found in found {
         if context.output.is_json() {
-            context.output.object(&json!({
-                "source": source,
-                "stream_id": gap.stream,
-                "events": gap.waiting,
-                "since": gap.since,
-                "missing": {"from": gap.first_missing, "to": gap.last_missing},
-                "error": REASON,
-            }))?;
+            let mut object = missing_for_programs(found);
+            object["error"] = json!(REASON);
+            context.output.object(&object)?;
             continue;
         }
+        let (source, open) = found;
+        let gap = &open.gap;
         table.row([
             source.to_string(),
             printable(gap.stream.as_str()),
             count(gap.waiting as u64),
             seconds(gap.since),
-            format!("{REASON}: #{} to #{} are missing", gap.first_missing, gap.last_missing),
+            format!("{REASON}: waits for {}", sequences(open)),
         ]);
     }
     if !found.is_empty() && !context.output.is_json() {
@@ -127,7 +118,7 @@ pub async fn give_up(arguments: &DiscardParked, stream: &str, context: &mut Cont
             "no event of {stream} waits for a missing one in source {name}"
         )));
     };
-    let missing = format!("#{} to #{}", open.gap.first_missing, open.gap.last_missing);
+    let missing = sequences(&open);
     let plan = format!(
         "give up what is missing of {stream}, {missing}, for all projections of source {name}: they will never have it"
     );
