@@ -74,7 +74,10 @@ const RECORDED_AT: Names = &[
     (100, &["recordedat", "storedat", "committedat", "insertedat", "persistedat", "writtenat", "appendedat"]),
     (95, &["createdat", "created", "createdon", "datecreated", "creationtime", "createdtime", "recordedon"]),
     (90, &["timestamp", "ts", "eventtimestamp", "eventtime", "time", "datetime", "createdtimestamp"]),
-    (80, &["publishedat", "receivedat", "loggedat", "emittedat", "raisedat", "date", "at", "when"]),
+    (
+        80,
+        &["publishedat", "receivedat", "loggedat", "emittedat", "raisedat", "updated", "date", "at", "when"],
+    ),
 ];
 
 const EFFECTIVE_AT: Names = &[

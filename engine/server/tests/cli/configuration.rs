@@ -41,7 +41,6 @@ fn a_test_is_recorded_from_stored_events_and_passes() {
 
 #[test]
 fn a_file_is_begun_from_a_sample_and_runs_unedited() {
-    let folder = Folder::new();
     let sample: String = (0..40)
         .map(|n| {
             let (order, kind) = (n % 8, ["opened", "paid", "shipped"][n / 8 % 3]);
@@ -52,16 +51,121 @@ fn a_file_is_begun_from_a_sample_and_runs_unedited() {
             )
         })
         .collect();
-    folder.write("sample.ndjson", sample);
-    let said = folder.run(&["init", "--from", "sample.ndjson"]).ok();
-    assert!(said.contains("foldstream run --until-caught-up"), "{said}");
+    let sample = Sample { text: &sample, events: 40, streams: 8, key: "A-3", holds: &["\"amount\":35.5"] };
+    let folder = sample.runs_unedited();
     folder.run(&["init", "--from", "sample.ndjson"]).fails(2);
-    folder.run(&["validate"]).ok();
-    folder.run(&["test"]).ok();
-    let imported = folder.run(&["events", "import", "sample.ndjson"]).ok();
-    assert!(imported.contains("40  taken"), "{imported}");
-    folder.run(&["run", "--until-caught-up"]).ok();
-    let last = said.lines().rev().find(|line| line.contains("documents list")).unwrap().trim();
-    let arguments: Vec<&str> = last.split(' ').skip(1).collect();
-    assert_eq!(folder.run(&arguments).ok().lines().count(), 8);
+}
+
+/// Events of somebody else, and what must be in one of the documents that `init` makes of them.
+struct Sample<'s> {
+    text: &'s str,
+    events: usize,
+    streams: usize,
+    key: &'s str,
+    holds: &'s [&'s str],
+}
+
+impl Sample<'_> {
+    /// Init, validate, test, import, run: with nothing in between.
+    #[track_caller]
+    fn runs_unedited(&self) -> Folder {
+        let folder = Folder::new();
+        folder.write("sample.ndjson", self.text);
+        let said = folder.run(&["init", "--from", "sample.ndjson"]).ok();
+        assert!(said.contains("foldstream run --until-caught-up"), "{said}");
+        folder.run(&["validate"]).ok();
+        assert!(folder.run(&["test"]).ok().ends_with("1 test passed\n"));
+        let imported = folder.run(&["events", "import", "sample.ndjson"]).ok();
+        assert!(imported.contains(&format!("{}  taken", self.events)), "{imported}");
+        folder.run(&["run", "--until-caught-up"]).ok();
+        let last = said.lines().rev().find(|line| line.contains("documents list")).unwrap().trim();
+        let arguments: Vec<&str> = last.split(' ').skip(1).collect();
+        let documents = folder.run(&arguments).ok();
+        assert_eq!(documents.lines().count(), self.streams, "{documents}");
+        let key = format!("{{\"key\":\"{}\"", self.key);
+        let document = documents.lines().find(|line| line.starts_with(&key));
+        let document = document.unwrap_or_else(|| panic!("{key} in {documents}"));
+        for held in self.holds {
+            assert!(document.contains(held), "{held} in {document}");
+        }
+        folder
+    }
+}
+
+/// None of them was there when the guesses were written.
+const SAMPLES: [Sample<'static>; 5] = [
+    // Flat, in camel case, the payload beside the envelope.
+    Sample {
+        text: include_str!("samples/bookings.ndjson"),
+        events: 22,
+        streams: 6,
+        key: "BK-20931",
+        holds: &[
+            r#""ratePerNight":208.3,"roomNumber":"345","upgraded":false"#,
+            r#""last_event_at":"2025-11-03T00:08:24.702000Z""#,
+        ],
+    },
+    // Items of a table with composite keys.
+    Sample {
+        text: include_str!("samples/invoices.ndjson"),
+        events: 15,
+        streams: 5,
+        key: "2025-0042",
+        holds: &[r#""lines":[{"qty":3,"sku":"HOSTING-M","unitPrice":19.9}"#, r#""number":"RE-9001""#],
+    },
+    // Rows in snake case, with metadata.
+    Sample {
+        text: include_str!("samples/shipments.ndjson"),
+        events: 27,
+        streams: 7,
+        key: "shipment-8812",
+        holds: &[r#""postal_code":"09115""#, r#""last_event_at":"2025-06-01T09:30:26.186456Z""#],
+    },
+    // Entries of an event store's feed.
+    Sample {
+        text: include_str!("samples/carts.ndjson"),
+        events: 23,
+        streams: 5,
+        key: "cart-7b519743956b",
+        holds: &[r#""unitPrice":{"amount":53.73,"currency":"EUR"}"#, r#""last_event_at":"2025-03-04T"#],
+    },
+    // Times in milliseconds, amounts as text and of any length.
+    Sample {
+        text: include_str!("samples/wallets.ndjson"),
+        events: 27,
+        streams: 6,
+        key: "263336266582",
+        holds: &[
+            r#""amount":"104.99","balance":461310885800.561996813889738304"#,
+            r#""last_event_at":"2025-01-01T02:35:54.999000Z""#,
+        ],
+    },
+];
+
+#[test]
+fn samples_of_many_shapes_run_unedited() {
+    for sample in &SAMPLES {
+        sample.runs_unedited();
+    }
+}
+
+#[test]
+fn the_events_of_the_example_come_to_its_documents() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", ORDERS);
+    folder.write("orders.ndjson", ORDER_EVENTS);
+    folder.run(&["events", "import", "orders.ndjson"]).ok();
+    assert_eq!(folder.run(&["run", "--until-caught-up"]).ok(), "caught up\n");
+    let expected = [
+        ("orders", "o-1001", r#""status":"placed","total":21}"#),
+        ("orders", "o-1003", r#""status":"cancelled","total":39.9}"#),
+        ("customer_totals", "c-12", r#""orders":2,"revenue":46.35}"#),
+        ("customer_totals", "c-9", r#""orders":1,"revenue":0}"#),
+        ("category_sales", "drinks", r#"{"units":10}"#),
+    ];
+    for (projection, key, part) in expected {
+        let document = folder.run(&["documents", "get", projection, key, "-o", "json"]).ok();
+        assert!(document.contains(part), "{part} in {document}");
+    }
+    folder.run(&["documents", "get", "orders", "o-1005"]).fails(1);
 }
