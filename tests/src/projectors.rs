@@ -17,6 +17,8 @@ pub enum Kind {
     Collect,
     /// One document for each residue of the stream's number: how many events, and the sum of their `n`.
     Sum,
+    /// One document a stream: the `n` of its last event.
+    Last,
     /// One document for all streams: `stream#sequence` in the order in which they came.
     Feed,
     /// As `Sum`, of the difference between the states after and before.
@@ -53,7 +55,7 @@ impl Projector for Toy {
         let n = number(event)?;
         let kind = self.kind;
         let key = match kind {
-            Kind::Collect | Kind::CollectPositive | Kind::PanicOnNegative => stream.to_string(),
+            Kind::Collect | Kind::Last | Kind::CollectPositive | Kind::PanicOnNegative => stream.to_string(),
             Kind::Feed => "feed".to_owned(),
             Kind::Sum | Kind::SumOfStates => format!("group-{}", stream.hash().words()[1] % 7),
         };
@@ -68,6 +70,9 @@ impl Projector for Toy {
             let fields = Arc::make_mut(&mut document.fields);
             match kind {
                 Kind::Collect => push(fields, "sequences", Value::Number(Decimal::from(sequence.0))),
+                Kind::Last => {
+                    fields.insert("last".into(), Value::Number(n.clone()));
+                }
                 Kind::CollectPositive if n.is_negative() => return Err(Error::poison("n is negative")),
                 Kind::PanicOnNegative if n.is_negative() => panic!("n is negative"),
                 Kind::CollectPositive | Kind::PanicOnNegative => {
