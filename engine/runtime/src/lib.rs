@@ -10,7 +10,6 @@ pub mod upcast;
 pub mod order;
 pub mod journal;
 pub mod lineage;
-pub mod leases;
 pub mod fold;
 pub mod streams;
 pub mod dispatch;
@@ -20,6 +19,7 @@ pub mod merge;
 pub mod write;
 pub mod progress;
 pub mod checkpoint;
+pub mod leases;
 pub mod retention;
 
 // What moves data through them.

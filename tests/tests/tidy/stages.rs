@@ -29,8 +29,19 @@ const HANDED_ON: [(&str, &str, &str); 7] = [
 ];
 
 /// Those that decide: plain structs that are told what happened and say what to do.
-const DECIDING: [&str; 9] =
-    ["order", "journal", "lineage", "streams", "guard", "lanes", "merge", "progress", "retention"];
+const DECIDING: [&str; 11] = [
+    "upcast",
+    "order",
+    "journal",
+    "lineage",
+    "streams",
+    "guard",
+    "lanes",
+    "merge",
+    "progress",
+    "leases",
+    "retention",
+];
 /// Calls into users' code, which panics there and is as pure as what it calls; and what makes a rule wrong for a test.
 const PURE: [&str; 2] = ["pure", "planted"];
 
