@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use foldstream_local::LocalStore;
-use foldstream_runtime::{parking::total, rows::Rows};
+use foldstream_runtime::{parking::total, report::WorkerReport, rows::Rows};
 use serde_json::json;
 
 use crate::{
@@ -89,7 +89,10 @@ fn for_people(
         let versions = plural(kept as u64, "other version");
         output.line(format!("{versions} in the store, not configured: `foldstream projections list`"))?;
     }
-    let shards = shards(facts, rates);
+    let shards = match facts.worker() {
+        Some(worker) => readings(worker, rates),
+        None => positions(facts, standings),
+    };
     if !shards.is_empty() {
         output.line("")?;
         output.table(&shards)?;
@@ -141,7 +144,7 @@ fn projections(facts: &Facts, standings: &[ProjectionStanding], rates: &Rates) -
 }
 
 /// What a running worker's readings are doing.
-fn shards(facts: &Facts, rates: &Rates) -> Table {
+fn readings(worker: &WorkerReport, rates: &Rates) -> Table {
     let mut table = Table::new([
         Column::Text("SHARD"),
         Column::Name("READER"),
@@ -151,7 +154,7 @@ fn shards(facts: &Facts, rates: &Rates) -> Table {
         Column::Number("EVENTS/S"),
         Column::Name("WAITS FOR"),
     ]);
-    for shard in facts.worker().iter().flat_map(|worker| &worker.shards) {
+    for shard in &worker.shards {
         for line in &shard.lines {
             let rate = rates.line(&shard.source, &shard.shard, &line.reader);
             let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
@@ -165,6 +168,35 @@ fn shards(facts: &Facts, rates: &Rates) -> Table {
                 or_unknown(rate.and_then(|rate| rate.slowest).map(str::to_owned)),
             ]);
         }
+    }
+    table
+}
+
+/// How far each shard was saved; projections that stand at the same place share a row.
+fn positions(facts: &Facts, standings: &[ProjectionStanding]) -> Table {
+    let mut rows: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for standing in standings {
+        for shard in &standing.shards {
+            let place = (&shard.source, &shard.shard, &shard.position, shard.behind, shard.behind_since);
+            rows.entry(place).or_default().push(standing.projection.row_name());
+        }
+    }
+    let mut table = Table::new([
+        Column::Text("SHARD"),
+        Column::Number("POSITION"),
+        Column::Number("BEHIND"),
+        Column::Number("FOR"),
+        Column::Text("PROJECTIONS"),
+    ]);
+    for ((source, shard, position, behind, since), projections) in rows {
+        let length = |since| duration(Duration::from_micros(facts.now.micros_since(since)));
+        table.row([
+            format!("{source}/{shard}"),
+            position.to_string(),
+            behind.map_or_else(|| UNKNOWN.to_owned(), count),
+            since.map_or_else(|| UNKNOWN.to_owned(), length),
+            projections.join(", "),
+        ]);
     }
     table
 }

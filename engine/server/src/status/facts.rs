@@ -35,9 +35,8 @@ pub struct Facts {
     pub not_relayed: u64,
     /// Recorded-at of the oldest event that is stored and not in the source's stream yet.
     pub not_relayed_since: BTreeMap<SourceName, Timestamp>,
-    /// Recorded-at of the oldest event in a shard that lies behind a configured projection's checkpoint; of a record that
-    /// is no event, when it arrived.
-    pub unread_since: BTreeMap<(ProjectionId, ShardId), Timestamp>,
+    /// The oldest record in a shard that lies behind a configured projection's checkpoint.
+    pub unread: BTreeMap<(ProjectionId, ShardId), Unread>,
     /// Records that are no events.
     pub unreadable: BTreeMap<(SourceName, ShardId, Position), String>,
     /// How many records that could not be decoded wait, of the configured sources that have any.
@@ -46,6 +45,14 @@ pub struct Facts {
     pub missing: Vec<(SourceName, OpenGap)>,
     /// The sources of configured projections.
     pub configured: BTreeMap<ProjectionId, SourceName>,
+}
+
+/// A record that is not in the documents.
+#[derive(Clone, Copy)]
+pub struct Unread {
+    /// Of the event; of a record that is none, when it arrived.
+    pub recorded_at: Timestamp,
+    pub arrived_at: Timestamp,
 }
 
 impl Facts {
@@ -60,7 +67,7 @@ impl Facts {
             logs: BTreeMap::new(),
             not_relayed: 0,
             not_relayed_since: BTreeMap::new(),
-            unread_since: BTreeMap::new(),
+            unread: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             records: BTreeMap::new(),
             missing: Vec::new(),
@@ -118,7 +125,8 @@ impl Facts {
                         record.arrived_at
                     }
                 };
-                self.unread_since.insert((projection.clone(), shard.id.clone()), recorded_at);
+                let unread = Unread { recorded_at, arrived_at: record.arrived_at };
+                self.unread.insert((projection.clone(), shard.id.clone()), unread);
             }
         }
         self.logs.insert(source, description);

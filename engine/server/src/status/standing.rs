@@ -46,7 +46,7 @@ pub struct ProjectionStanding {
     pub lag_micros: Option<u64>,
     /// Events that are not in its documents yet, where that is known.
     pub behind: Option<u64>,
-    /// Since when it has not been level with the end, where a worker says so.
+    /// Since when it has not been level with the end, as far as a worker says so or the streams tell.
     pub behind_since: Option<Timestamp>,
     pub shards: Vec<ShardStanding>,
 }
@@ -159,7 +159,9 @@ fn shards(facts: &Facts, projection: &ProjectionId, control: &Control) -> Vec<Sh
         let done = standing.position.clone().max(described.trimmed.clone());
         let numbers = described.last.as_u64().zip(done.as_u64());
         standing.behind = numbers.map(|(last, done)| last.saturating_sub(done));
-        standing.unread_since = facts.unread_since.get(&(projection.clone(), described.id.clone())).copied();
+        let unread = facts.unread.get(&(projection.clone(), described.id.clone()));
+        standing.unread_since = unread.map(|unread| unread.recorded_at);
+        standing.behind_since = standing.behind_since.or(unread.map(|unread| unread.arrived_at));
     }
     for said in facts.worker().iter().flat_map(|worker| &worker.projections) {
         let key = (said.source.clone(), said.shard.clone());
@@ -181,7 +183,7 @@ fn stored(source: &SourceName, shard: &ShardId, checkpoint: &Checkpoint) -> Shar
         behind: None,
         unread_since: None,
         settled_until: checkpoint.settled_until,
-        behind_since: None,
+        behind_since: checkpoint.stop.as_ref().map(|stop| stop.at),
         stop: checkpoint.stop.clone(),
     }
 }

@@ -274,6 +274,37 @@ fn poison_stops_one_projection_and_is_told() {
 }
 
 #[test]
+fn positions_and_since_when_something_is_behind_are_told_without_a_worker() {
+    let folder = caught_up();
+    let positions = |status: &str| -> Vec<Vec<String>> {
+        let rows = status.lines().skip_while(|line| !line.starts_with("SHARD")).skip(1);
+        let rows = rows.take_while(|line| !line.is_empty());
+        rows.map(|row| row.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    let level = positions(&folder.run(&["status"]).ok());
+    assert_eq!(level.len(), 2, "{level:?}");
+    let mut events = 0;
+    for row in &level {
+        assert!(row[0].starts_with("shop/shardId-"), "{row:?}");
+        assert_eq!(row[2..], ["0", "-", "orders@2,", "totals@1"]);
+        events += row[1].parse::<u64>().unwrap();
+    }
+    assert_eq!(events, 3);
+    let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
+    folder.run_with(&["events", "append", "o-4"], bad).ok();
+    folder.run(&["run", "--until-caught-up"]).fails(4);
+    let apart = positions(&folder.run(&["status"]).ok());
+    assert_eq!(apart.len(), 3, "{apart:?}");
+    let behind: Vec<_> = apart.iter().filter(|row| row[2] == "1").collect();
+    assert_eq!(behind.len(), 1, "{apart:?}");
+    assert!(behind[0][3] != "-" && behind[0].last().unwrap() == "totals@1", "{apart:?}");
+    let status = folder.run(&["status", "-o", "json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let since = |index: usize| status["projections"][index]["standing"]["behind_since"].is_string();
+    assert!(!since(0) && since(1), "{status}");
+}
+
+#[test]
 fn a_stop_of_a_version_that_was_superseded_is_not_a_problem_of_today() {
     let folder = shop();
     let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
