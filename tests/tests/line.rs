@@ -1,5 +1,7 @@
 //! The whole line over the embedded database.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use foldstream_model::{
