@@ -243,7 +243,7 @@ async fn an_operator_leaves_out_one_and_lets_the_rest_come_back() {
 /// A worker without the projection writes what is known at the parent's end; the projection begins the child from that and
 /// must not forget what is parked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schedule_s_a_child_begins_with_what_is_parked_whoever_has_ended_its_parent() {
+async fn a_child_begins_with_what_is_parked_whoever_has_ended_its_parent() {
     let bed = appended(1).await;
     let other = || bed.projection("other", Ordering::PerStream, Kind::Collect);
     let refusing = || spec(&bed, Ordering::Commutative, Refuses::Reducer, OnFailure::Park);
@@ -270,7 +270,7 @@ async fn comes_back_whole(bed: &Bed) {
 
 /// Each parked stream comes back in the one child that takes its keys, and after a merge where both have gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schedule_t_a_stream_comes_back_in_one_child_and_once() {
+async fn a_stream_comes_back_in_one_child_and_once() {
     let bed = appended(1).await;
     let refusing = || spec(&bed, Ordering::Commutative, Refuses::Reducer, OnFailure::Park);
     bed.catch_up(vec![refusing()]).await.unwrap();
@@ -418,7 +418,7 @@ impl Projector for Shown {
 
 /// (t,2) is early; t is given up to 1; (t,1) arrives late, and the event store has it by now: no fold takes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schedule_r_what_was_given_up_stays_out_of_every_fold() {
+async fn what_was_given_up_stays_out_of_every_fold() {
     let bed = Bed::new(1).await;
     let spec = || ProjectionSpec {
         projector: Arc::new(Shown(Toy::new(Kind::SumOfStates))),

@@ -1,6 +1,8 @@
 //! Documents say where things are: they must be there.
 
-use crate::{check, stages, tree};
+use std::collections::BTreeSet;
+
+use crate::{check, rust, stages, tree};
 
 #[test]
 fn every_link_of_a_document_leads_somewhere() {
@@ -34,4 +36,19 @@ fn every_stage_is_in_the_architecture() {
     let document = tree::file("engine/ARCHITECTURE.md");
     let missing = stages::stages().into_iter().filter(|stage| !document.text.contains(&format!("`{stage}`")));
     check("Say in engine/ARCHITECTURE.md what it does.", &missing.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_schedule_has_its_test() {
+    let document = tree::file("tests/README.md");
+    let section = document.text.split("\n## ").find(|section| section.starts_with("Schedules\n"));
+    let rows = section.unwrap_or_default().lines().filter_map(|line| line.strip_suffix("` |"));
+    let named: Vec<_> = rows.filter_map(|row| row.rsplit('`').next()).collect();
+    assert!(named.len() > 15, "no table of schedules in {}: {named:?}", document.path);
+    let mut known = BTreeSet::new();
+    for file in tree::rust_files().iter().filter(|file| file.is_test()) {
+        known.extend(rust::functions(&rust::code(&file.text)).into_iter().map(|function| function.name));
+    }
+    let missing = named.into_iter().filter(|name| !known.contains(*name)).map(str::to_owned);
+    check("Name the test that keeps it, in tests/README.md.", &missing.collect::<Vec<_>>());
 }
