@@ -1,8 +1,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -45,31 +45,36 @@ fn caught_up() -> Folder {
 }
 
 /// A `run` in the background, killed when the test ends.
-pub struct Running(Child);
+pub struct Running {
+    process: Child,
+    said: Lines<BufReader<ChildStderr>>,
+}
 
 impl Running {
     pub fn start(folder: &Folder, arguments: &[&str]) -> Self {
         let mut command = folder.command(&[&["run"], arguments].concat());
-        Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(process.stderr.take().unwrap()).lines();
+        Self { process, said }
     }
 
-    /// The first line of standard error that holds this.
+    /// The next line of standard error that holds this.
     pub fn says(&mut self, words: &str) -> String {
-        let lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
-        let mut lines = lines.map_while(Result::ok);
+        let mut lines = self.said.by_ref().map_while(Result::ok);
         lines.find(|line| line.contains(words)).unwrap_or_else(|| panic!("it never said {words:?}"))
     }
 
     pub fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status();
+        let killed =
+            Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
         assert!(killed.unwrap().success());
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -171,11 +176,53 @@ fn a_run_that_is_told_to_stop_settles_what_it_read_and_exits_with_0() {
             folder.run(&["documents", "get", "totals", "tea"]).code == 0
         });
         run.signal(signal);
-        assert_eq!(run.0.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(run.process.wait().unwrap().code(), Some(0), "{signal}");
     }
     let status = folder.run(&["status", "-o", "json"]).ok();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["projections"][0]["standing"]["behind"], 0, "{status}");
+}
+
+/// Holds the database, as a writer does that does not come to its end.
+struct Held(Child);
+
+impl Held {
+    fn by_another(folder: &Folder) -> Self {
+        let mut command = Command::new("sqlite3");
+        command.arg(folder.path().join("foldstream-data/foldstream.db"));
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = started.expect("sqlite3, which `tests/run unit` installs");
+        let stdin = process.stdin.as_mut().unwrap();
+        stdin.write_all(b".timeout 60000\nBEGIN IMMEDIATE;\nSELECT 'held';\n").unwrap();
+        let mut said = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "held\n");
+        Self(process)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once_what_cannot_save_and_the_next_run_goes_on() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let folder = shop();
+        let mut run = Running::start(&folder, &[]);
+        eventually("it works on everything", || are_shared_by(&folder, 1));
+        let held = Held::by_another(&folder);
+        run.signal(signal);
+        run.says("a second signal stops at once");
+        run.signal(signal);
+        assert_eq!(run.process.wait().unwrap().code(), Some(code));
+        drop(held);
+        assert_eq!(folder.run(&["run", "--until-caught-up"]).ok(), "caught up\n");
+        assert_eq!(folder.run(&["documents", "list", "orders@2"]).ok().lines().count(), 3);
+    }
 }
 
 #[cfg(unix)]
