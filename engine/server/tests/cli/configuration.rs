@@ -56,6 +56,42 @@ fn a_file_is_begun_from_a_sample_and_runs_unedited() {
     folder.run(&["init", "--from", "sample.ndjson"]).fails(2);
 }
 
+const LIFTED: &str = "config_version: 1
+sources:
+  shop:
+    kind: local
+    upcasters:
+      - { event: Placed, from: 1, rename: { client: customer } }
+      - { event: Placed, from: 2, set: { total: =payload.net + payload.tax } }
+projections:
+  orders:
+    version: 1
+    source: shop
+    ordering: per_stream
+    handlers:
+      - event: Placed
+        key: =event.stream_id
+        set: { customer: =payload.customer, total: =payload.total, stored: =event.schema_version }
+";
+
+#[test]
+fn a_test_and_a_run_lift_events_alike() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", LIFTED);
+    let events = r#"{"stream_id":"o-1","sequence":1,"type":"Placed","schema_version":1,"payload":{"client":"ada","net":8,"tax":1.52}}
+{"stream_id":"o-2","sequence":1,"type":"Placed","schema_version":4,"payload":{"customer":"bob","total":3}}
+"#;
+    folder.run_with(&["events", "import", "-"], events).ok();
+    let recorded = folder.run(&["test", "--record", "o-1"]).ok();
+    let error = folder.run(&["test", "--record", "o-2"]).fails(1);
+    let ran = folder.run(&["run", "--until-caught-up"]);
+    let made = folder.run(&["documents", "get", "orders", "o-1", "-o", "json"]).ok();
+    let document = r#"{"customer":"ada","stored":1,"total":9.52}"#;
+    assert!(recorded.ends_with(&format!("{document}\n")) && made.contains(document), "{recorded} {made}");
+    let refused = "schema_version=4 is newer than 3";
+    assert!(ran.code == 4 && ran.out.contains(refused) && error.contains(refused), "{ran:?} {error}");
+}
+
 /// Events of somebody else, and what must be in one of the documents that `init` makes of them.
 struct Sample<'s> {
     text: &'s str,
