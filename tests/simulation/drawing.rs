@@ -202,10 +202,12 @@ impl Workload {
         self.garbled.clear();
         self.refuses = None;
         self.forgets = false;
-        self.actions.retain(|(_, action)| match action {
-            Action::Rewind { .. } | Action::Release { .. } | Action::Forget { .. } => false,
-            Action::Fork(_) | Action::NoEvent { .. } | Action::Mend => false,
-            _ => true,
+        self.actions.retain(|(_, action)| {
+            use Action::{Forget, Fork, Mend, NoEvent, Release, Rewind};
+            !matches!(
+                action,
+                Rewind { .. } | Release { .. } | Forget { .. } | Fork(_) | NoEvent { .. } | Mend
+            )
         });
         self
     }

@@ -155,6 +155,9 @@ impl Weather {
     }
 }
 
+/// Where records are.
+pub type Records = Vec<(ShardId, Position)>;
+
 pub struct World {
     pub documents: Arc<MemoryDocuments>,
     pub checkpoints: Arc<MemoryCheckpoints>,
@@ -186,7 +189,7 @@ pub struct World {
     /// The worker that has crashed last.
     dead: Mutex<Option<WorkerId>>,
     /// Where the records of each event are: stream and sequence.
-    records: Mutex<BTreeMap<(u64, u64), Vec<(ShardId, Position)>>>,
+    records: Mutex<BTreeMap<(u64, u64), Records>>,
     /// Events that were given up before they came: stream and sequence.
     given_up: Mutex<BTreeSet<(u64, u64)>>,
     /// What projections were handed in a run where nothing is to be handed to one twice.
@@ -418,7 +421,7 @@ impl World {
         lock(&self.records).values().flatten().any(|(of, _)| of == shard)
     }
 
-    pub fn records_of(&self, stream: u64, sequence: u64) -> Vec<(ShardId, Position)> {
+    pub fn records_of(&self, stream: u64, sequence: u64) -> Records {
         lock(&self.records).get(&(stream, sequence)).cloned().unwrap_or_default()
     }
 
