@@ -7,7 +7,7 @@ use std::{
 
 use foldstream_model::{
     Error, ErrorKind, Event, EventType, FieldMask, PayloadReads, Record, Result, Sequence,
-    ports::{Decoder, Reads},
+    ports::{Decoder, Projector, Reads, Reducer},
 };
 
 use crate::{
@@ -19,8 +19,7 @@ use crate::{
 /// Turns a source's records into events that the line can order, fold and project.
 pub struct Intake {
     decoder: Arc<dyn Decoder>,
-    upcasts: Upcasts,
-    reads: BTreeMap<EventType, Reads>,
+    reading: Reading,
     known: Option<BTreeSet<EventType>>,
     said: Mutex<BTreeSet<EventType>>,
     first: Sequence,
@@ -30,21 +29,14 @@ pub struct Intake {
 impl Intake {
     /// Reads what any of the source's projections and their reducers read.
     pub fn new(source: &SourceSpec, projections: &[ProjectionSpec]) -> Self {
-        let mut reads: BTreeMap<EventType, Reads> = BTreeMap::new();
+        let mut reading = Reading::new(Upcasts::new(&source.upcasters));
         for projection in projections.iter().filter(|projection| projection.source == source.name) {
-            for event_type in projection.projector.event_types() {
-                add(&mut reads, event_type, &projection.projector.reads(event_type));
-            }
-            if let Some(named) = &projection.reducer {
-                for event_type in named.reducer.event_types() {
-                    add(&mut reads, event_type, &named.reducer.reads(event_type));
-                }
-            }
+            let reducer = projection.reducer.as_ref().map(|named| &*named.reducer);
+            reading.add(&*projection.projector, reducer);
         }
         Self {
             decoder: source.decoder.clone(),
-            upcasts: Upcasts::new(&source.upcasters),
-            reads,
+            reading,
             known: source.types.clone(),
             said: Mutex::default(),
             first: source.first,
@@ -82,6 +74,43 @@ impl Intake {
         if self.known.as_ref().is_some_and(|known| !known.contains(&event.event_type)) {
             self.say_unknown(&event.event_type);
         }
+        self.reading.read(event)
+    }
+
+    fn say_unknown(&self, event_type: &EventType) {
+        metrics::unknown_type(&self.source, event_type.as_str());
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(event_type.clone()) {
+            tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know: its events are ignored, or wait where `on_unknown_type: park` says so");
+        }
+    }
+}
+
+/// What somebody reads of the events of each type, and how they are lifted before.
+pub struct Reading {
+    upcasts: Upcasts,
+    reads: BTreeMap<EventType, Reads>,
+}
+
+impl Reading {
+    pub fn new(upcasts: Upcasts) -> Self {
+        Self { upcasts, reads: BTreeMap::new() }
+    }
+
+    /// What these read is read, too.
+    pub fn add(&mut self, projector: &dyn Projector, reducer: Option<&dyn Reducer>) {
+        for event_type in projector.event_types() {
+            add(&mut self.reads, event_type, &projector.reads(event_type));
+        }
+        if let Some(reducer) = reducer {
+            for event_type in reducer.event_types() {
+                add(&mut self.reads, event_type, &reducer.reads(event_type));
+            }
+        }
+    }
+
+    /// Parses and lifts an event. Poison: it cannot be read.
+    pub fn read(&self, event: &mut Event) -> Result<()> {
         let Some(reads) = self.reads.get(&event.event_type) else { return Ok(()) };
         if let Some(newest) = self.upcasts.falls_short_of(event) {
             return Err(Error::poison(format!(
@@ -99,20 +128,13 @@ impl Intake {
         }
         Ok(())
     }
-
-    fn say_unknown(&self, event_type: &EventType) {
-        metrics::unknown_type(&self.source, event_type.as_str());
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.insert(event_type.clone()) {
-            tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know: its events are ignored, or wait where `on_unknown_type: park` says so");
-        }
-    }
 }
 
 /// What will be lifted is parsed whole, once it is known to which version.
 impl PayloadReads for Intake {
     fn of(&self, event_type: &EventType) -> Option<&FieldMask> {
-        let reads = self.reads.get(event_type).filter(|_| !self.upcasts.lift_type(event_type))?;
+        let Reading { upcasts, reads } = &self.reading;
+        let reads = reads.get(event_type).filter(|_| !upcasts.lift_type(event_type))?;
         Some(&reads.payload)
     }
 }

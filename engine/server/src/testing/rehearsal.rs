@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use foldstream_config::settings::{Config, Name, OnFailure, Ordering, Projection};
 use foldstream_declarative::Compiled;
-use foldstream_model::ports::{Projector, Reads, Reducer, StateCarried};
-use foldstream_model::{Document, Error, Event, EventType, FieldMask, Result, StreamId, Timestamp, Value};
-use foldstream_runtime::{pure, upcast::Upcasts};
+use foldstream_model::ports::{Projector, Reducer, StateCarried};
+use foldstream_model::{Document, Error, Event, EventType, Result, StreamId, Timestamp, Value};
+use foldstream_runtime::{decode::Reading, pure, upcast::Upcasts};
 
 use crate::compose;
 
@@ -43,11 +43,11 @@ impl<'c> Rehearsal<'c> {
     /// Takes all events of a source, as they were recorded.
     pub(super) fn play(&mut self, source: &Name, events: &[Event]) {
         let config = self.config;
-        let upcasts = Upcasts::new(&compose::upcasters(self.compiled, source));
+        let upcasters = compose::upcasters(self.compiled, source);
         let of_source = |(_, projection): &(&Name, &Projection)| projection.source.value == *source;
         for (name, projection) in config.projections.iter().filter(of_source) {
             if let Ok((projector, _)) = compose::projector(self.compiled, name, projection) {
-                self.project(name, projection, &*projector, &upcasts, events);
+                self.project(name, projection, &*projector, Upcasts::new(&upcasters), events);
             }
         }
     }
@@ -57,17 +57,15 @@ impl<'c> Rehearsal<'c> {
         name: &Name,
         projection: &Projection,
         projector: &dyn Projector,
-        upcasts: &Upcasts,
+        upcasts: Upcasts,
         events: &[Event],
     ) {
         let reducer =
             projection.reducer.as_ref().and_then(|reducer| self.compiled.reducers.get(&reducer.value));
-        let fold = Fold {
-            projector,
-            reducer: reducer.map(|reducer| &**reducer as &dyn Reducer),
-            upcasts,
-            known: compose::known_types(self.config, projection),
-        };
+        let reducer = reducer.map(|reducer| &**reducer as &dyn Reducer);
+        let mut reading = Reading::new(upcasts);
+        reading.add(projector, reducer);
+        let fold = Fold { projector, reducer, reading, known: compose::known_types(self.config, projection) };
         let mut states: BTreeMap<StreamId, Value> = BTreeMap::new();
         for event in ordered(projection.ordering.value, events) {
             let stream = format!("{name}/{}", event.stream_id);
@@ -148,7 +146,7 @@ fn ordered(ordering: Ordering, events: &[Event]) -> Vec<&Event> {
 struct Fold<'f> {
     projector: &'f dyn Projector,
     reducer: Option<&'f dyn Reducer>,
-    upcasts: &'f Upcasts,
+    reading: Reading,
     /// None: types that nobody knows are ignored.
     known: Option<BTreeSet<EventType>>,
 }
@@ -160,9 +158,7 @@ impl Fold<'_> {
             return Err(Error::poison(format!("type={of} is neither handled nor in the source's `types`")));
         }
         let mut event = event.clone();
-        if self.is_reduced(of) || self.is_projected(of) {
-            self.prepare(&mut event)?;
-        }
+        self.reading.read(&mut event)?;
         let state = match self.reducer.filter(|_| self.is_reduced(&event.event_type)) {
             Some(reducer) => pure::guarded("the reducer", || reducer.reduce(&event, &before))?,
             None => before.clone(),
@@ -181,30 +177,5 @@ impl Fold<'_> {
 
     fn is_projected(&self, of: &EventType) -> bool {
         self.projector.event_types().contains(of)
-    }
-
-    /// Upcasters see the whole payload; nobody else sees more than is read.
-    fn prepare(&self, event: &mut Event) -> Result<()> {
-        if let Some(newest) = self.upcasts.falls_short_of(event) {
-            let (version, newest) = (event.schema_version.0, newest.0);
-            return Err(Error::poison(format!(
-                "schema_version={version} is newer than {newest}, to which the upcasters lead"
-            )));
-        }
-        let reads = self.reads(&event.event_type);
-        event.metadata.parse(&reads.metadata)?;
-        if self.upcasts.lifts(event) {
-            event.payload.parse(&FieldMask::ALL)?;
-            return self.upcasts.lift(event);
-        }
-        event.payload.parse(&reads.payload)
-    }
-
-    fn reads(&self, of: &EventType) -> Reads {
-        let reads = self.projector.reads(of);
-        match self.reducer {
-            Some(reducer) => reads.union(&reducer.reads(of)),
-            None => reads,
-        }
     }
 }
