@@ -36,10 +36,10 @@ fn within(bug: Bug) -> u64 {
         | Bug::CleanedUnderPaused
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
+        | Bug::UnparkedWithoutCondition
         | Bug::PartTakenForWhole
         | Bug::GenerationIgnored => 800,
         Bug::WrittenBehindGuard
-        | Bug::UnparkedWithoutCondition
         | Bug::RecordedUndecided
         | Bug::ForkPassedUnsaid
         | Bug::RedrivenUnderWay
