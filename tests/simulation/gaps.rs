@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use foldstream_model::{Entry, Journal, JournalEntry, Position, Sequence, ShardId, SourceName};
+use foldstream_model::{
+    Entry, Journal, JournalEntry, Position, Sequence, ShardId, SourceName, ports::Source,
+};
 use foldstream_runtime::deciding::{OpenGap, open_gaps};
 
 use crate::{operator, parked_streams, watcher::SOURCE, workload, world::World};
 
 async fn open(world: &Arc<World>) -> Vec<OpenGap> {
-    open_gaps(&operator::rows(world), &SourceName::new(SOURCE), Sequence(1)).await.expect("gaps")
+    let hash_key = |key: &str| world.log.hash_key(key);
+    open_gaps(&operator::rows(world), &SourceName::new(SOURCE), Sequence(1), &hash_key).await.expect("gaps")
 }
 
 async fn give_up_one(world: &Arc<World>, open: &OpenGap) {

@@ -417,6 +417,24 @@ impl Projector for Shown {
 }
 
 /// (t,2) is early; t is given up to 1; (t,1) arrives late, and the event store has it by now: no fold takes it.
+/// Of a child nothing is saved before its first record, and its parent takes no decisions any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_in_a_parent_is_given_up_in_a_child_that_nothing_has_come_in() {
+    let bed = Bed::new(1).await;
+    let spec = || bed.projection(NAME, Ordering::PerStream, Kind::Collect);
+    bed.put("t", 2, 20).await;
+    bed.catch_up(vec![spec()]).await.unwrap();
+    let shard = bed.log.describe().await.unwrap().shards[0].id.clone();
+    bed.log.split(&shard, u128::MAX / 2).await.unwrap();
+    assert_eq!(bed.catch_up(vec![spec()]).await.unwrap().gaps.values().sum::<usize>(), 1);
+    let (rows, source) = (Rows::new(bed.store.checkpoints()), bed.source());
+    let open = open_gaps(&rows, &source.name, Sequence(1), &|key| source.source.hash_key(key)).await.unwrap();
+    assert_eq!(open.len(), 1, "in the child that takes its keys");
+    assert_ne!(decider(&bed).give_up(&open[0]).await.unwrap(), shard);
+    assert!(bed.catch_up(vec![spec()]).await.unwrap().gaps.is_empty());
+    assert_eq!(bed.documents(NAME).await["t"], r#"{"sequences":[2]}"#);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_up_stays_out_of_every_fold() {
     let bed = Bed::new(1).await;
@@ -428,7 +446,9 @@ async fn what_was_given_up_stays_out_of_every_fold() {
     bed.put("t", 2, 20).await;
     assert_eq!(bed.catch_up(vec![spec()]).await.unwrap().gaps.len(), 1);
     let rows = Rows::new(bed.store.checkpoints());
-    let open = open_gaps(&rows, &bed.source().name, Sequence(1)).await.unwrap();
+    let open = open_gaps(&rows, &bed.source().name, Sequence(1), &|key| bed.source().source.hash_key(key))
+        .await
+        .unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!((open[0].gap.stream.as_str(), open[0].gap.last_missing), ("t", Sequence(1)));
     decider(&bed).give_up(&open[0]).await.unwrap();
@@ -440,7 +460,12 @@ async fn what_was_given_up_stays_out_of_every_fold() {
     bed.put("t", 3, 3).await;
     bed.catch_up(vec![spec()]).await.unwrap();
     assert_eq!(bed.documents(NAME).await["t"], r#"{"totals":[20,23]}"#);
-    assert!(open_gaps(&rows, &bed.source().name, Sequence(1)).await.unwrap().is_empty());
+    assert!(
+        open_gaps(&rows, &bed.source().name, Sequence(1), &|key| bed.source().source.hash_key(key))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// A worker that runs finds what was decided by itself, though no record comes.

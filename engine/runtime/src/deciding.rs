@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use foldstream_model::{
-    Entry, Error, ErrorKind, Event, Journal, LeftOut, Lot, ParkedStream, Place, Position, ReEntry, ReadAnew,
-    Result, Sequence, ShardId, ShardNumber, SourceName,
+    Cut, Entry, Error, ErrorKind, Event, Journal, LeftOut, Lot, ParkedStream, Place, Position, ReEntry,
+    ReadAnew, Result, Sequence, ShardId, ShardNumber, SourceName,
 };
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     decode::Intake,
     journal::{JournalView, Wish},
     line::{gaps, journaling},
-    lineage::Lineage,
-    order::{self, Gap, Gaps, Order, OrderOptions},
+    lineage::{KnownShard, Lineage},
+    order::{self, Gap, Gaps, Order, OrderOptions, Prepare},
     retry::{self, Backoff, Verdict},
     rows::{
         self, Rows,
@@ -165,21 +165,74 @@ pub struct OpenGap {
     pub gap: Gap,
 }
 
-/// What is missing in the shards of a source, by when that was first seen.
-pub async fn open_gaps(rows: &Rows, source: &SourceName, first: Sequence) -> Result<Vec<OpenGap>> {
+/// What is missing in the shards of a source, by when that was first seen. `hash_key` is the source's.
+pub async fn open_gaps(
+    rows: &Rows,
+    source: &SourceName,
+    first: Sequence,
+    hash_key: &(dyn Fn(&str) -> u128 + Sync),
+) -> Result<Vec<OpenGap>> {
     let Some(lineage) = rows.source(source).await? else { return Ok(Vec::new()) };
+    let saved = Saved { rows, source, first };
     let mut open = Vec::new();
     for (id, known) in lineage.body.shards().filter(|(_, known)| known.gone_at.is_none()) {
-        let Some(journal) = rows.get::<Journal>(&rows::journal_key(source, id)).await? else { continue };
-        let (base, horizon) = (journal.body.base, journal.body.horizon);
-        let newest = rows.newest_cut(source, id, &Place::end(horizon, u32::MAX)).await?;
-        let Some((_, cuts)) = newest.filter(|_| !journal.body.sealed) else { continue };
-        let options = OrderOptions { first, gaps: Gaps::Refuse, base, max_early_bytes: usize::MAX };
-        let order = Order::restore(options, Arc::new(|_| Ok(())), &cuts)?;
+        let Some(journal) = saved.journal(id).await?.filter(|journal| !journal.sealed) else { continue };
+        let order = match saved.order(id, &journal).await? {
+            Some(order) => order,
+            // Nothing has come in it yet but what waits in its parents.
+            None => saved.child(known, &journal, hash_key).await?,
+        };
         open.extend(order.gaps().into_iter().map(|gap| OpenGap { shard: known.number, gap }));
     }
     open.sort_by_key(|open| open.gap.since);
     Ok(open)
+}
+
+/// The order states of a source's shards, as they were last saved.
+struct Saved<'a> {
+    rows: &'a Rows,
+    source: &'a SourceName,
+    first: Sequence,
+}
+
+impl Saved<'_> {
+    async fn journal(&self, shard: &ShardId) -> Result<Option<Journal>> {
+        let stored = self.rows.get::<Journal>(&rows::journal_key(self.source, shard)).await?;
+        Ok(stored.map(|stored| stored.body))
+    }
+
+    fn options(&self, journal: &Journal) -> OrderOptions {
+        let (first, base) = (self.first, journal.base);
+        OrderOptions { first, gaps: Gaps::Refuse, base, max_early_bytes: usize::MAX }
+    }
+
+    async fn order(&self, shard: &ShardId, journal: &Journal) -> Result<Option<Order>> {
+        let until = Place::end(journal.horizon.clone(), u32::MAX);
+        let newest = self.rows.newest_cut(self.source, shard, &until).await?;
+        let restore = |(_, cuts): (_, Vec<Cut>)| Order::restore(self.options(journal), nothing(), &cuts);
+        newest.map(restore).transpose()
+    }
+
+    async fn child(
+        &self,
+        known: &KnownShard,
+        journal: &Journal,
+        hash_key: &(dyn Fn(&str) -> u128 + Sync),
+    ) -> Result<Order> {
+        let mut finals = Vec::new();
+        for parent in &known.parents {
+            if let Some(journal) = self.journal(parent).await? {
+                finals.extend(self.order(parent, &journal).await?);
+            }
+        }
+        let finals: Vec<&Order> = finals.iter().collect();
+        Ok(Order::child(self.options(journal), nothing(), &finals, known.range, &|key| hash_key(key)))
+    }
+}
+
+/// Who asks only what is missing reads no event.
+fn nothing() -> Prepare {
+    Arc::new(|_| Ok(()))
 }
 
 fn child(lineage: &Lineage, of: &ShardId, hash_key: u128) -> Option<ShardId> {

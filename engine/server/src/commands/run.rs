@@ -57,7 +57,7 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
         true => {
             let missing = match ended.gaps.is_empty() {
                 true => Vec::new(),
-                false => missing(&config, &Rows::new(store.checkpoints())).await?,
+                false => missing(&config, &store).await?,
             };
             report(&ended, &missing, context)
         }

@@ -75,7 +75,7 @@ impl Facts {
         };
         facts.hear(reports(&rows).await?);
         if let Some(config) = config.filter(|_| facts.may_have_gaps()) {
-            facts.missing = missing(config, &rows).await?;
+            facts.missing = missing(config, store).await?;
         }
         for (projection, control) in &facts.controls {
             let found = checkpoints_of(&rows, projection, control).await?;

@@ -38,7 +38,7 @@ pub async fn found(
         return Ok(Vec::new());
     }
     let Some(config) = context.config_if_any() else { return Ok(Vec::new()) };
-    let mut found = missing(&config, &Rows::new(store.checkpoints())).await?;
+    let mut found = missing(&config, store).await?;
     found.retain(|(source, OpenGap { gap, .. })| {
         sources.contains(source)
             && filter.stream.as_deref().is_none_or(|stream| stream == gap.stream.as_str())
@@ -112,7 +112,7 @@ pub async fn give_up(arguments: &DiscardParked, stream: &str, context: &mut Cont
     let projection = context.projection(&arguments.projection, &store).await?;
     let (source, _, _, services) = configured(&projection, &store, context).await?;
     let (rows, name) = (Rows::new(store.checkpoints()), source.name.clone());
-    let open = open_gaps(&rows, &name, source.first).await?;
+    let open = open_gaps(&rows, &name, source.first, &|key| source.source.hash_key(key)).await?;
     let Some(open) = open.into_iter().find(|open| open.gap.stream.as_str() == stream) else {
         return Err(Failure::failed(format!(
             "no event of {stream} waits for a missing one in source {name}"
