@@ -133,6 +133,11 @@ pub fn lease_moves_on(before: &Lease, after: &Lease) -> Held {
     })
 }
 
+/// Once what is beyond was spilled, early events in memory weigh no more than they may.
+pub fn early_is_bounded(bytes: usize, limit: usize) -> Held {
+    holds(bytes <= limit, || format!("early events in memory: bytes={bytes} limit={limit}"))
+}
+
 #[cfg(test)]
 mod tests {
     use foldstream_model::{

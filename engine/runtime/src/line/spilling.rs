@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::Line;
-use crate::{metrics, order::Placed, retry};
+use crate::{invariants, metrics, order::Placed, retry};
 
 /// Rows that are written or read at once; of a run that is let go, no more are in memory before they are delivered.
 const AT_ONCE: usize = 16;
@@ -17,6 +17,9 @@ impl Line {
         loop {
             let spills = self.order.next_spills(&context.shard.id, AT_ONCE)?;
             if spills.is_empty() {
+                let bounded =
+                    invariants::early_is_bounded(self.order.early_bytes(), context.settings.early_bytes);
+                metrics::watch("early_is_bounded", bounded);
                 return Ok(());
             }
             let rows = spills.iter().map(|spill| {

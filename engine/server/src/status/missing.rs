@@ -11,6 +11,9 @@ use serde_json::json;
 
 use crate::output::{plural, printable};
 
+/// Why events wait, beside the reasons why others could not be taken.
+pub const GAP: &str = "gap";
+
 /// Of more than so many streams only the number is said.
 const NAMED: usize = 10;
 
@@ -43,6 +46,7 @@ pub fn missing_for_programs((source, open): &(SourceName, OpenGap)) -> serde_jso
         "events": gap.waiting,
         "since": gap.since,
         "missing": {"from": gap.first_missing, "to": gap.last_missing},
+        "error": GAP,
     })
 }
 

@@ -7,7 +7,7 @@ mod standing;
 mod stopped;
 
 pub use facts::{Facts, reports};
-pub use missing::{missing, missing_for_programs, missing_in_words, sequences};
+pub use missing::{GAP, missing, missing_for_programs, missing_in_words, sequences};
 pub use rates::{LineRate, Rates};
 pub use standing::{ProjectionStanding, ShardStanding, State};
 pub use stopped::{WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, stop_in_words};

@@ -20,11 +20,8 @@ use crate::{
     },
     exit::{Exit, Failure, Outcome},
     output::{Column, Table, count, printable, seconds},
-    status::{missing, missing_for_programs, sequences},
+    status::{GAP, missing, missing_for_programs, sequences},
 };
-
-/// Why an event waits, for those who count by reason.
-const REASON: &str = "gap";
 
 /// What is missing in these sources, of the streams that were asked for.
 pub async fn found(
@@ -33,7 +30,7 @@ pub async fn found(
     store: &LocalStore,
     context: &Context,
 ) -> Outcome<Vec<(SourceName, OpenGap)>> {
-    let is_meant = filter.error.as_ref().is_none_or(|text| REASON.contains(text.as_str()));
+    let is_meant = filter.error.as_ref().is_none_or(|text| GAP.contains(text.as_str()));
     if filter.document.is_some() || !is_meant {
         return Ok(Vec::new());
     }
@@ -54,13 +51,11 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
         Column::Text("STREAM"),
         Column::Number("EVENTS"),
         Column::Name("SINCE"),
-        Column::Text("REASON"),
+        Column::Text("GAP"),
     ]);
     for found in found {
         if context.output.is_json() {
-            let mut object = missing_for_programs(found);
-            object["error"] = json!(REASON);
-            context.output.object(&object)?;
+            context.output.object(&missing_for_programs(found))?;
             continue;
         }
         let (source, open) = found;
@@ -70,7 +65,7 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
             printable(gap.stream.as_str()),
             count(gap.waiting as u64),
             seconds(gap.since),
-            format!("{REASON}: waits for {}", sequences(open)),
+            format!("{GAP}: waits for {}", sequences(open)),
         ]);
     }
     if !found.is_empty() && !context.output.is_json() {
@@ -90,15 +85,15 @@ pub fn show_count(found: &[(SourceName, OpenGap)], context: &mut Context) -> Out
         Column::Name("SOURCE"),
         Column::Number("STREAMS"),
         Column::Number("EVENTS"),
-        Column::Text("REASON"),
+        Column::Text("GAP"),
     ]);
     for (source, (streams, events)) in counts {
         if context.output.is_json() {
-            let object = json!({"source": source, "streams": streams, "events": events, "error": REASON});
+            let object = json!({"source": source, "streams": streams, "events": events, "error": GAP});
             context.output.object(&object)?;
             continue;
         }
-        table.row([source.to_string(), count(streams), count(events), REASON.to_owned()]);
+        table.row([source.to_string(), count(streams), count(events), GAP.to_owned()]);
     }
     if !found.is_empty() && !context.output.is_json() {
         context.output.table(&table)?;
