@@ -56,6 +56,9 @@ pub async fn entered(world: &Arc<World>, shard: &ShardId, from: &Position) {
             world.records_of(stream, sequence).iter().any(before)
         };
         let gone: BTreeSet<_> = (1..=up_to.0).filter(|sequence| !came(*sequence)).collect();
+        if !gone.is_empty() && !came(up_to.0 + 1) {
+            world.break_off(format!("s-{stream} is given up to #{up_to}, and nothing waits behind that"));
+        }
         world.gives_up(stream, &gone);
     }
 }

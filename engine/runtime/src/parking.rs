@@ -54,11 +54,12 @@ pub async fn total(parking: &dyn ParkingLot, projection: &ProjectionId, epoch: E
     Ok(total)
 }
 
-/// Says once, when there is hardly any room left, that soon no more may be parked. `of` names whose events or records they are.
+/// Says, when hardly any room is left, that soon no more may be parked. `of` names whose events or records they are. Who parks at
+/// the same time as others may not notice that it has passed the mark.
 pub fn warn_before_limit(of: &dyn Display, before: u64, parked: u64, limit: u64) {
     let is_much = |parked: u64| parked * 100 >= limit * SAID_FROM;
     if is_much(parked) && !is_much(before) {
-        tracing::warn!(of = %of, parked, limit, "so much is parked that the projection will stop soon; redrive or discard it, or raise `limits.parked_events`");
+        tracing::warn!(of = %of, parked, limit, "so much is parked that who parks there will stop soon; redrive or discard it, or raise `limits.parked_events`");
     }
 }
 

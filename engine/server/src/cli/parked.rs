@@ -66,7 +66,7 @@ pub struct RedriveParked {
     /// Only documents that have such an event
     #[command(flatten)]
     pub filter: ParkedFilter,
-    /// At most so many events a second
+    /// At most so many events a second; a stream comes back as a whole, and the next one after so long
     #[arg(long, value_name = "N")]
     pub rate: Option<NonZeroU32>,
     #[command(flatten)]

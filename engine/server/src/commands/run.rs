@@ -56,9 +56,13 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     match arguments.until_caught_up {
         true => {
             let missing = match ended.gaps.is_empty() {
-                true => Vec::new(),
-                false => missing(&config, &store).await?,
+                true => Ok(Vec::new()),
+                false => missing(&config, &store).await,
             };
+            let missing = missing.unwrap_or_else(|error| {
+                tracing::warn!(%error, "what is missing could not be looked up; `foldstream parked list` shows it");
+                Vec::new()
+            });
             report(&ended, &missing, context)
         }
         false => {

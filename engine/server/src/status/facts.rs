@@ -149,10 +149,13 @@ impl Facts {
         self.report.as_ref().filter(|_| !self.processes.is_empty())
     }
 
-    /// A worker that runs says whether anything waits; one that has ended says nothing of that.
+    /// A worker says whether anything waits in the shards that it reads: not where projections have stopped or are paused.
     fn may_have_gaps(&self) -> bool {
         self.worker().is_none_or(|worker| {
-            worker.shards.iter().flat_map(|shard| &shard.lines).any(|line| line.gaps > 0)
+            let has_stopped = worker.projections.iter().any(|said| said.stop.is_some());
+            let is_paused = self.controls.iter().any(|(_, control)| control.paused);
+            let mut lines = worker.shards.iter().flat_map(|shard| &shard.lines);
+            has_stopped || is_paused || lines.any(|line| line.gaps > 0)
         })
     }
 

@@ -62,7 +62,8 @@ pub fn missing_in_words(found: &[(SourceName, OpenGap)]) -> Vec<String> {
     if more > 0 {
         lines
             .push(format!("and {} more; `foldstream parked list` shows them", plural(more as u64, "stream")));
-    } else if !lines.is_empty() {
+    }
+    if !lines.is_empty() {
         lines.push("what will never come is given up with `foldstream parked discard --gap`".to_owned());
     }
     lines

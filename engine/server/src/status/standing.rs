@@ -161,7 +161,9 @@ fn shards(facts: &Facts, projection: &ProjectionId, control: &Control) -> Vec<Sh
         standing.behind = numbers.map(|(last, done)| last.saturating_sub(done));
         let unread = facts.unread.get(&(projection.clone(), described.id.clone()));
         standing.unread_since = unread.map(|unread| unread.recorded_at);
-        standing.behind_since = standing.behind_since.or(unread.map(|unread| unread.arrived_at));
+        // A stop is told anew by each worker that comes to it.
+        let since = [standing.behind_since, unread.map(|unread| unread.arrived_at)];
+        standing.behind_since = since.into_iter().flatten().min();
     }
     for said in facts.worker().iter().flat_map(|worker| &worker.projections) {
         let key = (said.source.clone(), said.shard.clone());

@@ -75,7 +75,7 @@ pub async fn let_back(
     }
     let (source, _, lot, services) = configured(projection, store, context).await?;
     let decider = Decider::new(source, services);
-    for stream in found {
+    for (number, stream) in (1..).zip(found) {
         let without = without.map(|actor| LeftOut {
             sequences: stream.selected.clone(),
             who: actor.who.clone(),
@@ -83,10 +83,13 @@ pub async fn let_back(
             at: actor.at,
         });
         let shard = decider.let_back(&lot, &stream.parked, without).await?;
-        pace.behind(stream.events).await;
         if context.output.is_json() {
             let (id, events) = (&stream.parked.stream, stream.events);
             context.output.object(&json!({"stream_id": id, "events": events, "shard": shard}))?;
+        }
+        // It comes back as a whole; the next one when that has had its time.
+        if number < found.len() {
+            pace.behind(stream.events).await;
         }
     }
     if !context.output.is_json() {
