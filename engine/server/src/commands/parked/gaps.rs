@@ -51,7 +51,7 @@ pub fn show(found: &[(SourceName, OpenGap)], context: &mut Context) -> Outcome<(
         Column::Text("STREAM"),
         Column::Number("EVENTS"),
         Column::Name("SINCE"),
-        Column::Text("GAP"),
+        Column::Text("REASON"),
     ]);
     for found in found {
         if context.output.is_json() {
@@ -85,7 +85,7 @@ pub fn show_count(found: &[(SourceName, OpenGap)], context: &mut Context) -> Out
         Column::Name("SOURCE"),
         Column::Number("STREAMS"),
         Column::Number("EVENTS"),
-        Column::Text("GAP"),
+        Column::Text("REASON"),
     ]);
     for (source, (streams, events)) in counts {
         if context.output.is_json() {
