@@ -105,10 +105,9 @@ pub async fn left_out(world: &Arc<World>, kind: Kind) -> Result<Events, String> 
 
 /// What is discarded by those who discard what they cannot take.
 fn never_taken(world: &World) -> Events {
-    let given_up = world.given_up();
     let named = world.workload.facts.iter().map(|fact| (fact.stream, fact.sequence));
     let fails = |event: &(u64, u64)| world.workload.failing.get(event) == Some(&Fails::Stream);
-    named.filter(|event| fails(event) && !given_up.contains(event)).collect()
+    named.filter(|event| fails(event) && !world.is_given_up(event.0, event.1)).collect()
 }
 
 /// What is still parked, though not by those who stop before it comes back.

@@ -109,7 +109,7 @@ async fn whole(world: &Arc<World>) -> Result<(), String> {
     world.mend_mapping();
     world.calm_down();
     arrive(world).await?;
-    world.is_over();
+    world.finish();
     slots.shutdown().await;
     let has_lost = world.workload.kinds.iter().any(|kind| world.has_lost(*kind));
     let is_said = |stop: &StopReport| {
@@ -292,6 +292,8 @@ async fn arrive(world: &Arc<World>) -> Result<(), String> {
 
 /// Which documents are not what the oracle says.
 async fn wrong(world: &Arc<World>) -> Option<String> {
+    let mut facts = world.workload.facts.clone();
+    facts.retain(|fact| !world.is_given_up(fact.stream, fact.sequence));
     for kind in &world.workload.kinds {
         let id = ProjectionId::new(kind.name(), 1);
         if forgetting::has_stopped(world, *kind).await {
@@ -306,9 +308,6 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
             of_documents.extend(late(world, &id).await);
         }
         let left_out = LeftOut { of_documents, of_streams };
-        let given_up = world.given_up();
-        let mut facts = world.workload.facts.clone();
-        facts.retain(|fact| !given_up.contains(&(fact.stream, fact.sequence)));
         let expected = oracle::documents(*kind, &facts, &left_out);
         let found = world.documents.shown(&id);
         if found != expected {

@@ -103,9 +103,8 @@ pub fn document(
             world.workload.may_fail(Kind::Collect, write.key.as_str(), *sequence)
                 || world.is_unwanted(Kind::Collect, stream, *sequence)
         };
-        let given_up = world.given_up();
         of_stream.retain(|sequence| {
-            !given_up.contains(&(stream, *sequence)) && (applied.contains(sequence) || !fails(sequence))
+            !world.is_given_up(stream, *sequence) && (applied.contains(sequence) || !fails(sequence))
         });
         check(world, &what, invariants::applied_without_holes(&applied, &of_stream));
         if let Fed::Stream { sequence, .. } = &write.put.guard.fed {

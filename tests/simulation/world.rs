@@ -429,8 +429,8 @@ impl World {
         lock(&self.given_up).extend(sequences.iter().map(|sequence| (stream, *sequence)));
     }
 
-    pub fn given_up(&self) -> BTreeSet<(u64, u64)> {
-        lock(&self.given_up).clone()
+    pub fn is_given_up(&self, stream: u64, sequence: u64) -> bool {
+        lock(&self.given_up).contains(&(stream, sequence))
     }
 
     /// Where processes only stop, a projection is handed each event once; but for what waits for its order in a merge, which
@@ -444,7 +444,7 @@ impl World {
     }
 
     /// From now on processes end without notice.
-    pub fn is_over(&self) {
+    pub fn finish(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 

@@ -226,7 +226,7 @@ impl Saved<'_> {
             }
         }
         let finals: Vec<&Order> = finals.iter().collect();
-        Ok(Order::child(self.options(journal), nothing(), &finals, known.range, &|key| hash_key(key)))
+        Ok(Order::child(self.options(journal), nothing(), &finals, known.range, hash_key))
     }
 }
 

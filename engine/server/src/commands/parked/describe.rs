@@ -2,7 +2,7 @@ use foldstream_model::DocumentKey;
 use foldstream_runtime::rows::{self, Discard, DiscardRow, Rows};
 use serde_json::{json, value::RawValue};
 
-use super::{lot, records, selected, source_of, streams};
+use super::{lot, records, selected, sources, streams};
 use crate::{
     cli::{ByProjection, ParkedFilter},
     commands::Context,
@@ -25,9 +25,8 @@ pub async fn execute(
     let events =
         selected::events(&*store.parking(), &lot, &DocumentKey::new(key), &ParkedFilter::default()).await?;
     let of_key = ParkedFilter { stream: stream.map(str::to_owned), ..ParkedFilter::default() };
-    let sources = Vec::from_iter(source_of(&projection, context));
     let records = match stream {
-        Some(_) => records::found(&sources, &of_key, &store).await?,
+        Some(_) => records::found(&sources(Some(&projection), context), &of_key, &store).await?,
         None => records::Found::new(),
     };
     if events.is_empty() && records.is_empty() {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use foldstream_runtime::{control::Controls, redriving::Pace, rows::Rows};
 use serde_json::json;
 
-use super::{gaps, lot, records, redrive::what, redriver, selected, source_of, streams};
+use super::{gaps, lot, records, redrive::what, redriver, selected, sources, streams};
 use crate::{
     cli::{DiscardParked, ParkedFilter},
     commands::{
@@ -34,8 +34,7 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     let (lot, parking) = (lot(&projection, &store).await?, store.parking());
     let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
     let streams = streams::found(&projection, &store, &arguments.filter).await?;
-    let sources = Vec::from_iter(source_of(&projection, context));
-    let records = records::found(&sources, &arguments.filter, &store).await?;
+    let records = records::found(&sources(Some(&projection), context), &arguments.filter, &store).await?;
     let selected: u64 = documents.values().map(|document| document.selected).sum();
     let of = what(documents.len(), streams.len());
     let in_streams: u64 = streams.iter().map(|stream| stream.selected.len() as u64).sum();

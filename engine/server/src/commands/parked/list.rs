@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     gaps, lot, records,
     selected::{self, ParkedDocument},
-    source_of, sources,
+    sources,
     streams::{self, Found},
 };
 use crate::{
@@ -26,19 +26,17 @@ pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
     let store = context.store_to_read()?;
     let parking = store.parking();
     let (mut found, mut streams) = (Vec::new(), Vec::new());
-    for projection in projections(arguments, &store, context).await? {
-        let lot = lot(&projection, &store).await?;
+    let projections = projections(arguments, &store, context).await?;
+    for projection in &projections {
+        let lot = lot(projection, &store).await?;
         let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
-        streams.push((projection.clone(), streams::found(&projection, &store, &arguments.filter).await?));
+        streams.push((projection.clone(), streams::found(projection, &store, &arguments.filter).await?));
         if !documents.is_empty() {
-            found.push((projection, documents));
+            found.push((projection.clone(), documents));
         }
     }
     streams.retain(|(_, streams)| !streams.is_empty());
-    let sources = match &arguments.projection {
-        Some(wanted) => Vec::from_iter(source_of(&context.projection(wanted, &store).await?, context)),
-        None => sources(context),
-    };
+    let sources = sources(arguments.projection.as_ref().and(projections.first()), context);
     let gaps = gaps::found(&sources, &arguments.filter, &store, context).await?;
     let records = records::found(&sources, &arguments.filter, &store).await?;
     let nothing = found.is_empty() && streams.is_empty() && gaps.is_empty() && records.is_empty();

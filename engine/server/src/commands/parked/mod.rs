@@ -9,6 +9,7 @@ mod redrive;
 mod selected;
 mod streams;
 
+use foldstream_config::settings::Name;
 use foldstream_local::LocalStore;
 use foldstream_model::{Epoch, Lot, ProjectionId, SourceName};
 use foldstream_runtime::{
@@ -54,21 +55,15 @@ async fn redriver(
     Ok(Redriver::new(&source, spec, lot.epoch, &services, pace))
 }
 
-/// The source that a projection reads, if it is configured.
-fn source_of(projection: &ProjectionId, context: &Context) -> Option<SourceName> {
-    let config = context.config_if_any()?;
-    let (_, spec) = config.projections.iter().find(|(name, _)| name.as_str() == projection.name.as_str())?;
-    Some(SourceName::new(spec.source.value.as_str()))
-}
-
-/// All sources that are configured.
-fn sources(context: &Context) -> Vec<SourceName> {
-    let config = context.config_if_any();
-    config
-        .iter()
-        .flat_map(|config| config.sources.keys())
-        .map(|name| SourceName::new(name.as_str()))
-        .collect()
+/// The source that a projection reads, if it is configured; or all that are.
+fn sources(projection: Option<&ProjectionId>, context: &Context) -> Vec<SourceName> {
+    let Some(config) = context.config_if_any() else { return Vec::new() };
+    let Some(projection) = projection else {
+        return config.sources.keys().map(|name| SourceName::new(name.as_str())).collect();
+    };
+    let is_meant = |(name, _): &(&Name, _)| name.as_str() == projection.name.as_str();
+    let meant = config.projections.iter().find(is_meant);
+    meant.map(|(_, spec)| SourceName::new(spec.source.value.as_str())).into_iter().collect()
 }
 
 /// A projection as it is configured now, its source, and where the events of its parked streams wait.

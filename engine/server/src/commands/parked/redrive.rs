@@ -4,7 +4,7 @@ use foldstream_model::DocumentKey;
 use foldstream_runtime::{control::Controls, parking::Ended, redriving::Pace, rows::Rows};
 use serde_json::json;
 
-use super::{lot, records, redriver, selected, source_of, streams};
+use super::{lot, records, redriver, selected, sources, streams};
 use crate::{
     cli::RedriveParked,
     commands::{
@@ -21,8 +21,7 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
     let lot = lot(&projection, &store).await?;
     let documents = selected::documents(&*store.parking(), &lot, &arguments.filter).await?;
     let streams = streams::found(&projection, &store, &arguments.filter).await?;
-    let sources = Vec::from_iter(source_of(&projection, context));
-    let records = records::found(&sources, &arguments.filter, &store).await?;
+    let records = records::found(&sources(Some(&projection), context), &arguments.filter, &store).await?;
     let waiting: u64 = documents.values().map(|document| document.events).sum();
     let waiting = waiting + streams.iter().map(|stream| stream.events).sum::<u64>();
     let mut what = format!("{} of {}", plural(waiting, "event"), what(documents.len(), streams.len()));
