@@ -67,8 +67,8 @@ fn is_refused(world: &World, model: &ReadModel, write: &DocumentWrite) -> bool {
 
 #[async_trait]
 impl DocumentStore for Documents {
-    async fn identity(&self) -> Result<String> {
-        self.0.world.documents.identity().await
+    async fn open(&self, model: &ReadModel) -> Result<String> {
+        self.0.world.documents.open(model).await
     }
 
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {

@@ -39,8 +39,8 @@ pub struct Around<S: ?Sized, A> {
 
 #[async_trait]
 impl<S: DocumentStore + ?Sized, A: Aspect> DocumentStore for Around<S, A> {
-    async fn identity(&self) -> Result<String> {
-        self.aspect.around(Call::Other, self.inner.identity()).await
+    async fn open(&self, model: &ReadModel) -> Result<String> {
+        self.aspect.around(Call::Other, self.inner.open(model)).await
     }
 
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {

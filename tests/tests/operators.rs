@@ -42,8 +42,8 @@ struct Watched {
 
 #[async_trait]
 impl DocumentStore for Watched {
-    async fn identity(&self) -> Result<String> {
-        self.inner.identity().await
+    async fn open(&self, model: &ReadModel) -> Result<String> {
+        self.inner.open(model).await
     }
 
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {

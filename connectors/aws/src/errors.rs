@@ -36,6 +36,16 @@ const TRANSIENT: [&str; 10] = [
     "ExpiredTokenException",
 ];
 
+/// What AWS calls an error, where it was AWS that answered.
+pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+/// There is no such table, stream or the like.
+pub(crate) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    code(error) == Some("ResourceNotFoundException")
+}
+
 /// The kind of an error, with what was being done in front of what AWS said.
 pub(crate) fn of<E>(doing: &str, error: SdkError<E, HttpResponse>) -> Error
 where

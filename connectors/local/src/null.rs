@@ -12,7 +12,7 @@ pub struct NullDocuments;
 
 #[async_trait]
 impl DocumentStore for NullDocuments {
-    async fn identity(&self) -> Result<String> {
+    async fn open(&self, _: &ReadModel) -> Result<String> {
         Ok("null".to_owned())
     }
 

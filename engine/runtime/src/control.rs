@@ -47,7 +47,7 @@ impl Controls {
     /// Registers a projection that is new, and says how its definition stands to one that is not. `Invalid`: its
     /// checkpoints speak of another document store.
     pub async fn register(&self, spec: &ProjectionSpec, at: Timestamp) -> Result<Registration> {
-        let store = spec.documents.identity().await?;
+        let store = spec.documents.open(&spec.id).await?;
         loop {
             if let Some(stored) = self.rows.control(&spec.id).await? {
                 return self.compare(spec, stored.body, &store);

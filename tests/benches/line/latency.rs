@@ -41,7 +41,7 @@ impl Stamping {
 
 #[async_trait]
 impl DocumentStore for Stamping {
-    async fn identity(&self) -> Result<String> {
+    async fn open(&self, _: &ReadModel) -> Result<String> {
         Ok("stamping".to_owned())
     }
 

@@ -54,7 +54,7 @@ fn write(documents: &mut Documents, write: DocumentWrite) -> Written {
 
 #[async_trait]
 impl DocumentStore for MemoryDocuments {
-    async fn identity(&self) -> Result<String> {
+    async fn open(&self, _: &ReadModel) -> Result<String> {
         Ok("memory".to_owned())
     }
 

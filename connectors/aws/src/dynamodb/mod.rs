@@ -3,6 +3,12 @@
 mod table;
 mod state;
 mod rows;
+mod item;
+mod pace;
+mod ceiling;
+mod documents;
 
+pub use documents::{DocumentTables, DynamoDocuments, SecondaryIndex};
+pub use item::{KeyAttributes, SortKey};
 pub use rows::DynamoRows;
 pub use state::StateTable;

@@ -63,7 +63,8 @@ impl DynamoRows {
         item: Item,
         beside: &(RowKey, Revision),
     ) -> Result<Option<Item>> {
-        let internal = |error| Error::internal(format!("a transaction cannot be asked for: row={key} ({error})"));
+        let internal =
+            |error| Error::internal(format!("a transaction cannot be asked for: row={key} ({error})"));
         let put = PutAction::builder()
             .table_name(&self.table.name)
             .set_item(Some(item))
@@ -87,7 +88,8 @@ impl DynamoRows {
         match request.send().await {
             Ok(_) => Ok(None),
             Err(SdkError::ServiceError(error)) if error.err().is_transaction_canceled_exception() => {
-                let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.into_err() else {
+                let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.into_err()
+                else {
                     unreachable!("it was one just now")
                 };
                 self.cancelled(key, cancelled.cancellation_reasons.unwrap_or_default()).await.map(Some)
@@ -135,7 +137,11 @@ impl CheckpointStore for DynamoRows {
         while rows.len() < limit {
             let request = self.table.client.query().table_name(&self.table.name).consistent_read(true);
             let request = request
-                .key_condition_expression(if after.is_some() { "pk = :pk AND sk > :after" } else { "pk = :pk" })
+                .key_condition_expression(if after.is_some() {
+                    "pk = :pk AND sk > :after"
+                } else {
+                    "pk = :pk"
+                })
                 .expression_attribute_values(":pk", state::text(&name))
                 .select(Select::AllAttributes)
                 .limit(i32::try_from(limit - rows.len()).unwrap_or(i32::MAX))

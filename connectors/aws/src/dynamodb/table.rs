@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    operation::describe_table::DescribeTableError,
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
         ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
@@ -54,17 +53,15 @@ pub(crate) async fn ensure(client: &Client, wanted: &Definition) -> Result<Table
 pub(crate) async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription>> {
     match client.describe_table().table_name(name).send().await {
         Ok(answer) => Ok(answer.table),
-        Err(error) if error.as_service_error().is_some_and(DescribeTableError::is_resource_not_found_exception) => {
-            Ok(None)
-        }
+        Err(error) if errors::is_missing(&error) => Ok(None),
         Err(error) => Err(errors::of(&format!("DescribeTable table={name}"), error)),
     }
 }
 
 async fn create(client: &Client, wanted: &Definition) -> Result<()> {
-    let invalid = |error| Error::internal(format!("a table cannot be asked for: table={} ({error})", wanted.name));
-    let mut request =
-        client.create_table().table_name(&wanted.name).billing_mode(BillingMode::PayPerRequest);
+    let invalid =
+        |error| Error::internal(format!("a table cannot be asked for: table={} ({error})", wanted.name));
+    let mut request = client.create_table().table_name(&wanted.name).billing_mode(BillingMode::PayPerRequest);
     for element in key_schema(&wanted.key).map_err(invalid)? {
         request = request.key_schema(element);
     }
@@ -104,13 +101,18 @@ async fn usable(client: &Client, name: &str) -> Result<TableDescription> {
         loop {
             let table = describe(client, name).await?;
             match table.as_ref().and_then(TableDescription::table_status) {
-                Some(TableStatus::Active | TableStatus::Updating) => return Ok(table.unwrap_or_else(|| unreachable!())),
+                Some(TableStatus::Active | TableStatus::Updating) => {
+                    return Ok(table.unwrap_or_else(|| unreachable!()));
+                }
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
-        Err(Error::transient(format!("a table cannot be used yet: table={name} waited={}s", PATIENCE.as_secs())))
+        Err(Error::transient(format!(
+            "a table cannot be used yet: table={name} waited={}s",
+            PATIENCE.as_secs()
+        )))
     })
 }
 
@@ -126,7 +128,8 @@ pub(crate) fn check(wanted: &Definition, table: &TableDescription) -> Result<()>
         )));
     }
     for index in &wanted.indexes {
-        let found = table.global_secondary_indexes().iter().find(|found| found.index_name() == Some(&index.name));
+        let found =
+            table.global_secondary_indexes().iter().find(|found| found.index_name() == Some(&index.name));
         let key = found.and_then(|found| Key::of(found.key_schema()));
         if key.as_ref() != Some(&index.key) {
             return Err(Error::invalid(format!(
@@ -176,4 +179,22 @@ fn key_schema(key: &Key) -> Result<Vec<KeySchemaElement>, aws_sdk_dynamodb::erro
     let element = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
     let sort = key.sort.as_deref().map(|sort| element(sort, KeyType::Range));
     std::iter::once(element(&key.partition, KeyType::Hash)).chain(sort).collect()
+}
+
+/// Deletes a table, and waits until it is gone. One that is not there is no error.
+pub(crate) async fn remove(client: &Client, name: &str) -> Result<()> {
+    match client.delete_table().table_name(name).send().await {
+        Ok(_) => {}
+        Err(error) if errors::is_missing(&error) => return Ok(()),
+        Err(error) => return Err(errors::of(&format!("DeleteTable table={name}"), error)),
+    }
+    let gone = async {
+        while describe(client, name).await?.is_some() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap_or_else(|_| {
+        Err(Error::transient(format!("a table is still there: table={name} waited={}s", PATIENCE.as_secs())))
+    })
 }

@@ -36,7 +36,7 @@ impl LocalDocuments {
 
 #[async_trait]
 impl DocumentStore for LocalDocuments {
-    async fn identity(&self) -> Result<String> {
+    async fn open(&self, _: &ReadModel) -> Result<String> {
         let select = "SELECT identity FROM store";
         self.database.read(move |snapshot| Ok(snapshot.query_row(select, (), |row| row.get(0))?)).await
     }

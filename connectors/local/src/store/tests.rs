@@ -264,8 +264,9 @@ async fn several_stores_write_at_once_and_see_each_other() {
 async fn an_identity_outlives_the_process_and_tells_databases_apart() {
     use foldstream_model::ports::DocumentStore;
     let fixture = Fixture::new();
-    let identity = fixture.store.documents().identity().await.unwrap();
-    assert_eq!(fixture.another().documents().identity().await.unwrap(), identity);
+    let model = ReadModel::new("orders", 1);
+    let identity = fixture.store.documents().open(&model).await.unwrap();
+    assert_eq!(fixture.another().documents().open(&model).await.unwrap(), identity);
 }
 
 const CHILD: &str = "FOLDSTREAM_TEST_CHILD_FOLDER";

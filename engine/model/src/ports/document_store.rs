@@ -14,8 +14,10 @@ use crate::{
 /// consistent: they see every write that was acknowledged.
 #[async_trait]
 pub trait DocumentStore: Send + Sync {
-    /// Which store this is: another text for one that was restored or replaced, so that its checkpoints are refused.
-    async fn identity(&self) -> Result<String>;
+    /// Makes ready for a read model, and says which store its documents are in: another text for one that was restored or
+    /// replaced, so that its checkpoints are refused. Asked for at each start, before anything is written. `Invalid`: the
+    /// store is not as it was configured.
+    async fn open(&self, model: &ReadModel) -> Result<String>;
 
     /// The documents of these keys, in the order asked, tombstones included; none where nothing was ever written.
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>>;
@@ -25,7 +27,8 @@ pub trait DocumentStore: Send + Sync {
     /// which of the writes were done.
     async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>>;
 
-    /// Live documents with keys behind `after`, sorted by the keys' bytes, at most `limit`.
+    /// Live documents behind `after`, at most `limit`, in an order of the store's own that stays. Fewer than asked for, and
+    /// none: there are no more.
     async fn list(
         &self,
         model: &ReadModel,
@@ -33,7 +36,8 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(DocumentKey, StoredDocument)>>;
 
-    /// Removes a whole read model, tombstones included; `projections delete` and a development rebuild call it.
+    /// Removes a whole read model, tombstones included; `projections delete` and a development rebuild call it. It is opened
+    /// again before anything more is written.
     async fn remove(&self, model: &ReadModel) -> Result<()>;
 }
 
