@@ -7,6 +7,7 @@ mod fields;
 mod scalar;
 mod argument;
 mod section;
+mod store;
 mod source;
 mod event;
 mod sink;

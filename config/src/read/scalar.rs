@@ -143,20 +143,28 @@ impl Reader<'_> {
         None
     }
 
-    /// `local`, or one of the kinds of a `what` that later versions have: those are refused by name, and returned so
-    /// that their fields are known.
-    pub fn kind(&mut self, node: &Node, what: &str, later: &[&'static str]) -> Option<Spanned<&'static str>> {
-        let found = self.scalar(node, "`local`")?;
-        if found.text == "local" {
-            return Some(Spanned::new("local", node.place));
+    /// One of the kinds of a `what` that there are, or one that later versions have: those are refused by name, and
+    /// returned so that their fields are known.
+    pub fn kind(
+        &mut self,
+        node: &Node,
+        what: &str,
+        kinds: &[&'static str],
+        later: &[&'static str],
+    ) -> Option<Spanned<&'static str>> {
+        let named: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+        let named = named.join(" or ");
+        let found = self.scalar(node, &named)?;
+        if let Some(kind) = kinds.iter().find(|kind| **kind == found.text) {
+            return Some(Spanned::new(kind, node.place));
         }
         let Some(word) = later.iter().find(|word| **word == found.text) else {
-            let help = format!("write `local`, the kind of {what} that this version has");
-            self.refuse(node, &found, "`local`", &help);
+            let help = format!("write {named}, the kinds of {what} that this version has");
+            self.refuse(node, &found, &named, &help);
             return None;
         };
         let message = format!("a {what} of kind {word} is not available in this version");
-        self.error(node.place, message, "use `kind: local`");
+        self.error(node.place, message, format!("use {named}"));
         Some(Spanned::new(word, node.place))
     }
 

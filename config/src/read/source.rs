@@ -1,8 +1,8 @@
-use super::{Fields, Reader, event, operation, section};
+use super::{Fields, Reader, event, operation, section, store};
 use crate::{
     settings::{
-        EventMapping, Name, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Source, SourceKind, Spanned,
-        Start, Upcaster,
+        EventMapping, Name, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Reading, Source, SourceKind,
+        Spanned, Start, Upcaster,
     },
     yaml::Node,
 };
@@ -15,7 +15,10 @@ const ON_NEWER_SCHEMA: [(&str, OnNewerSchema); 3] =
 const ON_UNKNOWN_TYPE: [(&str, OnUnknownType); 2] =
     [("ignore", OnUnknownType::Ignore), ("park", OnUnknownType::Park)];
 
-const LATER_KINDS: [&str; 3] = ["kinesis", "dynamodb_streams", "kafka"];
+const KINDS: [&str; 2] = ["local", "kinesis"];
+const LATER_KINDS: [&str; 2] = ["dynamodb_streams", "kafka"];
+/// What a Kinesis stream is read as, with enhanced fan-out, where nothing else is said.
+const DEFAULT_CONSUMER: &str = "foldstream";
 
 const DEFAULT_SHARDS: u32 = 4;
 /// A Kinesis stream has no more without asking AWS.
@@ -24,9 +27,9 @@ const MOST_SHARDS: u32 = 1_000;
 pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node) -> Option<Source> {
     let mut fields = Fields::of(reader, node, "the settings of a source")?;
     let default = Spanned::new("local", fields.place());
-    let word = fields.or(reader, "kind", default, |r, node| r.kind(node, "source", &LATER_KINDS));
+    let word = fields.or(reader, "kind", default, |r, node| r.kind(node, "source", &KINDS, &LATER_KINDS));
     let is_known = word.is_some();
-    let kind = word.and_then(|word| local_kind(reader, &mut fields, name, word));
+    let kind = word.and_then(|word| source_kind(reader, &mut fields, name, word));
     let start = start(reader, &mut fields);
     let include = fields.optional(reader, "include", |reader, node| reader.expression(node, "`include`"));
     let event = fields.optional(reader, "event", event::mapping);
@@ -57,23 +60,26 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node)
     })
 }
 
-fn local_kind(
+fn source_kind(
     reader: &mut Reader<'_>,
     fields: &mut Fields<'_>,
     name: &Spanned<Name>,
     word: Spanned<&str>,
 ) -> Option<Spanned<SourceKind>> {
-    if word.value != "local" {
-        fields_of_later_kind(reader, fields, word.value);
-        return None;
-    }
-    Some(Spanned::new(local(reader, fields, name)?, word.place))
+    let kind = match word.value {
+        "local" => local(reader, fields, name)?,
+        "kinesis" => kinesis(reader, fields)?,
+        later => {
+            fields_of_later_kind(reader, fields, later);
+            return None;
+        }
+    };
+    Some(Spanned::new(kind, word.place))
 }
 
 /// What is there is checked; what is missing is no mistake, as the kind can not be had anyway.
 fn fields_of_later_kind(reader: &mut Reader<'_>, fields: &mut Fields<'_>, kind: &str) {
     match kind {
-        "kinesis" => drop(fields.optional(reader, "stream", |r, node| r.text(node, "a stream's name"))),
         "dynamodb_streams" => {
             drop(fields.optional(reader, "table", |r, node| r.text(node, "a table's name")));
         }
@@ -93,6 +99,25 @@ fn local(reader: &mut Reader<'_>, fields: &mut Fields<'_>, name: &Spanned<Name>)
         fields.or(reader, "shards", DEFAULT_SHARDS, |r, node| r.small_integer(node, 1..=MOST_SHARDS));
     let retention = fields.optional(reader, "retention", Reader::duration);
     Some(SourceKind::Local { stream: stream?, shards: shards?, retention: retention? })
+}
+
+fn kinesis(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKind> {
+    let stream = fields.required(reader, "stream", |r, node| r.text(node, "a stream's name"));
+    let read = fields.word(reader, "read", &[("polling", false), ("fan_out", true)]);
+    let consumer = fields.optional(reader, "consumer", |r, node| r.spanned_text(node, "a consumer's name"));
+    let lease_table = fields.optional(reader, "lease_table", store::table);
+    let reading = match (read?.value, consumer?) {
+        (true, consumer) => {
+            Reading::FanOut { consumer: consumer.map_or_else(|| DEFAULT_CONSUMER.to_owned(), |name| name.value) }
+        }
+        (false, None) => Reading::Polling,
+        (false, Some(consumer)) => {
+            let help = "add `read: fan_out`, or leave `consumer` out";
+            reader.error(consumer.place, "only enhanced fan-out reads as a consumer", help);
+            return None;
+        }
+    };
+    Some(SourceKind::Kinesis { stream: stream?, reading, lease_table: lease_table? })
 }
 
 fn start(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Spanned<Start>> {

@@ -1,4 +1,4 @@
-use super::{Fields, Reader, check, limits, operation, projection, section, sink, source, test_case};
+use super::{Fields, Reader, check, limits, operation, projection, section, sink, source, store, test_case};
 use crate::{
     settings::{CONFIG_VERSION, Config},
     yaml::Node,
@@ -8,6 +8,7 @@ use crate::{
 pub(super) fn config(reader: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let mut fields = Fields::of(reader, root, "the settings of a configuration file")?;
     fields.required(reader, "config_version", config_version);
+    let store = fields.optional(reader, "store", store::store);
     let sources = fields.optional(reader, "sources", |r, node| Some(section::named(r, node, source::source)));
     let sinks = fields.optional(reader, "sinks", |r, node| Some(section::named(r, node, sink::sink)));
     let reducers =
@@ -20,6 +21,7 @@ pub(super) fn config(reader: &mut Reader<'_>, root: &Node) -> Option<Config> {
 
     let config = Config {
         file: reader.file.clone(),
+        store: store.flatten().unwrap_or_default(),
         sources: sources.flatten().unwrap_or_default(),
         sinks: sinks.flatten().unwrap_or_default(),
         reducers: reducers.flatten().unwrap_or_default(),

@@ -25,6 +25,8 @@ pub struct File {
     /// The version of this format.
     #[schemars(extend("const" = 1))]
     config_version: u32,
+    /// Where the engine keeps what it knows. Left out: in the embedded database.
+    store: Option<Store>,
     /// Where events come from, by name.
     sources: Option<Named<Source>>,
     /// Where documents are written, by name. A projection without a sink writes into the embedded store.
@@ -79,18 +81,71 @@ enum OneOrMany {
     Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
+/// Journals, checkpoints, leases, parked events, and what operators did.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Store {
+    kind: StoreKind,
+    /// The table (dynamodb).
+    #[schemars(extend("default" = "foldstream"))]
+    table: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum StoreKind {
+    /// In the embedded database, for one machine.
+    Local,
+    /// In one table, for a fleet.
+    Dynamodb,
+}
+
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Sink {
     kind: SinkKind,
     /// The table (dynamodb); `{projection}` and `{version}` stand for those of the projection.
     table: Option<String>,
+    /// Where the key of a document stands in an item (dynamodb); an attribute called `key` if nothing is said.
+    key: Option<TableKey>,
+    /// Global secondary indexes (dynamodb), by name. Their keys are fields of documents that hold texts.
+    indexes: Option<Named<IndexKey>>,
+    /// Whether a table that is not there is made (dynamodb).
+    #[schemars(extend("default" = true))]
+    create: Option<bool>,
+    /// Write units a second of each projection (dynamodb); no bound if nothing is said.
+    max_write_units: Option<Whole>,
     /// The domain (opensearch).
     domain: Option<String>,
     /// The index (opensearch); `{projection}` and `{version}` stand for those of the projection.
     index: Option<String>,
     /// The alias that readers use (opensearch).
     alias: Option<String>,
+}
+
+/// An attribute's name, or those of a partition and a sort key.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum TableKey {
+    Partition(String),
+    Both(BothKeys),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct BothKeys {
+    partition: String,
+    sort: Option<String>,
+    /// At its first place in a document's key this is cut in two.
+    #[schemars(extend("default" = "/"))]
+    separator: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct IndexKey {
+    partition: String,
+    sort: Option<String>,
 }
 
 #[derive(JsonSchema)]

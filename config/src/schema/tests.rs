@@ -24,6 +24,7 @@ fn the_schema_names_the_fields_that_are_read_and_no_others() {
     let file = "\
 config_version: 1
 zz: 1
+store: { kind: dynamodb, zz: 1 }
 sources:
   a: { zz: 1 }
   b: { kind: kinesis, stream: s, zz: 1, start: AT_TIMESTAMP, start_timestamp: 2026-01-01T00:00:00Z }
@@ -34,7 +35,12 @@ sources:
     upcasters: [{ event: A, from: 1, unset: a, zz: 1 }]
 sinks:
   a: { kind: local, zz: 1 }
-  b: { kind: dynamodb, table: t, zz: 1 }
+  b:
+    kind: dynamodb
+    table: '{projection}-{version}'
+    key: { partition: p, zz: 1 }
+    indexes: { a: { partition: p, zz: 1 } }
+    zz: 1
   c: { kind: opensearch, domain: d, index: i, zz: 1 }
 reducers: { a: [{ event: A, put_entry: { b: { key: 1, value: 1, zz: 1 } }, zz: 1 }] }
 projections:
@@ -51,7 +57,7 @@ tests: [{ name: a, given: [{ source: a, stream_id: a, type: A, zz: 1 }], expect:
         read.entry(shape_at(&found.path)).or_default().extend(known.split(", ").map(str::to_owned));
     }
     let schema: Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(read.len(), 16, "{:?}", read.keys());
+    assert_eq!(read.len(), 19, "{:?}", read.keys());
     for (shape, fields) in read {
         let definition = if shape == "File" { &schema } else { &schema["definitions"][shape] };
         let in_schema = definition["properties"].as_object().unwrap_or_else(|| panic!("no {shape}"));
@@ -71,6 +77,9 @@ fn shape_at(path: &str) -> &'static str {
         "projections.a.handlers[0]" => "Handler",
         "projections.b.projector" => "Projector",
         "limits" => "Limits",
+        "store" => "Store",
+        "sinks.b.key" => "BothKeys",
+        "sinks.b.indexes.a" => "IndexKey",
         "tests[0]" => "Test",
         "reducers.a[0]" => "Step",
         _ if starts("sources.e.upcasters") => "Upcaster",

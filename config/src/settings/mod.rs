@@ -4,6 +4,7 @@
 
 mod argument;
 mod name;
+mod store;
 mod source;
 mod event;
 mod instant;
@@ -24,10 +25,11 @@ pub use limits::Limits;
 pub use name::{Name, Spanned};
 pub use operation::{Change, ChangeKind, Operation, Pick, PickKind, Step};
 pub use projection::{Documents, Handler, OnFailure, Ordering, Projection, Projector};
-pub use sink::{Sink, SinkKind};
+pub use sink::{IndexKey, Sink, SinkKind, TableKey, Tables};
 pub use source::{
-    OnModify, OnNewerSchema, OnRemove, OnUnknownType, Source, SourceKind, Start, Upcaster, UpcasterChange,
+    OnModify, OnNewerSchema, OnRemove, OnUnknownType, Reading, Source, SourceKind, Start, Upcaster, UpcasterChange,
 };
+pub use store::Store;
 pub use test_case::{DocumentName, Expectation, ExpectedDocument, GivenEvent, TestCase};
 
 /// The value of `config_version` that this crate reads.
@@ -38,6 +40,7 @@ pub const CONFIG_VERSION: u32 = 1;
 pub struct Config {
     /// The file it was read from, so that later checks can show its lines.
     pub file: SourceFile,
+    pub store: Store,
     pub sources: BTreeMap<Name, Source>,
     pub sinks: BTreeMap<Name, Sink>,
     pub reducers: BTreeMap<Name, Reducer>,

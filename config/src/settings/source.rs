@@ -36,6 +36,24 @@ pub enum SourceKind {
         /// How long it keeps records; none: for ever.
         retention: Option<Duration>,
     },
+    /// A Kinesis stream.
+    Kinesis {
+        /// The stream's name.
+        stream: String,
+        reading: Reading,
+        /// The table of the shards' leases, in the form of the Kinesis Client Library: the name of an application of
+        /// that library, where its work is taken over. Only where the store is in DynamoDB.
+        lease_table: Option<String>,
+    },
+}
+
+/// How a Kinesis stream is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Asks each shard again and again; shares five calls and 2 MB a second of a shard with whoever else does.
+    Polling,
+    /// Is sent the records, with 2 MB a second of each shard to itself, as the consumer of this name.
+    FanOut { consumer: String },
 }
 
 /// The words are those of Kinesis' iterators.

@@ -37,7 +37,7 @@ sources: {}
         text,
         &[
             "1:17 config_version: config_version 2 is not supported",
-            "3:17 sources.shop.kind: expected `local`, found `kinesi` (write `local`",
+            "3:17 sources.shop.kind: expected `local` or `kinesis`, found `kinesi` (write",
             "4:3 sources: `9lives` is no name",
             "7:14 projections.orders.version: expected a whole number from 1",
             "8:5 projections.orders: unknown field `sorce` (did you mean `source`?)",
@@ -182,24 +182,22 @@ fn kinds_of_later_versions_are_refused_by_name_whatever_else_is_missing_or_wrong
     let text = "\
 config_version: 1
 sources:
-  shop: { kind: kinesis, on_modify: redact }
+  shop: { kind: kinesys }
   table: { kind: dynamodb_streams, table: t }
   topic: { kind: kafka, topik: t }
   near: { on_remove: park }
 sinks:
   search: { kind: opensearch }
-  tables: { kind: dynamodb, table: t }
 ";
     assert_found(
         text,
         &[
-            "3:17 sources.shop.kind: a source of kind kinesis is not available in this version (use `kind: local`",
+            "3:17 sources.shop.kind: expected `local` or `kinesis`, found `kinesys`",
             "4:18 sources.table.kind: a source of kind dynamodb_streams is not available",
             "5:18 sources.topic.kind: a source of kind kafka is not available",
             "5:25 sources.topic: unknown field `topik` (did you mean `topic`?",
             "6:22 sources.near.on_remove: `on_remove: park` is not available",
             "8:19 sinks.search.kind: a sink of kind opensearch is not available",
-            "9:19 sinks.tables.kind: a sink of kind dynamodb is not available",
         ],
     );
 }
@@ -214,5 +212,31 @@ sources: { shop: { event: { stream_id: s, type: t, sequence: { from: n, gaps: al
     assert_eq!(
         found.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
         ["sources.shop.event.sequence.gaps"]
+    );
+}
+
+#[test]
+fn what_aws_would_refuse_is_refused_here() {
+    let text = "\
+config_version: 1
+store: { kind: dynamodb, table: a b }
+sources:
+  shop: { kind: kinesis, consumer: c, stream: s }
+  none: { kind: kinesis }
+sinks:
+  one: { kind: dynamodb, table: \"shop-{projection}\" }
+  two: { kind: dynamodb, table: \"{projection}/{version}\" }
+  own: { kind: dynamodb, table: \"{projection}-{version}\", key: _foldstream }
+";
+    assert_found(
+        text,
+        &[
+            "2:33 store.table: `a b` cannot name a table (3 to 255 letters",
+            "4:36 sources.shop: only enhanced fan-out reads as a consumer (add `read: fan_out`",
+            "5:9 sources.none: the field `stream` is missing",
+            "7:33 sinks.one.table: the table's name has no `{version}` in it",
+            "8:33 sinks.two.table: `{projection}/{version}` cannot name a table",
+            "9:64 sinks.own.key: `_foldstream` cannot name an attribute",
+        ],
     );
 }

@@ -159,3 +159,45 @@ fn tests_have_events_and_documents() {
         matches!(&projection.projector, Projector::Native { options, .. } if options.contains_key("depth"))
     );
 }
+
+#[test]
+fn what_runs_on_aws_is_read_with_its_defaults() {
+    let config = read(
+        "\
+config_version: 1
+store: { kind: dynamodb }
+sources:
+  polled: { kind: kinesis, stream: events }
+  sent: { kind: kinesis, stream: events, read: fan_out, lease_table: kcl-app }
+sinks:
+  plain: { kind: dynamodb, table: \"shop-{projection}-v{version}\" }
+  full:
+    kind: dynamodb
+    table: \"{projection}.{version}\"
+    key: { partition: customer, sort: order, separator: \"#\" }
+    indexes: { by_status: { partition: status, sort: placed_at } }
+    create: false
+    max_write_units: 500
+",
+    );
+    assert_eq!(config.store, Store::Dynamodb { table: "foldstream".to_owned() });
+    let kind = |name: &str| config.sources[name].kind.value.clone();
+    let stream = "events".to_owned();
+    let polled = SourceKind::Kinesis { stream: stream.clone(), reading: Reading::Polling, lease_table: None };
+    assert_eq!(kind("polled"), polled);
+    let reading = Reading::FanOut { consumer: "foldstream".to_owned() };
+    assert_eq!(kind("sent"), SourceKind::Kinesis { stream, reading, lease_table: Some("kcl-app".to_owned()) });
+    let tables = |name: &str| match &config.sinks[name].kind.value {
+        SinkKind::Dynamodb(tables) => tables.clone(),
+        SinkKind::Local => panic!("{name}"),
+    };
+    let plain = tables("plain");
+    assert_eq!(plain.key, TableKey { partition: "key".to_owned(), sort: None });
+    assert!(plain.create && plain.max_write_units.is_none() && plain.indexes.is_empty());
+    let full = tables("full");
+    let sort = Some(("order".to_owned(), "#".to_owned()));
+    assert_eq!(full.key, TableKey { partition: "customer".to_owned(), sort });
+    let index = IndexKey { partition: "status".to_owned(), sort: Some("placed_at".to_owned()) };
+    assert_eq!(full.indexes.values().collect::<Vec<_>>(), [&index]);
+    assert_eq!((full.create, full.max_write_units), (false, Some(500)));
+}

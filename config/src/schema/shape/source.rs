@@ -15,6 +15,14 @@ pub struct Source {
     shards: Option<Whole>,
     /// How long a local stream keeps its records; for ever if nothing is said.
     retention: Option<Duration>,
+    /// How a stream is read (kinesis): asked for records again and again, or sent them with enhanced fan-out.
+    read: Option<Read>,
+    /// The consumer of enhanced fan-out (kinesis).
+    #[schemars(extend("default" = "foldstream"))]
+    consumer: Option<String>,
+    /// The table of the shards' leases (kinesis), in the form of the Kinesis Client Library. Left out: the store's table's
+    /// name, a dash, and the source's.
+    lease_table: Option<String>,
     /// The table (dynamodb_streams).
     table: Option<String>,
     /// Brokers as `host:port` (kafka).
@@ -51,6 +59,13 @@ enum SourceKind {
     Kinesis,
     DynamodbStreams,
     Kafka,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Read {
+    Polling,
+    FanOut,
 }
 
 #[derive(JsonSchema)]
