@@ -30,7 +30,8 @@ pub(super) fn sink(reader: &mut Reader<'_>, name: &Spanned<Name>, node: &Node) -
 
 /// What is there is checked; what is missing is no mistake, as the kind can not be had anyway.
 fn fields_of_opensearch(reader: &mut Reader<'_>, fields: &mut Fields<'_>) {
-    for (field, what) in [("domain", "a domain's name"), ("index", "an index's name"), ("alias", "an alias")] {
+    for (field, what) in [("domain", "a domain's name"), ("index", "an index's name"), ("alias", "an alias")]
+    {
         fields.optional(reader, field, |reader, node| reader.text(node, what));
     }
 }
@@ -39,7 +40,8 @@ fn tables(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Tables> {
     let table = fields.required(reader, "table", table);
     let default = TableKey { partition: DEFAULT_KEY.to_owned(), sort: None };
     let key = fields.or(reader, "key", default, key);
-    let indexes = fields.or(reader, "indexes", BTreeMap::new(), |r, node| Some(section::named(r, node, index)));
+    let indexes =
+        fields.or(reader, "indexes", BTreeMap::new(), |r, node| Some(section::named(r, node, index)));
     let create = fields.or(reader, "create", true, Reader::boolean);
     let max_write_units =
         fields.optional(reader, "max_write_units", |r, node| r.small_integer(node, 1..=MOST_WRITE_UNITS));
@@ -80,7 +82,11 @@ fn key(reader: &mut Reader<'_>, node: &Node) -> Option<TableKey> {
     let separator = fields.or(reader, "separator", DEFAULT_SEPARATOR.to_owned(), |r, node| {
         let text = r.text(node, "the text that divides the two in a document's key")?;
         if text.is_empty() {
-            r.error(node.place, "the separator is empty", "write a text that no partition key has in it, such as `/`");
+            r.error(
+                node.place,
+                "the separator is empty",
+                "write a text that no partition key has in it, such as `/`",
+            );
             return None;
         }
         Some(text)

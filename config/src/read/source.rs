@@ -107,9 +107,9 @@ fn kinesis(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKin
     let consumer = fields.optional(reader, "consumer", |r, node| r.spanned_text(node, "a consumer's name"));
     let lease_table = fields.optional(reader, "lease_table", store::table);
     let reading = match (read?.value, consumer?) {
-        (true, consumer) => {
-            Reading::FanOut { consumer: consumer.map_or_else(|| DEFAULT_CONSUMER.to_owned(), |name| name.value) }
-        }
+        (true, consumer) => Reading::FanOut {
+            consumer: consumer.map_or_else(|| DEFAULT_CONSUMER.to_owned(), |name| name.value),
+        },
         (false, None) => Reading::Polling,
         (false, Some(consumer)) => {
             let help = "add `read: fan_out`, or leave `consumer` out";

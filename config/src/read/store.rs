@@ -5,7 +5,8 @@ pub(super) const DEFAULT_TABLE: &str = "foldstream";
 
 pub(super) fn store(reader: &mut Reader<'_>, node: &Node) -> Option<Store> {
     let mut fields = Fields::of(reader, node, "where the engine keeps what it knows")?;
-    let kind = fields.required(reader, "kind", |r, node| r.kind(node, "store", &["local", "dynamodb"], &[]))?;
+    let kind =
+        fields.required(reader, "kind", |r, node| r.kind(node, "store", &["local", "dynamodb"], &[]))?;
     let store = match kind.value {
         "dynamodb" => {
             let table = fields.or(reader, "table", DEFAULT_TABLE.to_owned(), table);

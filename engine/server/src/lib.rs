@@ -8,6 +8,7 @@ pub mod logging;
 pub mod cli;
 pub mod import;
 pub mod natives;
+pub mod stores;
 pub mod compose;
 pub mod testing;
 pub mod running;

@@ -47,7 +47,7 @@ sources: {}
             "15:16 projections.orders.handlers[0]: `a` is already changed on line 14",
             "16:9 projections.orders.handlers[1]: a handler has either `key` or `keys`",
             "16:47 projections.orders.handlers[1].unset: `a..b` is no path",
-            "17:26 sinks.search.kind: a sink of kind opensearch is not available in this version (use `kind: local`)",
+            "17:26 sinks.search.kind: a sink of kind opensearch is not available in this version (use `local` or `dynamodb`)",
             "18:18 limits.lanes: expected a whole number from 1 to 1024, found `0`",
             "18:37 limits.flush_interval: expected a duration",
             "19:1 : `sources` was already given on line 2",

@@ -186,7 +186,10 @@ sinks:
     let polled = SourceKind::Kinesis { stream: stream.clone(), reading: Reading::Polling, lease_table: None };
     assert_eq!(kind("polled"), polled);
     let reading = Reading::FanOut { consumer: "foldstream".to_owned() };
-    assert_eq!(kind("sent"), SourceKind::Kinesis { stream, reading, lease_table: Some("kcl-app".to_owned()) });
+    assert_eq!(
+        kind("sent"),
+        SourceKind::Kinesis { stream, reading, lease_table: Some("kcl-app".to_owned()) }
+    );
     let tables = |name: &str| match &config.sinks[name].kind.value {
         SinkKind::Dynamodb(tables) => tables.clone(),
         SinkKind::Local => panic!("{name}"),

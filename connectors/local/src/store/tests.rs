@@ -264,7 +264,7 @@ async fn several_stores_write_at_once_and_see_each_other() {
 async fn an_identity_outlives_the_process_and_tells_databases_apart() {
     use foldstream_model::ports::DocumentStore;
     let fixture = Fixture::new();
-    let model = ReadModel::new("orders", 1);
+    let model = foldstream_model::ReadModel::new("orders", 1);
     let identity = fixture.store.documents().open(&model).await.unwrap();
     assert_eq!(fixture.another().documents().open(&model).await.unwrap(), identity);
 }

@@ -1,7 +1,4 @@
-use foldstream_runtime::{
-    control::Controls,
-    rows::{AuditRow, Rows},
-};
+use foldstream_runtime::{control::Controls, rows::AuditRow};
 
 use crate::{
     cli::Audit,
@@ -11,8 +8,8 @@ use crate::{
 };
 
 pub async fn execute(arguments: &Audit, context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
-    let audits = Controls::new(Rows::new(store.checkpoints())).audits().await?;
+    let store = context.stores_to_read().await?;
+    let audits = Controls::new(store.rows()).audits().await?;
     let newest = audits.len().saturating_sub(arguments.limit);
     let audits = audits.get(newest..).unwrap_or_default();
     if context.output.is_json() {

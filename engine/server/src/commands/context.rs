@@ -4,7 +4,7 @@ use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
 use foldstream_local::{FILE_NAME, LocalStore, OpenOptions};
 use foldstream_model::{
     Clock, Ids, ProjectionId,
-    ports::{CheckpointStore, EventStore, Table},
+    ports::{EventStore, Table},
 };
 
 use crate::{
@@ -13,7 +13,11 @@ use crate::{
     exit::{Failure, Outcome},
     import::Rehearsal,
     output::{Output, plural},
+    stores::{Opening, Stores},
 };
+
+const READ: OpenOptions = OpenOptions { create: false, read_only: true };
+const CREATE: OpenOptions = OpenOptions { create: true, read_only: false };
 
 /// The partition of the rows of what is registered.
 const CONTROLS: &str = "projections";
@@ -34,29 +38,46 @@ impl Context {
         Self { global, output, clock: Arc::new(SystemClock), ids: Arc::new(UniqueIds) }
     }
 
-    /// The store of `--data`, to look into it.
-    pub fn store_to_read(&self) -> Outcome<LocalStore> {
-        self.open(OpenOptions { create: false, read_only: true })
+    /// The stores of the configuration, or of `--data` where there is none, to look into them.
+    pub async fn stores_to_read(&self) -> Outcome<Stores> {
+        self.stores(self.config_if_any().as_ref(), READ).await
     }
 
-    /// The store of `--data`, to change what is in it.
-    pub fn store_to_change(&self) -> Outcome<LocalStore> {
-        self.open(OpenOptions::default())
+    /// The same, to change what is in them.
+    pub async fn stores_to_change(&self) -> Outcome<Stores> {
+        self.stores(self.config_if_any().as_ref(), OpenOptions::default()).await
     }
 
-    /// The store of `--data`, made if it is not there.
-    pub fn store_or_new(&self) -> Outcome<LocalStore> {
-        self.open(OpenOptions { create: true, read_only: false })
+    /// The stores of a configuration; what is not there is made.
+    pub async fn stores_or_new(&self, config: &Config) -> Outcome<Stores> {
+        self.stores(Some(config), CREATE).await
+    }
+
+    async fn stores(&self, config: Option<&Config>, options: OpenOptions) -> Outcome<Stores> {
+        let (clock, ids) = (self.clock.clone(), self.ids.clone());
+        let opening = Opening { data: &self.global.data, clock, ids, options };
+        let opened = Stores::open(config, opening).await;
+        opened.map_err(|error| Failure::unusable(error.to_string()))
+    }
+
+    /// The embedded database of `--data`, to look into it.
+    pub fn local_to_read(&self) -> Outcome<LocalStore> {
+        self.open(READ)
+    }
+
+    /// The embedded database of `--data`, made if it is not there.
+    pub fn local_or_new(&self) -> Outcome<LocalStore> {
+        self.open(CREATE)
     }
 
     /// The events of the store of `--data`, which is made if it is not there. For a dry run those that are there, and
     /// whatever is appended is forgotten.
     pub fn events_to_append_to(&self, dry_run: bool) -> Outcome<Arc<dyn EventStore>> {
         if !dry_run {
-            return Ok(self.store_or_new()?.events());
+            return Ok(self.local_or_new()?.events());
         }
         let is_there = self.global.data.join(FILE_NAME).exists();
-        let stored = is_there.then(|| self.store_to_read()).transpose()?;
+        let stored = is_there.then(|| self.local_to_read()).transpose()?;
         Ok(Arc::new(Rehearsal::new(stored.as_ref(), self.clock.clone(), self.ids.clone())?))
     }
 
@@ -109,7 +130,7 @@ impl Context {
 
     /// The read model that is meant by a projection's name: the version asked for, else the configured one, else the
     /// highest in the store.
-    pub async fn projection(&self, wanted: &ByProjection, store: &LocalStore) -> Outcome<ProjectionId> {
+    pub async fn projection(&self, wanted: &ByProjection, store: &Stores) -> Outcome<ProjectionId> {
         let stored = stored_projections(store).await?;
         let config = self.config_if_any();
         let configured = config.iter().flat_map(|config| &config.projections);
@@ -138,7 +159,7 @@ pub fn who() -> String {
 }
 
 /// The projections that the store knows, by name, then version.
-pub async fn stored_projections(store: &LocalStore) -> Outcome<Vec<ProjectionId>> {
+pub async fn stored_projections(store: &Stores) -> Outcome<Vec<ProjectionId>> {
     let rows = store.checkpoints().list(Table::Controls, CONTROLS, None, MAX_PROJECTIONS).await?;
     let mut projections: Vec<_> = rows.iter().filter_map(|row| projection_of(&row.key.sort)).collect();
     projections.sort();

@@ -2,12 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use foldstream_local::LocalStore;
-use foldstream_model::{
-    Lease, LeaseKey, SourceName,
-    ports::{LeaseStore, PutLease},
-};
-use foldstream_runtime::{control::Controls, rows::Rows};
+use foldstream_model::{Lease, LeaseKey, SourceName, ports::PutLease};
+use foldstream_runtime::control::Controls;
 use serde_json::json;
 
 use super::projections::{actor, done, only_says};
@@ -16,6 +12,7 @@ use crate::{
     commands::Context,
     exit::{Exit, Failure, Outcome},
     output::{Column, Table, count},
+    stores::Stores,
 };
 
 pub async fn execute(command: LeasesCommand, context: &mut Context) -> Outcome {
@@ -26,7 +23,7 @@ pub async fn execute(command: LeasesCommand, context: &mut Context) -> Outcome {
 }
 
 async fn list(context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let leases = of_all_sources(&store).await?;
     if context.output.is_json() {
         for (source, lease) in &leases {
@@ -74,7 +71,7 @@ fn table(leases: &[(SourceName, Lease)]) -> Table {
 }
 
 async fn release(arguments: &ReleaseLease, context: &mut Context) -> Outcome {
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let (source, lease) = find(arguments, &store).await?;
     let shown = format!("{} {} of {source}", kind(&lease.key), name(&lease.key));
     let Some((holder, free)) = lease.holder().cloned().zip(lease.released()) else {
@@ -89,7 +86,7 @@ async fn release(arguments: &ReleaseLease, context: &mut Context) -> Outcome {
         return Err(Failure::failed(format!("{shown} has just changed hands or was renewed; try again")));
     }
     let actor = actor(&arguments.audited, context);
-    let controls = Controls::new(Rows::new(store.checkpoints()));
+    let controls = Controls::new(store.rows());
     controls.audit(&actor, "release", &format!("{source}/{}", lease.key), Default::default()).await?;
     let object = json!({"source": source, "name": name(&lease.key), "worker": holder, "changed": true});
     let text =
@@ -98,7 +95,7 @@ async fn release(arguments: &ReleaseLease, context: &mut Context) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn find(arguments: &ReleaseLease, store: &LocalStore) -> Outcome<(SourceName, Lease)> {
+async fn find(arguments: &ReleaseLease, store: &Stores) -> Outcome<(SourceName, Lease)> {
     let of_source = |source: &SourceName| {
         arguments.source.as_ref().is_none_or(|wanted| wanted.as_str() == source.as_str())
     };
@@ -119,8 +116,8 @@ async fn find(arguments: &ReleaseLease, store: &LocalStore) -> Outcome<(SourceNa
 }
 
 /// Shards and merges first, then the workers; by source.
-async fn of_all_sources(store: &LocalStore) -> Outcome<Vec<(SourceName, Lease)>> {
-    let controls = Controls::new(Rows::new(store.checkpoints())).list().await?;
+async fn of_all_sources(store: &Stores) -> Outcome<Vec<(SourceName, Lease)>> {
+    let controls = Controls::new(store.rows()).list().await?;
     let sources: BTreeSet<SourceName> = controls.into_iter().map(|(_, control)| control.source).collect();
     let mut all = Vec::new();
     for source in sources {

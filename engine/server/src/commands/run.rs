@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldstream_config::{Config, settings::Store};
 use foldstream_local::{FleetLock, LocalStore};
 use foldstream_model::{ProjectionId, SourceName, WorkerId, ports::Table};
 use foldstream_runtime::{
@@ -27,18 +28,18 @@ use crate::{
 pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     let config = context.config()?;
     let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
-    let store = context.store_or_new()?;
-    let lock = FleetLock::join(&context.global.data, context.clock.now());
-    let lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
+    let stores = context.stores_or_new(&config).await?;
+    let lock = join_fleet(&config, context)?;
+    let is_alone = lock.as_ref().is_some_and(FleetLock::is_alone);
     // Another process of the fleet may hold the database while it is frozen.
     let assemble =
-        || compose::assemble(&config, &compiled, &store, context.clock.clone(), context.ids.clone());
+        || compose::assemble(&config, &compiled, &stores, context.clock.clone(), context.ids.clone());
     let mut line = retry::until_done(&CancellationToken::new(), "opening the streams", assemble).await?;
-    settle_definitions(&line, arguments.dev, lock.is_alone(), context).await?;
-    if lock.is_alone() {
-        line.assembly.dead = forget_the_dead(&store).await?;
+    settle_definitions(&line, arguments.dev, is_alone, context).await?;
+    if is_alone {
+        line.assembly.dead = forget_the_dead(stores.local()?).await?;
     }
-    lock.let_others_in()?;
+    lock.as_ref().map_or(Ok(()), FleetLock::let_others_in)?;
     let service = match arguments.listen {
         Some(address) => Some(Service::bind(address, &config).await?),
         None => None,
@@ -52,12 +53,12 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     let (_complete, complete) = watch::channel(true);
     let until_complete = arguments.until_caught_up.then_some(complete);
     tracing::info!(data = %context.global.data.display(), projections = config.projections.len(), "running");
-    let ended = Running { store: &store, until_complete, stop, service }.run(line).await?;
+    let ended = Running { stores: &stores, until_complete, stop, service }.run(line).await?;
     match arguments.until_caught_up {
         true => {
             let missing = match ended.gaps.is_empty() {
                 true => Ok(Vec::new()),
-                false => missing(&config, &store).await,
+                false => missing(&config, &stores).await,
             };
             let missing = missing.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what is missing could not be looked up; `foldstream parked list` shows it");
@@ -70,6 +71,15 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
             Ok(Exit::Done)
         }
     }
+}
+
+/// The processes of one machine know each other by a lock. Whether a fleet has other workers is not known.
+fn join_fleet(config: &Config, context: &Context) -> Outcome<Option<FleetLock>> {
+    if config.store != Store::Local {
+        return Ok(None);
+    }
+    let lock = FleetLock::join(&context.global.data, context.clock.now());
+    lock.map(Some).map_err(|error| Failure::unusable(error.to_string()))
 }
 
 /// Of workers that did not stop by themselves nothing is waited for. Says which they were.
@@ -91,7 +101,7 @@ async fn settle_definitions(line: &Line, dev: bool, is_alone: bool, context: &Co
     }
     if !is_alone {
         return Err(Failure::unusable(
-            "definitions were changed, and other processes run this data folder with the old ones; stop those first",
+            "definitions were changed, and other processes run with the old ones, or it cannot be known that none does; stop those, or raise the versions",
         ));
     }
     let controls = Controls::new(rows);

@@ -1,7 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use foldstream_local::LocalStore;
-use foldstream_runtime::{parking::total, report::WorkerReport, rows::Rows};
+use foldstream_runtime::{parking::total, report::WorkerReport};
 use serde_json::json;
 
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
         Facts, ProjectionStanding, Rates, WHAT_TO_DO, WHAT_TO_DO_ABOUT_A_RECORD, missing_for_programs,
         missing_in_words, stop_in_words,
     },
+    stores::Stores,
 };
 
 /// How long to wait for a second report to tell a rate: workers report every second.
@@ -20,7 +20,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(1_300);
 const UNKNOWN: &str = "-";
 
 pub async fn execute(context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let config = context.config_if_any();
     let mut facts = Facts::gather(&store, config.as_ref(), context.clock.now()).await?;
     let earlier = facts.worker().cloned();
@@ -48,11 +48,11 @@ struct SetAside {
 }
 
 async fn set_aside(
-    store: &LocalStore,
+    store: &Stores,
     facts: &Facts,
     standings: &[ProjectionStanding],
 ) -> Outcome<Vec<SetAside>> {
-    let (rows, parking) = (Rows::new(store.checkpoints()), store.parking());
+    let (rows, parking) = (store.rows(), store.parking());
     let mut all = Vec::with_capacity(standings.len());
     for ProjectionStanding { projection, .. } in standings {
         let lot = facts.lot(projection);

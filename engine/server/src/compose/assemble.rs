@@ -8,7 +8,7 @@ use foldstream_config::{
     settings::{self, Limits, Name, OnUnknownType, Projection, Projector as Declared, SourceKind},
 };
 use foldstream_declarative::{Compiled, Definition};
-use foldstream_local::{LocalLog, LocalStore, LogDescription, LogOptions};
+use foldstream_local::{LocalLog, LogDescription, LogOptions};
 use foldstream_model::{
     Clock, Error, Event, EventType, Ids, OnFailure, Ordering, PayloadReads, ProjectionId, Record, Result,
     Sequence, SourceName,
@@ -21,7 +21,7 @@ use foldstream_runtime::{
     worker::Assembly,
 };
 
-use crate::natives;
+use crate::{natives, stores::Stores};
 
 /// What a worker runs, and the embedded logs that must be filled for it.
 pub struct Line {
@@ -30,32 +30,33 @@ pub struct Line {
     pub logs: BTreeMap<String, LocalLog>,
 }
 
-/// Puts a worker together over an embedded store; makes the streams that are not there yet.
+/// Puts a worker together over its stores; makes the embedded streams that are not there yet.
 pub async fn assemble(
     config: &Config,
     compiled: &Compiled,
-    store: &LocalStore,
+    stores: &Stores,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
 ) -> Result<Line> {
     let mut logs = BTreeMap::new();
     let mut sources = Vec::new();
     for (name, source) in &config.sources {
-        let SourceKind::Local { stream, shards, retention } = &source.kind.value;
-        let options = LogOptions { shards: *shards, retention: *retention, recorded_in_order: true };
-        let log = store.log(stream, options).await?;
-        warn_of_other_shards(stream, *shards, &log.describe().await?);
-        sources.push(source_spec(name, source, compiled, store, &log));
-        logs.insert(stream.clone(), log);
+        if let SourceKind::Local { stream, shards, retention } = &source.kind.value {
+            let options = LogOptions { shards: *shards, retention: *retention, recorded_in_order: true };
+            let log = stores.local()?.log(stream, options).await?;
+            warn_of_other_shards(stream, *shards, &log.describe().await?);
+            logs.insert(stream.clone(), log);
+        }
+        sources.push(source_spec(name, source, compiled, stores).await?);
     }
     let projections = config.projections.iter();
     let projections =
-        projections.map(|(name, projection)| projection_spec(config, compiled, store, name, projection));
+        projections.map(|(name, projection)| projection_spec(config, compiled, stores, name, projection));
     let assembly = Assembly {
         services: Services {
-            checkpoints: store.checkpoints(),
-            parking: store.parking(),
-            leases: store.leases(),
+            checkpoints: stores.checkpoints(),
+            parking: stores.parking(),
+            leases: stores.leases(),
             clock,
             ids,
         },
@@ -81,21 +82,21 @@ fn warn_of_other_shards(stream: &str, configured: u32, log: &LogDescription) {
     }
 }
 
-fn source_spec(
+async fn source_spec(
     name: &Name,
     source: &settings::Source,
     compiled: &Compiled,
-    store: &LocalStore,
-    log: &LocalLog,
-) -> SourceSpec {
+    stores: &Stores,
+) -> Result<SourceSpec> {
     let types = source.types.as_ref();
     let sequence = source.event.sequence.as_ref();
-    SourceSpec {
+    let missing = || Error::internal(format!("a stream is not there that was made just now: source={name}"));
+    Ok(SourceSpec {
         name: SourceName::new(name.as_str()),
-        source: log.source(),
-        decoder: Arc::new(Envelopes),
+        source: stores.source(source).await?.ok_or_else(missing)?,
+        decoder: decoder(name, source, compiled)?,
         upcasters: upcasters(compiled, name),
-        events: Some(store.events()),
+        events: stores.events(source)?,
         first: Sequence(sequence.map_or(1, |sequence| sequence.first)),
         gaps: match sequence.map(|sequence| sequence.gaps) {
             Some(settings::Gaps::Allow) => Gaps::Allow,
@@ -107,7 +108,16 @@ fn source_spec(
             settings::Start::AtTimestamp(timestamp) => Start::AtTimestamp(timestamp),
         },
         types: types.map(|types| types.iter().map(|known| EventType::new(known.value.as_str())).collect()),
+    })
+}
+
+/// Records of an embedded stream are envelopes: its mapping is for what is imported.
+fn decoder(name: &Name, source: &settings::Source, compiled: &Compiled) -> Result<Arc<dyn Decoder>> {
+    if matches!(source.kind.value, SourceKind::Local { .. }) {
+        return Ok(Arc::new(Envelopes));
     }
+    let mapped = compiled.decoders.get(name).map(|decoder| Arc::clone(decoder) as Arc<dyn Decoder>);
+    mapped.ok_or_else(|| Error::internal(format!("a source without a mapping: source={name}")))
 }
 
 /// What lifts the events of a source.
@@ -116,7 +126,6 @@ pub fn upcasters(compiled: &Compiled, source: &Name) -> Vec<Arc<dyn Upcaster>> {
     declared.map(|upcaster| Arc::clone(upcaster) as Arc<dyn Upcaster>).collect()
 }
 
-/// The records of an embedded stream are envelopes: a source's mapping is for what is imported.
 struct Envelopes;
 
 impl Decoder for Envelopes {
@@ -128,7 +137,7 @@ impl Decoder for Envelopes {
 fn projection_spec(
     config: &Config,
     compiled: &Compiled,
-    store: &LocalStore,
+    stores: &Stores,
     name: &Name,
     projection: &Projection,
 ) -> Result<ProjectionSpec> {
@@ -155,7 +164,7 @@ fn projection_spec(
             settings::OnFailure::Park => OnFailure::Park,
             settings::OnFailure::Discard => OnFailure::Discard,
         },
-        documents: store.documents(),
+        documents: stores.documents(&ProjectionId::new(name, projection.version.value))?,
         fingerprint: definition.fingerprint(),
         definition: definition.to_text(),
         allowed_lateness: projection.allowed_lateness,

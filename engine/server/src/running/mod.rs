@@ -4,10 +4,8 @@ mod relay;
 mod service;
 mod signals;
 
-use foldstream_local::LocalStore;
 use foldstream_model::Result;
 use foldstream_runtime::{
-    rows::Rows,
     tasks::Tasks,
     worker::{Outcome, Until, Worker},
 };
@@ -17,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 pub use service::Service;
 pub use signals::stop_on_signals;
 
-use crate::compose::Line;
+use crate::{compose::Line, stores::Stores};
 use relay::Relays;
 use service::Readiness;
 
 /// What a line needs beside its parts.
 pub struct Running<'a> {
-    pub store: &'a LocalStore,
+    pub stores: &'a Stores,
     /// Return as soon as everything is level with the event store, once this says that the event store is complete;
     /// none: never.
     pub until_complete: Option<watch::Receiver<bool>>,
@@ -38,17 +36,17 @@ impl Running<'_> {
         let mut tasks = Tasks::new();
         let clock = line.assembly.services.clock.clone();
         let relays =
-            Relays { store: self.store, clock: clock.clone(), complete: self.until_complete.clone() };
-        let relayed = relays.start(&line.logs, &mut tasks);
+            Relays { stores: self.stores, clock: clock.clone(), complete: self.until_complete.clone() };
+        let relayed = relays.start(&line.logs, &mut tasks)?;
         let until = match self.until_complete {
             Some(_) => Until::CaughtUp(relayed),
             None => Until::Stopped,
         };
         let worker = Worker::new(line.assembly);
         if let Some(service) = self.service {
-            let rows = Rows::new(self.store.checkpoints());
+            let rows = self.stores.rows();
             let readiness = Readiness { ready: worker.ready(), stop: self.stop.clone(), rows };
-            service.start(readiness, self.store, clock, &mut tasks);
+            service.start(readiness, self.stores, clock, &mut tasks);
         }
         let stopped = CancellationToken::new();
         let mut work = std::pin::pin!(worker.run(until, stopped.clone()));

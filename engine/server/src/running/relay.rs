@@ -1,10 +1,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use foldstream_local::{LocalLog, LocalStore, Relay};
+use foldstream_local::{LocalLog, Relay};
 use foldstream_model::{Clock, Result};
 use foldstream_runtime::{retry, tasks::Tasks};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::stores::Stores;
 
 /// Events in one transaction of the relay: more are faster, and become readable together.
 const BATCH: usize = 1_000;
@@ -13,7 +15,7 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What moves the events of the event store into the logs.
 pub struct Relays<'a> {
-    pub store: &'a LocalStore,
+    pub stores: &'a Stores,
     pub clock: Arc<dyn Clock>,
     /// Says when no more events come that are waited for; none: that is never asked.
     pub complete: Option<watch::Receiver<bool>>,
@@ -21,11 +23,15 @@ pub struct Relays<'a> {
 
 impl Relays<'_> {
     /// Starts a relay for each log; the answer turns true once the logs hold all that was waited for.
-    pub fn start(self, logs: &BTreeMap<String, LocalLog>, tasks: &mut Tasks) -> watch::Receiver<bool> {
+    pub fn start(
+        self,
+        logs: &BTreeMap<String, LocalLog>,
+        tasks: &mut Tasks,
+    ) -> Result<watch::Receiver<bool>> {
         let (all_relayed, answer) = watch::channel(logs.is_empty());
         let left = watch::Sender::new(logs.len());
         for (name, log) in logs {
-            let relay = self.store.relay(log);
+            let relay = self.stores.local()?.relay(log);
             let (complete, left, all_relayed) = (self.complete.clone(), left.clone(), all_relayed.clone());
             tasks.start(format!("relay into {name}"), async move {
                 if let Some(complete) = complete {
@@ -40,7 +46,7 @@ impl Relays<'_> {
             });
             tasks.start(format!("retention of {name}"), trim(log.clone(), self.clock.clone()));
         }
-        answer
+        Ok(answer)
     }
 }
 

@@ -2,14 +2,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
 use foldstream_config::Config;
-use foldstream_local::LocalStore;
 use foldstream_model::{Clock, Error, Result};
 use foldstream_runtime::{metrics, parking::total, rows::Rows, tasks::Tasks};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::status::{Facts, ProjectionStanding, reports};
+use crate::{
+    status::{Facts, ProjectionStanding, reports},
+    stores::Stores,
+};
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
@@ -49,12 +51,12 @@ impl Service {
     pub(super) fn start(
         self,
         readiness: Readiness,
-        store: &LocalStore,
+        stores: &Stores,
         clock: Arc<dyn Clock>,
         tasks: &mut Tasks,
     ) {
         let (rendered, kept) = (self.metrics.clone(), self.metrics);
-        let lags = Lags { store: store.clone(), config: self.config, clock };
+        let lags = Lags { stores: stores.clone(), config: self.config, clock };
         let metrics = move || async move {
             lags.set().await;
             rendered.render()
@@ -82,14 +84,14 @@ impl Service {
 /// Where the lags of projections are read, as `status` does it.
 #[derive(Clone)]
 pub(super) struct Lags {
-    pub store: LocalStore,
+    pub stores: Stores,
     pub config: Arc<Config>,
     pub clock: Arc<dyn Clock>,
 }
 
 impl Lags {
     async fn set(&self) {
-        let facts = Facts::gather(&self.store, Some(&self.config), self.clock.now());
+        let facts = Facts::gather(&self.stores, Some(&self.config), self.clock.now());
         let facts = match tokio::time::timeout(STORE_PATIENCE, facts).await {
             Ok(Ok(facts)) => facts,
             Ok(Err(error)) => return tracing::warn!(%error, "the lags of projections could not be read"),
@@ -99,7 +101,7 @@ impl Lags {
             if let Some(lag) = standing.lag_micros {
                 metrics::lag(standing.projection.name.as_str(), lag);
             }
-            let (parking, epoch) = (self.store.parking(), facts.lot(&standing.projection).epoch);
+            let (parking, epoch) = (self.stores.parking(), facts.lot(&standing.projection).epoch);
             match total(&*parking, &standing.projection, epoch).await {
                 Ok(total) => metrics::parked_now(standing.projection.name.as_str(), total),
                 Err(error) => tracing::warn!(%error, "what is parked could not be counted"),

@@ -15,6 +15,7 @@ use foldstream_runtime::{
 };
 
 use super::missing;
+use crate::stores::Stores;
 
 /// A worker that has said nothing for so long is not running any more.
 const SILENT_MICROS: u64 = 5_000_000;
@@ -56,8 +57,8 @@ pub struct Unread {
 }
 
 impl Facts {
-    pub async fn gather(store: &LocalStore, config: Option<&Config>, now: Timestamp) -> Result<Self> {
-        let rows = Rows::new(store.checkpoints());
+    pub async fn gather(store: &Stores, config: Option<&Config>, now: Timestamp) -> Result<Self> {
+        let rows = store.rows();
         let mut facts = Self {
             now,
             report: None,
@@ -82,12 +83,15 @@ impl Facts {
             facts.checkpoints.insert(projection.clone(), found);
         }
         for (name, source) in config.into_iter().flat_map(|config| &config.sources) {
-            let SourceKind::Local { stream, .. } = &source.kind.value;
+            let kind = &source.kind.value;
             let source = SourceName::new(name.as_str());
             let waiting = rows.records_that_wait(&source).await?;
             facts.records.extend((waiting > 0).then(|| (source.clone(), waiting)));
-            let Some(log) = store.existing_log(stream).await? else { continue };
-            facts.look_into(&log, source, store).await?;
+            // What another stream holds is known by its readers alone.
+            let SourceKind::Local { stream, .. } = kind else { continue };
+            let local = store.local()?;
+            let Some(log) = local.existing_log(stream).await? else { continue };
+            facts.look_into(&log, source, local).await?;
         }
         Ok(facts)
     }

@@ -1,15 +1,12 @@
 //! Events that are missing, and the streams that wait for them.
 
-use foldstream_config::{Config, settings::SourceKind};
-use foldstream_local::LocalStore;
-use foldstream_model::{Result, Sequence, SourceName, ports::Source};
-use foldstream_runtime::{
-    deciding::{OpenGap, open_gaps},
-    rows::Rows,
-};
+use foldstream_config::Config;
+use foldstream_model::{Result, Sequence, SourceName};
+use foldstream_runtime::deciding::{OpenGap, open_gaps};
 use serde_json::json;
 
 use crate::output::{plural, printable};
+use crate::stores::Stores;
 
 /// Why events wait, beside the reasons why others could not be taken.
 pub const GAP: &str = "gap";
@@ -18,15 +15,13 @@ pub const GAP: &str = "gap";
 const NAMED: usize = 10;
 
 /// The gaps of the configured sources, as they were last saved.
-pub async fn missing(config: &Config, store: &LocalStore) -> Result<Vec<(SourceName, OpenGap)>> {
-    let (rows, mut found) = (Rows::new(store.checkpoints()), Vec::new());
+pub async fn missing(config: &Config, store: &Stores) -> Result<Vec<(SourceName, OpenGap)>> {
+    let (rows, mut found) = (store.rows(), Vec::new());
     for (name, source) in &config.sources {
-        let SourceKind::Local { stream, .. } = &source.kind.value;
-        let Some(log) = store.existing_log(stream).await? else { continue };
+        let Some(read) = store.source(source).await? else { continue };
         let (name, first) = (SourceName::new(name.as_str()), source.event.sequence.as_ref());
         let first = Sequence(first.map_or(1, |sequence| sequence.first));
-        let log = log.source();
-        let open = open_gaps(&rows, &name, first, &|key| log.hash_key(key)).await?;
+        let open = open_gaps(&rows, &name, first, &|key| read.hash_key(key)).await?;
         found.extend(open.into_iter().map(|open| (name.clone(), open)));
     }
     Ok(found)

@@ -42,7 +42,7 @@ impl Folder {
     }
 
     async fn open(context: &Context) -> Outcome<Self> {
-        let store = context.store_or_new()?;
+        let store = context.local_or_new()?;
         let lock = WorkerLock::acquire(&context.global.data, context.clock.now());
         let lock = lock.map_err(|error| Failure::unusable(error.to_string()))?;
         forget_the_dead(&store).await?;

@@ -21,6 +21,7 @@ use crate::{
     exit::{Failure, Outcome},
     output::{count, plural, say},
     running::{Running, stop_on_signals},
+    stores::Stores,
 };
 use folder::Folder;
 use progress::Progress;
@@ -76,13 +77,15 @@ async fn work(folder: &Folder, walk: Option<(Walk, u64)>, context: &Context) -> 
     let mut signals = Tasks::new();
     stop_on_signals(stop.clone(), &mut signals)?;
     let config = config()?;
-    let line = line(&config, folder, context).await?;
+    let stores = Stores::from(store.clone());
+    let line = line(&config, &stores, context).await?;
     let (tally, taken) = watch::channel(Tally::default());
     let commits = walk.as_ref().map_or(0, |(_, commits)| *commits);
     let clock = context.clock.clone();
-    let progress = Progress { store, config: &config, clock: &*clock, commits, tally: taken };
+    let progress = Progress { stores: &stores, config: &config, clock: &*clock, commits, tally: taken };
     let (complete, completed) = watch::channel(walk.is_none());
-    let running = Running { store, until_complete: Some(completed), stop: stop.clone(), service: None };
+    let running =
+        Running { stores: &stores, until_complete: Some(completed), stop: stop.clone(), service: None };
     let taking = async {
         let Some((walk, _)) = walk else { return Ok(Tally::default()) };
         let took = Taking::new(store, walk, folder.taken.clone(), stop.clone()).run(&tally).await;
@@ -105,10 +108,10 @@ fn config() -> Outcome<Config> {
     Config::read(folder::CONFIG_NAME, folder::CONFIG, &|_| None).map_err(|mistakes| mistaken(&mistakes))
 }
 
-async fn line(config: &Config, folder: &Folder, context: &Context) -> Outcome<Line> {
+async fn line(config: &Config, stores: &Stores, context: &Context) -> Outcome<Line> {
     let compiled = compose::checked(config).map_err(|mistakes| mistaken(&mistakes))?;
     let (clock, ids) = (context.clock.clone(), context.ids.clone());
-    let line = compose::assemble(config, &compiled, &folder.store, clock, ids).await?;
+    let line = compose::assemble(config, &compiled, stores, clock, ids).await?;
     let rows = Rows::new(line.assembly.services.checkpoints.clone());
     if compose::changed(&line.assembly.projections, &rows).await?.is_empty() {
         return Ok(line);

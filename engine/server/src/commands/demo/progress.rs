@@ -1,7 +1,6 @@
 use std::{fmt::Write, io::IsTerminal, time::Duration};
 
 use foldstream_config::Config;
-use foldstream_local::LocalStore;
 use foldstream_model::{Clock, Timestamp};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::sync::watch;
@@ -10,6 +9,7 @@ use super::taking::Tally;
 use crate::{
     output::{count, say},
     status::{Facts, ProjectionStanding},
+    stores::Stores,
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -17,7 +17,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// What progress is measured by.
 pub struct Progress<'a> {
-    pub store: &'a LocalStore,
+    pub stores: &'a Stores,
     pub config: &'a Config,
     pub clock: &'a dyn Clock,
     /// How many commits are to be taken, and how many were.
@@ -38,7 +38,7 @@ impl Progress<'_> {
                 continue;
             }
             // What cannot be read now is only not shown.
-            let Ok(facts) = Facts::gather(self.store, Some(self.config), now).await else { continue };
+            let Ok(facts) = Facts::gather(self.stores, Some(self.config), now).await else { continue };
             let behind = ProjectionStanding::all(&facts).iter().filter_map(|standing| standing.behind).max();
             let behind = behind.unwrap_or(0) + facts.not_relayed;
             let of = behind.max(*behind_at_first.get_or_insert(behind));

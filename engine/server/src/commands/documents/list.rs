@@ -1,7 +1,4 @@
-use foldstream_model::{
-    DocumentKey,
-    ports::{DocumentStore, StoredDocument},
-};
+use foldstream_model::{DocumentKey, ports::StoredDocument};
 
 use super::Shown;
 use crate::{
@@ -14,9 +11,9 @@ use crate::{
 const PAGE: usize = 1_000;
 
 pub async fn execute(arguments: ListDocuments, context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
-    let documents = store.documents();
+    let documents = store.documents(&projection)?;
     let prefix = arguments.prefix.unwrap_or_default();
     let mut after = arguments.after.map(DocumentKey::new);
     let mut left = if arguments.limit == 0 { usize::MAX } else { arguments.limit };

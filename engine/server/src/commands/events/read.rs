@@ -12,7 +12,7 @@ use crate::{
 const PAGE: usize = 1_000;
 
 pub async fn execute(arguments: ReadStream, context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.local_to_read()?;
     let events = store.events();
     let stream = StreamId::new(arguments.stream.as_str());
     let [last] = events.last_sequences(std::slice::from_ref(&stream)).await?[..] else {

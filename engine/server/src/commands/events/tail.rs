@@ -16,7 +16,7 @@ const PAGE: usize = 1_000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub async fn execute(arguments: TailEvents, context: &mut Context) -> Outcome {
-    let events = context.store_to_read()?.events();
+    let events = context.local_to_read()?.events();
     let last = events.last_offset().await?;
     let mut after = Offset(last.0.saturating_sub(arguments.limit));
     loop {

@@ -1,5 +1,5 @@
 use foldstream_model::DocumentKey;
-use foldstream_runtime::rows::{self, Discard, DiscardRow, Rows};
+use foldstream_runtime::rows::{self, Discard, DiscardRow};
 use serde_json::{json, value::RawValue};
 
 use super::{lot, records, selected, sources, streams};
@@ -16,7 +16,7 @@ pub async fn execute(
     stream: Option<&str>,
     context: &mut Context,
 ) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let projection = context.projection(wanted, &store).await?;
     let (lot, key) = match stream {
         Some(stream) => (streams::lot(&projection, &store).await?, stream),
@@ -33,7 +33,7 @@ pub async fn execute(
         return Err(Failure::failed(format!("nothing of {projection} {key} is parked")));
     }
     records::describe(&records, &store, context).await?;
-    let rows = Rows::new(store.checkpoints());
+    let rows = store.rows();
     for parked in &events {
         let event = selected::event_of(parked)?;
         let discard =

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use foldstream_runtime::{control::Controls, redriving::Pace, rows::Rows};
+use foldstream_runtime::{control::Controls, redriving::Pace};
 use serde_json::json;
 
 use super::{gaps, lot, records, redrive::what, redriver, selected, sources, streams};
@@ -29,7 +29,7 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
     if let Some(stream) = &arguments.gap {
         return gaps::give_up(arguments, stream, context).await;
     }
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
     let (lot, parking) = (lot(&projection, &store).await?, store.parking());
     let documents = selected::documents(&*parking, &lot, &arguments.filter).await?;
@@ -61,7 +61,7 @@ pub async fn execute(arguments: &DiscardParked, context: &mut Context) -> Outcom
         ("events of streams".to_owned(), in_streams.to_string()),
         ("records".to_owned(), records.len().to_string()),
     ]);
-    Controls::new(Rows::new(store.checkpoints())).audit(&actor, "discard", &projection, details).await?;
+    Controls::new(store.rows()).audit(&actor, "discard", &projection, details).await?;
     records::discard(&records, &projection, &actor, &store, context).await?;
     streams::let_back(&streams, &projection, Some(&actor), Pace::default(), &store, context).await?;
     if documents.is_empty() && !(streams.is_empty() && records.is_empty()) {

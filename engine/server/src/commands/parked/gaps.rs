@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use foldstream_local::LocalStore;
 use foldstream_model::SourceName;
 use foldstream_runtime::{
     control::Controls,
     deciding::{Decider, OpenGap, open_gaps},
-    rows::Rows,
 };
 use serde_json::json;
 
@@ -21,13 +19,14 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     output::{Column, Table, count, printable, seconds},
     status::{GAP, missing, missing_for_programs, sequences},
+    stores::Stores,
 };
 
 /// What is missing in these sources, of the streams that were asked for.
 pub async fn found(
     sources: &[SourceName],
     filter: &ParkedFilter,
-    store: &LocalStore,
+    store: &Stores,
     context: &Context,
 ) -> Outcome<Vec<(SourceName, OpenGap)>> {
     let is_meant = filter.error.as_ref().is_none_or(|text| GAP.contains(text.as_str()));
@@ -103,10 +102,10 @@ pub fn show_count(found: &[(SourceName, OpenGap)], context: &mut Context) -> Out
 
 /// Gives up the first gap of a stream.
 pub async fn give_up(arguments: &DiscardParked, stream: &str, context: &mut Context) -> Outcome {
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
     let (source, _, _, services) = configured(&projection, &store, context).await?;
-    let (rows, name) = (Rows::new(store.checkpoints()), source.name.clone());
+    let (rows, name) = (store.rows(), source.name.clone());
     let open = open_gaps(&rows, &name, source.first, &|key| source.source.hash_key(key)).await?;
     let Some(open) = open.into_iter().find(|open| open.gap.stream.as_str() == stream) else {
         return Err(Failure::failed(format!(

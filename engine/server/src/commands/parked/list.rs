@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use foldstream_local::LocalStore;
 use foldstream_model::{DocumentKey, ProjectionId};
 use serde_json::json;
 
@@ -15,6 +14,7 @@ use crate::{
     commands::{Context, context::stored_projections},
     exit::{Exit, Outcome},
     output::{Column, Table, count, printable, seconds},
+    stores::Stores,
 };
 
 type Documents = BTreeMap<DocumentKey, ParkedDocument>;
@@ -23,7 +23,7 @@ type Documents = BTreeMap<DocumentKey, ParkedDocument>;
 const UNKNOWN: &str = "-";
 
 pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let parking = store.parking();
     let (mut found, mut streams) = (Vec::new(), Vec::new());
     let projections = projections(arguments, &store, context).await?;
@@ -61,7 +61,7 @@ pub async fn execute(arguments: &ListParked, context: &mut Context) -> Outcome {
 
 async fn projections(
     arguments: &ListParked,
-    store: &LocalStore,
+    store: &Stores,
     context: &Context,
 ) -> Outcome<Vec<ProjectionId>> {
     match &arguments.projection {

@@ -10,13 +10,11 @@ mod selected;
 mod streams;
 
 use foldstream_config::settings::Name;
-use foldstream_local::LocalStore;
 use foldstream_model::{Epoch, Lot, ProjectionId, SourceName};
 use foldstream_runtime::{
     assembly::{ProjectionSpec, Services, SourceSpec},
     control::Controls,
     redriving::{Pace, Redriver},
-    rows::Rows,
 };
 
 use crate::{
@@ -24,6 +22,7 @@ use crate::{
     commands::{Context, mistaken},
     compose,
     exit::{Failure, Outcome},
+    stores::Stores,
 };
 
 pub async fn execute(command: ParkedCommand, context: &mut Context) -> Outcome {
@@ -38,8 +37,8 @@ pub async fn execute(command: ParkedCommand, context: &mut Context) -> Outcome {
 }
 
 /// The lot that a projection parks in now; none if it was never run.
-async fn lot(projection: &ProjectionId, store: &LocalStore) -> Outcome<Lot> {
-    let control = Rows::new(store.checkpoints()).control(projection).await?;
+async fn lot(projection: &ProjectionId, store: &Stores) -> Outcome<Lot> {
+    let control = store.rows().control(projection).await?;
     let epoch = control.map_or(Epoch::default(), |stored| stored.body.epoch);
     Ok(Lot::of_documents(projection, epoch))
 }
@@ -48,7 +47,7 @@ async fn lot(projection: &ProjectionId, store: &LocalStore) -> Outcome<Lot> {
 async fn redriver(
     projection: &ProjectionId,
     pace: Pace,
-    store: &LocalStore,
+    store: &Stores,
     context: &Context,
 ) -> Outcome<Redriver> {
     let (source, spec, lot, services) = configured(projection, store, context).await?;
@@ -69,7 +68,7 @@ fn sources(projection: Option<&ProjectionId>, context: &Context) -> Vec<SourceNa
 /// A projection as it is configured now, its source, and where the events of its parked streams wait.
 async fn configured(
     projection: &ProjectionId,
-    store: &LocalStore,
+    store: &Stores,
     context: &Context,
 ) -> Outcome<(SourceSpec, ProjectionSpec, Lot, Services)> {
     let config = context.config()?;
@@ -83,7 +82,7 @@ async fn configured(
             "{projection} is not configured, so nobody knows what its events do to its documents"
         )));
     };
-    let controls = Controls::new(Rows::new(store.checkpoints()));
+    let controls = Controls::new(store.rows());
     let control = controls.get(projection).await?;
     if control.fingerprint != spec.fingerprint {
         return Err(Failure::invalid(format!(

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use foldstream_local::LocalStore;
 use foldstream_model::{ErrorKind, ProjectionId, SourceName};
 use foldstream_runtime::{
     control::Actor,
     deciding::Decider,
     redriving::Pace,
-    rows::{
-        Rows,
-        records::{Decided, Fate, RecordAside},
-    },
+    rows::records::{Decided, Fate, RecordAside},
 };
 use serde_json::json;
 
@@ -21,13 +17,14 @@ use crate::{
     commands::Context,
     exit::Outcome,
     output::{Column, Table, count, plural, printable, seconds},
+    stores::Stores,
 };
 
 /// Records that wait, each with its source.
 pub type Found = Vec<(SourceName, RecordAside)>;
 
 /// Those of these sources.
-pub async fn found(sources: &[SourceName], filter: &ParkedFilter, store: &LocalStore) -> Outcome<Found> {
+pub async fn found(sources: &[SourceName], filter: &ParkedFilter, store: &Stores) -> Outcome<Found> {
     let mut found = Found::new();
     for source in sources {
         found.extend(of_source(source, filter, store).await?);
@@ -36,8 +33,8 @@ pub async fn found(sources: &[SourceName], filter: &ParkedFilter, store: &LocalS
 }
 
 /// Of a document there is none, and the stream is named by the key that records are partitioned by.
-async fn of_source(source: &SourceName, filter: &ParkedFilter, store: &LocalStore) -> Outcome<Found> {
-    let mut records = Rows::new(store.checkpoints()).records_aside(source).await?;
+async fn of_source(source: &SourceName, filter: &ParkedFilter, store: &Stores) -> Outcome<Found> {
+    let mut records = store.rows().records_aside(source).await?;
     records.retain(|record| {
         let in_time = filter.since.is_none_or(|since| record.parked_at >= since)
             && filter.until.is_none_or(|until| record.parked_at < until);
@@ -109,8 +106,8 @@ fn object(source: &SourceName, record: &RecordAside) -> serde_json::Value {
 }
 
 /// Each with its bytes, what is no text in them escaped.
-pub async fn describe(found: &Found, store: &LocalStore, context: &mut Context) -> Outcome<()> {
-    let rows = Rows::new(store.checkpoints());
+pub async fn describe(found: &Found, store: &Stores, context: &mut Context) -> Outcome<()> {
+    let rows = store.rows();
     for (source, record) in found {
         let bytes = rows.record_as_read(source, record).await?.data.escape_ascii().to_string();
         if context.output.is_json() {
@@ -134,7 +131,7 @@ pub async fn read_anew(
     projection: &ProjectionId,
     actor: &Actor,
     pace: Pace,
-    store: &LocalStore,
+    store: &Stores,
     context: &mut Context,
 ) -> Outcome<u64> {
     if found.is_empty() {
@@ -183,7 +180,7 @@ pub async fn discard(
     found: &Found,
     projection: &ProjectionId,
     actor: &Actor,
-    store: &LocalStore,
+    store: &Stores,
     context: &mut Context,
 ) -> Outcome<u64> {
     if found.is_empty() {
@@ -206,7 +203,7 @@ pub async fn discard(
     Ok(discarded)
 }
 
-async fn decider(projection: &ProjectionId, store: &LocalStore, context: &Context) -> Outcome<Decider> {
+async fn decider(projection: &ProjectionId, store: &Stores, context: &Context) -> Outcome<Decider> {
     let (source, _, _, services) = configured(projection, store, context).await?;
     Ok(Decider::new(source, services))
 }

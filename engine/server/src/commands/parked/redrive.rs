@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use foldstream_model::DocumentKey;
-use foldstream_runtime::{control::Controls, parking::Ended, redriving::Pace, rows::Rows};
+use foldstream_runtime::{control::Controls, parking::Ended, redriving::Pace};
 use serde_json::json;
 
 use super::{lot, records, redriver, selected, sources, streams};
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcome {
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
     let lot = lot(&projection, &store).await?;
     let documents = selected::documents(&*store.parking(), &lot, &arguments.filter).await?;
@@ -48,7 +48,7 @@ pub async fn execute(arguments: &RedriveParked, context: &mut Context) -> Outcom
         ("streams".to_owned(), streams.len().to_string()),
         ("records".to_owned(), records.len().to_string()),
     ]);
-    Controls::new(Rows::new(store.checkpoints())).audit(&actor, "redrive", &projection, details).await?;
+    Controls::new(store.rows()).audit(&actor, "redrive", &projection, details).await?;
     // What a record held may be what a stream waits for.
     let unread = records::read_anew(&records, &projection, &actor, pace, &store, context).await?;
     let nothing_else = streams.is_empty() && records.is_empty();

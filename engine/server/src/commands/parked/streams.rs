@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use foldstream_local::LocalStore;
 use foldstream_model::{DocumentKey, LeftOut, Lot, ParkedStream, ProjectionId, Sequence};
-use foldstream_runtime::{control::Actor, deciding::Decider, redriving::Pace, rows::Rows};
+use foldstream_runtime::{control::Actor, deciding::Decider, redriving::Pace};
 use serde_json::json;
 
 use super::{configured, selected};
@@ -13,6 +12,7 @@ use crate::{
     commands::Context,
     exit::Outcome,
     output::{Column, Table, count, plural, printable, seconds},
+    stores::Stores,
 };
 
 /// A stream that is parked now.
@@ -25,17 +25,13 @@ pub struct Found {
 }
 
 /// The streams that have an event that was asked for. Of a document there is none.
-pub async fn found(
-    projection: &ProjectionId,
-    store: &LocalStore,
-    filter: &ParkedFilter,
-) -> Outcome<Vec<Found>> {
+pub async fn found(projection: &ProjectionId, store: &Stores, filter: &ParkedFilter) -> Outcome<Vec<Found>> {
     if filter.document.is_some() {
         return Ok(Vec::new());
     }
     let (lot, parking) = (lot(projection, store).await?, store.parking());
     let mut found = Vec::new();
-    for parked in Rows::new(store.checkpoints()).parked_streams(&lot).await? {
+    for parked in store.rows().parked_streams(&lot).await? {
         let is_asked_for = filter.stream.as_deref().is_none_or(|stream| stream == parked.stream.as_str());
         if parked.until.is_some() || !is_asked_for {
             continue;
@@ -67,7 +63,7 @@ pub async fn let_back(
     projection: &ProjectionId,
     without: Option<&Actor>,
     pace: Pace,
-    store: &LocalStore,
+    store: &Stores,
     context: &mut Context,
 ) -> Outcome<()> {
     if found.is_empty() {
@@ -143,7 +139,7 @@ pub fn show(found: &[(ProjectionId, Vec<Found>)], context: &mut Context) -> Outc
 }
 
 /// The lot in which the events of a projection's parked streams wait.
-pub async fn lot(projection: &ProjectionId, store: &LocalStore) -> Outcome<Lot> {
+pub async fn lot(projection: &ProjectionId, store: &Stores) -> Outcome<Lot> {
     let documents = super::lot(projection, store).await?;
     Ok(Lot::of_streams(projection, documents.epoch))
 }

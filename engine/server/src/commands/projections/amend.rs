@@ -1,4 +1,4 @@
-use foldstream_runtime::{control::Controls, rows::Rows};
+use foldstream_runtime::control::Controls;
 use serde_json::json;
 
 use super::{actor, done, may_go_on};
@@ -16,11 +16,11 @@ pub async fn execute(arguments: &AmendProjection, context: &mut Context) -> Outc
     }
     let config = context.config()?;
     let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
     let (clock, ids) = (context.clock.clone(), context.ids.clone());
     let line = compose::assemble(&config, &compiled, &store, clock, ids).await?;
-    let rows = Rows::new(store.checkpoints());
+    let rows = store.rows();
     let spec = line.assembly.projections.iter().find(|spec| spec.id == projection);
     let Some(spec) = spec else {
         return Err(Failure::invalid(format!(

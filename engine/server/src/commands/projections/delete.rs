@@ -1,6 +1,6 @@
-use foldstream_local::{LocalStore, WorkerLock};
+use foldstream_local::WorkerLock;
 use foldstream_model::ProjectionId;
-use foldstream_runtime::{control::Controls, rows::Rows};
+use foldstream_runtime::control::Controls;
 use serde_json::json;
 
 use super::{actor, done, may_go_on};
@@ -9,15 +9,16 @@ use crate::{
     commands::Context,
     exit::{Exit, Failure, Outcome},
     status::Facts,
+    stores::Stores,
 };
 
 pub async fn execute(arguments: &DeleteProjection, context: &mut Context) -> Outcome {
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
     if arguments.projection.version.is_none() {
         return Err(Failure::invalid(format!("say which version, as in `{}`", projection.row_name())));
     }
-    let controls = Controls::new(Rows::new(store.checkpoints()));
+    let controls = Controls::new(store.rows());
     controls.get(&projection).await?;
     let plan = format!("delete {projection} with all its documents and checkpoints");
     if !may_go_on(&plan, &arguments.permission, context)? {
@@ -25,7 +26,7 @@ pub async fn execute(arguments: &DeleteProjection, context: &mut Context) -> Out
     }
     let _lock = refuse_while_it_runs(&store, &projection, context).await?;
     let actor = actor(&arguments.permission.audited, context);
-    controls.delete(&projection, &*store.documents(), &*store.parking(), &actor).await?;
+    controls.delete(&projection, &*store.documents(&projection)?, &*store.parking(), &actor).await?;
     let object = json!({"projection": projection.row_name(), "deleted": true});
     done(&format!("deleted {projection}"), &object, context)?;
     Ok(Exit::Done)
@@ -33,7 +34,7 @@ pub async fn execute(arguments: &DeleteProjection, context: &mut Context) -> Out
 
 /// A worker may run beside, as long as it does not run this projection. Without one, none can start meanwhile.
 async fn refuse_while_it_runs(
-    store: &LocalStore,
+    store: &Stores,
     projection: &ProjectionId,
     context: &Context,
 ) -> Outcome<Option<WorkerLock>> {

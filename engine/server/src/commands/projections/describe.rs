@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub async fn execute(wanted: &ByProjection, context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let config = context.config_if_any();
     let projection = context.projection(wanted, &store).await?;
     let facts = Facts::gather(&store, config.as_ref(), context.clock.now()).await?;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub async fn execute(context: &mut Context) -> Outcome {
-    let store = context.store_to_read()?;
+    let store = context.stores_to_read().await?;
     let config = context.config_if_any();
     let facts = Facts::gather(&store, config.as_ref(), context.clock.now()).await?;
     let mut table = Table::new([

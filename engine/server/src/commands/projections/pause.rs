@@ -1,4 +1,4 @@
-use foldstream_runtime::{control::Controls, rows::Rows};
+use foldstream_runtime::control::Controls;
 use serde_json::json;
 
 use super::{actor, done, only_says};
@@ -15,10 +15,10 @@ pub async fn execute(
     pause: bool,
     context: &mut Context,
 ) -> Outcome {
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(wanted, &store).await?;
     let (verb, was) = if pause { ("pause", "paused") } else { ("resume", "resumed") };
-    let controls = Controls::new(Rows::new(store.checkpoints()));
+    let controls = Controls::new(store.rows());
     controls.get(&projection).await?;
     if only_says(&format!("{verb} {projection}"), audited, context)? {
         return Ok(Exit::Done);

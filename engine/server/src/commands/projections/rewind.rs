@@ -1,15 +1,7 @@
 use std::collections::BTreeMap;
 
-use foldstream_config::settings::SourceKind;
-use foldstream_local::LocalStore;
-use foldstream_model::{
-    Control, Lot, ProjectionId, Timestamp,
-    ports::{From, ParkingLot, Source},
-};
-use foldstream_runtime::{
-    control::{Actor, Controls, RewindPlan, RewindTo},
-    rows::Rows,
-};
+use foldstream_model::{Control, Lot, ProjectionId, Timestamp, ports::From};
+use foldstream_runtime::control::{Actor, Controls, RewindPlan, RewindTo};
 use serde_json::json;
 
 use super::{actor, done, may_go_on};
@@ -19,12 +11,13 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     output::seconds,
     status::Facts,
+    stores::Stores,
 };
 
 pub async fn execute(arguments: &RewindProjection, context: &mut Context) -> Outcome {
-    let store = context.store_to_change()?;
+    let store = context.stores_to_change().await?;
     let projection = context.projection(&arguments.projection, &store).await?;
-    let controls = Controls::new(Rows::new(store.checkpoints()));
+    let controls = Controls::new(store.rows());
     let Control { paused, epoch, .. } = controls.get(&projection).await?;
     let before = [Lot::of_documents(&projection, epoch), Lot::of_streams(&projection, epoch)];
     let rewind = plan(&store, &controls, &projection, arguments.to, context).await?;
@@ -89,7 +82,7 @@ fn rewinder(arguments: &RewindProjection, context: &Context) -> Actor {
 
 /// Back to the first record of each shard that arrived at or after a time, or to the beginning.
 async fn plan(
-    store: &LocalStore,
+    store: &Stores,
     controls: &Controls,
     projection: &ProjectionId,
     to: Option<Timestamp>,
@@ -102,13 +95,9 @@ async fn plan(
     let Some(source) = source else {
         return Err(Failure::invalid(format!("{projection} is not configured, so its source is not known")));
     };
-    let SourceKind::Local { stream, .. } = &source.kind.value;
-    let Some(log) = store.existing_log(stream).await? else {
-        return Err(Failure::invalid(format!(
-            "there is no stream {stream} yet, so nothing can be read again"
-        )));
+    let Some(source) = store.source(source).await? else {
+        return Err(Failure::invalid("its stream is not there yet, so nothing can be read again"));
     };
-    let source = log.source();
     let Some(time) = to else {
         return Ok(controls.plan_rewind(projection, source.as_ref(), &RewindTo::Beginning).await?);
     };

@@ -24,7 +24,7 @@ pub async fn execute(
     context: &mut Context,
 ) -> Outcome {
     let source = only_source(config)?;
-    let events = context.store_to_read()?.events();
+    let events = context.local_to_read()?.events();
     let events = events.read_stream(&StreamId::new(stream), Sequence(0), MAX_EVENTS + 1).await?;
     if events.is_empty() {
         return Err(Failure::failed(format!(
