@@ -5,6 +5,7 @@
 
 mod errors;
 mod connection;
+pub mod change;
 pub mod dynamodb;
 #[cfg(test)]
 mod testing;
