@@ -10,5 +10,10 @@ mod documents;
 
 pub use documents::{DocumentTables, DynamoDocuments, SecondaryIndex};
 pub use item::{KeyAttributes, SortKey};
+mod partition;
+mod transaction;
+mod parking;
+
+pub use parking::DynamoParking;
 pub use rows::DynamoRows;
 pub use state::StateTable;
