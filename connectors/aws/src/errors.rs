@@ -23,7 +23,7 @@ const THROTTLED: [&str; 9] = [
 ];
 
 /// Nothing was wrong with what was asked for.
-const TRANSIENT: [&str; 10] = [
+const TRANSIENT: [&str; 11] = [
     "InternalServerError",
     "InternalFailure",
     "InternalFailureException",
@@ -34,6 +34,7 @@ const TRANSIENT: [&str; 10] = [
     "TransactionConflictException",
     "TransactionInProgressException",
     "ExpiredTokenException",
+    "ExpiredNextTokenException",
 ];
 
 /// What AWS calls an error, where it was AWS that answered.

@@ -6,6 +6,7 @@
 mod errors;
 mod connection;
 pub mod change;
+pub mod kinesis;
 pub mod dynamodb;
 #[cfg(test)]
 mod testing;

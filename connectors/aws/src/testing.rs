@@ -7,7 +7,7 @@ use std::sync::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use foldstream_model::Ids;
+use foldstream_model::{Clock, Ids, Timestamp};
 use foldstream_test_servers::Server;
 
 use crate::{Connection, connection, dynamodb::StateTable};
@@ -52,5 +52,17 @@ pub(crate) struct TestIds(AtomicU64);
 impl Ids for TestIds {
     fn unique(&self) -> String {
         format!("id-{}", self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The machine's own, as servers have theirs from there.
+pub(crate) struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "servers of tests stamp what they are sent by this clock")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let micros = since.expect("the clock is set").as_micros();
+        Timestamp::from_micros(micros.try_into().expect("the clock is set"))
     }
 }

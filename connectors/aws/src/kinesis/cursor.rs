@@ -1,0 +1,203 @@
+//! Where a reader stands, and whether all that came before it was read: synchronous, whatever brings the records.
+//!
+//! Kinesis trims from the front, and goes on at the trim horizon if it is asked for what is behind a record that is gone.
+//! So a reader begins *at* the record that it is to continue behind: where that is kept, all behind it is. From then on it
+//! knows up to which instant it has read everything that had arrived; only if that is about as long ago as records are
+//! kept must it look for its last record again.
+
+use std::{collections::VecDeque, time::Duration};
+
+use foldstream_model::{
+    Error, Position, Record, Result, ShardId, Timestamp,
+    ports::{Batch, ReadLimit},
+};
+
+use super::{
+    calls::{Answer, Start, size},
+    numbers,
+};
+
+/// Clocks differ by less: AWS refuses requests that were signed minutes ago.
+const CLOCKS: Duration = Duration::from_secs(60 * 60);
+
+/// The records of a shard that were fetched and not handed out, and what is known about those to come.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub shard: ShardId,
+    retention: Duration,
+    /// Behind the last record that was handed out.
+    position: Position,
+    /// How to ask for what was not fetched.
+    start: Start,
+    proof: Proof,
+    /// Everything that arrived until then was fetched.
+    fetched_until: Option<Timestamp>,
+    fetched: VecDeque<Record>,
+    is_tip: bool,
+    is_end: bool,
+}
+
+/// What the next record must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Whatever comes next.
+    None,
+    /// The one at this position, of which no sub-record up to its index is wanted, or directly behind it.
+    Meets(Position),
+    /// None: the shard may have lost its first records.
+    Nothing,
+}
+
+impl Cursor {
+    pub(super) fn new(
+        (shard, retention): (ShardId, Duration),
+        position: Position,
+        start: Start,
+        proof: Proof,
+    ) -> Self {
+        Self {
+            shard,
+            retention,
+            position,
+            start,
+            proof,
+            fetched_until: None,
+            fetched: VecDeque::new(),
+            is_tip: false,
+            is_end: false,
+        }
+    }
+
+    pub(super) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    pub(super) fn start(&self) -> &Start {
+        &self.start
+    }
+
+    pub(super) fn next(&self) -> Option<&Record> {
+        self.fetched.front()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Record> {
+        self.fetched.pop_front()
+    }
+
+    pub(super) fn is_tip(&self) -> bool {
+        self.is_tip
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.is_end
+    }
+
+    /// What `from` came to: in front of a record that was fetched, or wherever the shard was when nothing was.
+    pub(super) fn begins_at(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// The last record that was fetched must be looked for, as some behind it may have been trimmed by now.
+    pub(super) fn is_in_doubt(&self, now: Timestamp) -> bool {
+        let safe = self.retention.saturating_sub(CLOCKS).as_micros();
+        let is_old = |until: Timestamp| u128::from(now.micros_since(until)) > safe;
+        self.proof == Proof::None && self.fetched_until.is_some_and(is_old)
+    }
+
+    /// The last record that was fetched was looked for, and this was found in its place.
+    pub(super) fn must_be_kept(&self, found: Option<&Record>) -> Result<()> {
+        match (&self.start, found) {
+            (Start::After(number), Some(found)) if found.position.number() == *number => Ok(()),
+            _ => Err(self.trimmed(found)),
+        }
+    }
+
+    /// Takes what a call brought that was sent at this instant. `Invalid`: records were trimmed, and nothing is taken.
+    pub(super) fn take(&mut self, answer: Answer, asked_at: Timestamp) -> Result<()> {
+        match answer.records.first() {
+            Some(first) => self.prove(first)?,
+            None if answer.is_tip => self.give_up_proof(answer.next.is_none())?,
+            None => {}
+        }
+        for record in answer.records {
+            self.start = Start::After(record.position.number());
+            self.fetched_until = Some(record.arrived_at);
+            if record.position > self.position {
+                self.fetched.push_back(record);
+            }
+        }
+        self.is_tip = answer.is_tip;
+        self.is_end = answer.next.is_none();
+        if self.is_tip {
+            self.fetched_until = Some(asked_at);
+        }
+        Ok(())
+    }
+
+    fn prove(&mut self, first: &Record) -> Result<()> {
+        let is_proven = match &self.proof {
+            Proof::None => true,
+            Proof::Meets(position) => {
+                first.position.number() == position.number()
+                    || numbers::is_directly_before(position, &first.position)
+            }
+            Proof::Nothing => false,
+        };
+        if !is_proven {
+            return Err(self.trimmed(Some(first)));
+        }
+        self.proof = Proof::None;
+        Ok(())
+    }
+
+    /// Nothing is kept. In a quiet shard that says nothing; but an end would be taken for that of a shard that was read.
+    fn give_up_proof(&mut self, is_end: bool) -> Result<()> {
+        if self.proof == Proof::None {
+            return Ok(());
+        }
+        if is_end && self.proof != Proof::Nothing {
+            return Err(self.trimmed(None));
+        }
+        tracing::warn!(
+            shard = %self.shard,
+            position = %self.position,
+            retention_hours = self.retention.as_secs() / 3600,
+            "the record that reading continues behind is not kept any more, and none behind it; if this shard was not read for as long as the retention time, look whether events are missing",
+        );
+        self.proof = Proof::None;
+        Ok(())
+    }
+
+    fn trimmed(&self, found: Option<&Record>) -> Error {
+        let kept = found.map_or_else(
+            || "nothing is kept".to_owned(),
+            |found| format!("first_kept={} first_kept_arrived_at={}", found.position, found.arrived_at),
+        );
+        Error::invalid(format!(
+            "records may have been trimmed before they were read: shard={} after={} {kept} retention_hours={}; what lay \
+             between is not in the stream any more. Give the projections a new version, which begins with what is kept \
+             and can be filled from an archive or an event store, and the stream a retention time that is longer than \
+             any time without a worker",
+            self.shard,
+            self.position,
+            self.retention.as_secs() / 3600
+        ))
+    }
+
+    /// What was fetched, up to a limit; nothing if nothing was.
+    pub(super) fn hand_out(&mut self, limit: ReadLimit) -> Batch {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < limit.records.max(1)
+            && (records.is_empty() || bytes < limit.bytes)
+            && let Some(record) = self.fetched.pop_front()
+        {
+            bytes += size(&record);
+            records.push(record);
+        }
+        if let Some(last) = records.last() {
+            self.position = last.position.clone();
+        }
+        let tip = self.is_tip && self.fetched.is_empty();
+        Batch { records, end: tip && self.is_end, tip, behind: tip.then_some(0), low_watermark: None }
+    }
+}

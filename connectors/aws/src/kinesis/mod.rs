@@ -1,0 +1,20 @@
+//! A source on Kinesis Data Streams.
+//!
+//! A reader polls its shard, within what a shard gives to all its readers together.
+//!
+//! What was trimmed before it was read is never passed over: Kinesis itself goes on at the trim horizon without a word,
+//! so [`cursor`] looks for the record that it was to go on behind, and refuses if that is not kept any more.
+
+mod numbers;
+mod stream;
+mod shards;
+mod calls;
+mod cursor;
+mod pace;
+mod polling;
+mod opening;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use source::{KinesisOptions, KinesisSource};

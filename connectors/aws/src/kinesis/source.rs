@@ -1,0 +1,141 @@
+//! The source.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use foldstream_model::{
+    Clock, Error, Result, Shard, ShardId,
+    ports::{From, ShardReader, Source, SourceDescription},
+};
+use md5::{Digest, Md5};
+use tokio::time::Instant;
+
+use super::{
+    opening::Opening,
+    pace::Pace,
+    shards::KnownShard,
+    stream::{Described, Stream},
+};
+use crate::Connection;
+
+/// Which stream is read, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinesisOptions {
+    /// Its name, or its ARN, by which streams of other accounts are reached.
+    pub stream: String,
+    /// Of the five that a shard answers in a second, whoever asks. Fewer leave more to other readers, and see new records
+    /// later.
+    pub calls_per_second: u32,
+}
+
+impl KinesisOptions {
+    pub fn new(stream: impl Into<String>) -> Self {
+        Self { stream: stream.into(), calls_per_second: 5 }
+    }
+}
+
+/// Reads a Kinesis data stream.
+pub struct KinesisSource {
+    pub(super) stream: Stream,
+    pub(super) clock: Arc<dyn Clock>,
+    calls_per_second: u32,
+    known: Mutex<Known>,
+}
+
+/// What was said of the stream when it was last asked.
+#[derive(Debug, Default)]
+struct Known {
+    described: Option<Described>,
+    shards: BTreeMap<ShardId, KnownShard>,
+    paces: BTreeMap<ShardId, Arc<Mutex<Pace>>>,
+}
+
+impl KinesisSource {
+    /// Nothing is sent before something is asked for. The clock is compared with when records arrived, to see which of
+    /// them are about to be trimmed.
+    pub fn new(connection: &Connection, options: KinesisOptions, clock: Arc<dyn Clock>) -> Self {
+        let stream = Stream { client: connection.kinesis(), named: options.stream };
+        Self { stream, clock, calls_per_second: options.calls_per_second, known: Mutex::default() }
+    }
+
+    fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn ask(&self) -> Result<Described> {
+        let described = self.stream.describe().await?;
+        self.known(|known| {
+            if known.described.as_ref().map(|before| &before.incarnation) != Some(&described.incarnation) {
+                known.shards.clear();
+            }
+            known.described = Some(described.clone());
+        });
+        Ok(described)
+    }
+
+    async fn described(&self) -> Result<Described> {
+        match self.known(|known| known.described.clone()) {
+            Some(described) => Ok(described),
+            None => self.ask().await,
+        }
+    }
+
+    async fn known_shard(&self, shard: &ShardId) -> Result<KnownShard> {
+        if self.find(shard).is_none() {
+            self.shards().await?;
+        }
+        self.find(shard).ok_or_else(|| {
+            Error::invalid(format!(
+                "there is no such shard: stream={} shard={shard}; its retention time is over, or the stream is another \
+                 one of the same name",
+                self.stream.named
+            ))
+        })
+    }
+
+    fn find(&self, shard: &ShardId) -> Option<KnownShard> {
+        self.known(|known| known.shards.get(shard).cloned())
+    }
+
+    /// What all readers of a shard share.
+    pub(super) fn pace(&self, shard: &ShardId) -> Arc<Mutex<Pace>> {
+        let new = || Arc::new(Mutex::new(Pace::new(self.calls_per_second, Instant::now())));
+        self.known(|known| known.paces.entry(shard.clone()).or_insert_with(new).clone())
+    }
+}
+
+#[async_trait]
+impl Source for KinesisSource {
+    async fn describe(&self) -> Result<SourceDescription> {
+        Ok(SourceDescription { incarnation: self.ask().await?.incarnation })
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>> {
+        let listed = self.stream.list_shards().await?;
+        let shards = listed.iter().map(|shard| self.stream.known(shard)).collect::<Result<Vec<_>>>()?;
+        self.known(|known| {
+            known.shards = shards.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
+            known.paces.retain(|shard, _| known.shards.contains_key(shard));
+        });
+        self.stream.in_order(&listed)
+    }
+
+    async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
+        let described = self.described().await?;
+        let shard = self.known_shard(shard).await?;
+        let opening = Opening { source: self, shard: &shard, described: &described, now: self.clock.now() };
+        Ok(Box::new(opening.open(from).await?))
+    }
+
+    /// MD5 as a big-endian number: <https://docs.aws.amazon.com/streams/latest/dev/key-concepts.html#partition-key>
+    fn hash_key(&self, partition_key: &str) -> u128 {
+        hash_key(partition_key)
+    }
+}
+
+pub(super) fn hash_key(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
+}

@@ -1,0 +1,141 @@
+//! The stream itself: how it is named in requests, what it is.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::{
+    Client,
+    operation::describe_stream_summary::DescribeStreamSummaryError,
+    primitives::DateTime,
+    types::{RecordDistributionStrategy, StreamDescriptionSummary, StreamStatus},
+};
+use foldstream_model::{Error, Incarnation, Result, Timestamp};
+
+use crate::errors;
+
+/// A stream, and the client that reaches it.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    pub client: Client,
+    /// A name, or an ARN.
+    pub named: String,
+}
+
+/// What is asked of a stream now and then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    pub incarnation: Incarnation,
+    pub arn: String,
+    pub created_at: Timestamp,
+    /// How long records are kept.
+    pub retention: Duration,
+}
+
+impl Stream {
+    pub(super) fn name(&self) -> Option<String> {
+        (!self.is_arn()).then(|| self.named.clone())
+    }
+
+    pub(super) fn arn(&self) -> Option<String> {
+        self.is_arn().then(|| self.named.clone())
+    }
+
+    fn is_arn(&self) -> bool {
+        self.named.starts_with("arn:")
+    }
+
+    /// What is being done, for errors.
+    pub(super) fn doing(&self, operation: &str) -> String {
+        format!("{operation} stream={}", self.named)
+    }
+
+    /// `Invalid`: there is no such stream, or it does not keep the records of a key together.
+    pub(super) async fn describe(&self) -> Result<Described> {
+        let request =
+            self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
+        let answer = request.send().await.map_err(|error| {
+            let is_missing = error
+                .as_service_error()
+                .is_some_and(DescribeStreamSummaryError::is_resource_not_found_exception);
+            let error = errors::of(&self.doing("DescribeStreamSummary"), error);
+            match is_missing {
+                true => error.context(
+                    "there is no such stream in this account and region: correct its name, the region or the \
+                     credentials, or make it",
+                ),
+                false => error,
+            }
+        })?;
+        let summary = answer.stream_description_summary.ok_or_else(|| self.unreadable("no description"))?;
+        self.read(&summary)
+    }
+
+    fn read(&self, summary: &StreamDescriptionSummary) -> Result<Described> {
+        if *summary.stream_status() == StreamStatus::Creating {
+            return Err(Error::transient(format!("the stream is being made: stream={}", self.named)));
+        }
+        refuse_lost_order(&self.named, summary.record_distribution_strategy())?;
+        let created_at = timestamp(summary.stream_creation_timestamp());
+        let hours =
+            u64::try_from(summary.retention_period_hours()).map_err(|_| self.unreadable("its retention"))?;
+        Ok(Described {
+            incarnation: Incarnation::new(format!("{}@{created_at}", summary.stream_arn())),
+            arn: summary.stream_arn().to_owned(),
+            created_at,
+            retention: Duration::from_secs(hours * 60 * 60),
+        })
+    }
+
+    pub(super) fn unreadable(&self, what: &str) -> Error {
+        Error::internal(format!("an answer of Kinesis cannot be read: stream={} what={what}", self.named))
+    }
+}
+
+/// Under any other strategy than by partition key, the events of a stream lie in any shard and in any order.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamRecordDistributionStrategy.html>
+fn refuse_lost_order(stream: &str, strategy: Option<&RecordDistributionStrategy>) -> Result<()> {
+    match strategy {
+        None | Some(RecordDistributionStrategy::UserPartitionKey) => Ok(()),
+        Some(strategy) => Err(Error::invalid(format!(
+            "the stream spreads its records over its shards whatever their partition keys, so that the events of one \
+             aggregate are in no order: stream={stream} record_distribution_strategy={strategy}; set it to \
+             USER_PARTITION_KEY (UpdateStreamRecordDistributionStrategy). What was put meanwhile stays without order: \
+             begin behind it, or with a stream of its own"
+        ))),
+    }
+}
+
+/// Finer than microseconds is cut off.
+pub(super) fn timestamp(instant: &DateTime) -> Timestamp {
+    let micros = i64::from(instant.subsec_nanos() / 1_000);
+    Timestamp::from_seconds(instant.secs()).plus_micros(micros)
+}
+
+/// The first millisecond, the finest that Kinesis knows, that is not before an instant.
+pub(super) fn date_time(instant: Timestamp) -> DateTime {
+    DateTime::from_millis(instant.micros().saturating_add(999).div_euclid(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use foldstream_model::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_ignores_partition_keys_is_refused() {
+        assert!(refuse_lost_order("events", None).is_ok());
+        assert!(refuse_lost_order("events", Some(&RecordDistributionStrategy::UserPartitionKey)).is_ok());
+        for strategy in ["AUTO", "ANOTHER_ONE"] {
+            let error = refuse_lost_order("events", Some(&strategy.into())).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains(strategy), "{error}");
+        }
+    }
+
+    #[test]
+    fn instants_are_asked_for_in_milliseconds_never_too_early() {
+        assert_eq!(date_time(Timestamp::from_micros(1_000)).to_millis().unwrap(), 1);
+        assert_eq!(date_time(Timestamp::from_micros(1_001)).to_millis().unwrap(), 2);
+        assert_eq!(timestamp(&DateTime::from_millis(1_234)), Timestamp::from_millis(1_234));
+    }
+}
