@@ -2,7 +2,7 @@
 
 use crate::{
     diagnostic::{Diagnostic, Place},
-    settings::{Config, Gaps, OnModify, OnNewerSchema, OnRemove, Projector, Source},
+    settings::{Config, Gaps, OnModify, OnNewerSchema, OnRemove, Projector, Source, SourceKind},
 };
 
 /// Everything in what could be read of a file that this version cannot do, kinds of sources and sinks aside,
@@ -27,13 +27,18 @@ pub fn unavailable(config: &Config) -> Vec<Diagnostic> {
 }
 
 fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, String, &str, &str)) {
-    check_local(path, source, refuse);
+    let is_local = matches!(source.kind.value, SourceKind::Local { .. });
+    if is_local {
+        check_local(path, source, refuse);
+    }
+    // Items that are imported were never changed.
     let modify = match source.on_modify.value {
-        OnModify::Ignore => None,
-        OnModify::Redact => Some("`on_modify: redact`"),
-        OnModify::Park => Some("`on_modify: park`"),
+        OnModify::Redact if is_local => Some("`on_modify: redact` of a local source"),
+        OnModify::Park if is_local => Some("`on_modify: park` of a local source"),
+        _ => None,
     };
-    let remove = (source.on_remove.value == OnRemove::Park).then_some("`on_remove: park`");
+    let remove = source.on_remove.value == OnRemove::Park && is_local;
+    let remove = remove.then_some("`on_remove: park` of a local source");
     let newer = match source.on_newer_schema.value {
         OnNewerSchema::Wait => None,
         OnNewerSchema::Park => Some("`on_newer_schema: park`"),

@@ -40,7 +40,8 @@ impl Fixture {
         let server = Server::dynamodb();
         let connection = Connection::to(&server);
         let ids = Arc::new(TestIds::default());
-        let state = StateTable::open(&connection, "foldstream", ids.clone()).await.expect("a table is made");
+        let state =
+            StateTable::open(&connection, "foldstream", ids.clone(), true).await.expect("a table is made");
         Self { connection, ids, state, _server: server }
     }
 }

@@ -213,14 +213,8 @@ impl DocumentStore for DynamoDocuments {
         let table = match self.tables.create {
             true => table::ensure(&self.client, &definition).await?,
             false => {
-                let table = table::describe(&self.client, &definition.name).await?.ok_or_else(|| {
-                    Error::invalid(format!(
-                        "there is no such table: table={}; make it, or let the sink make it with `create: true`",
-                        definition.name
-                    ))
-                })?;
-                table::check(&definition, &table)?;
-                table
+                let what_to_do = "make it, or let the sink make it with `create: true`";
+                table::existing(&self.client, &definition, what_to_do).await?
             }
         };
         Ok(identity(&table))

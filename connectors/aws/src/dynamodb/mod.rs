@@ -2,7 +2,10 @@
 
 mod table;
 mod state;
+mod transaction;
+mod partition;
 mod rows;
+mod parking;
 mod item;
 mod pace;
 mod ceiling;
@@ -10,10 +13,6 @@ mod documents;
 
 pub use documents::{DocumentTables, DynamoDocuments, SecondaryIndex};
 pub use item::{KeyAttributes, SortKey};
-mod partition;
-mod transaction;
-mod parking;
-
 pub use parking::DynamoParking;
 pub use rows::DynamoRows;
 pub use state::StateTable;

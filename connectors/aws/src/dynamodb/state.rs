@@ -32,11 +32,21 @@ pub struct StateTable {
 }
 
 impl StateTable {
-    /// Opens the table, or makes it, paid per request. `Invalid`: a table of this name has another key.
-    pub async fn open(connection: &Connection, name: &str, ids: Arc<dyn Ids>) -> Result<Arc<Self>> {
+    /// Opens the table; one that is not there is made, paid per request, if it may be. `Invalid`: a table of this name has
+    /// another key.
+    pub async fn open(
+        connection: &Connection,
+        name: &str,
+        ids: Arc<dyn Ids>,
+        create: bool,
+    ) -> Result<Arc<Self>> {
         let client = connection.dynamodb();
         let key = Key::new(PARTITION, Some(SORT));
-        table::ensure(&client, &Definition { name: name.to_owned(), key, indexes: Vec::new() }).await?;
+        let wanted = Definition { name: name.to_owned(), key, indexes: Vec::new() };
+        match create {
+            true => table::ensure(&client, &wanted).await?,
+            false => table::existing(&client, &wanted, "`foldstream run` makes it").await?,
+        };
         Ok(Arc::new(Self { client, name: name.to_owned(), ids }))
     }
 

@@ -49,6 +49,19 @@ pub(crate) async fn ensure(client: &Client, wanted: &Definition) -> Result<Table
     Ok(table)
 }
 
+/// Checks a table that must be there. `Invalid`: it is not; the message says `what_to_do`.
+pub(crate) async fn existing(
+    client: &Client,
+    wanted: &Definition,
+    what_to_do: &str,
+) -> Result<TableDescription> {
+    let table = describe(client, &wanted.name).await?.ok_or_else(|| {
+        Error::invalid(format!("there is no such table: table={}; {what_to_do}", wanted.name))
+    })?;
+    check(wanted, &table)?;
+    Ok(table)
+}
+
 /// None: there is no such table.
 pub(crate) async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription>> {
     match client.describe_table().table_name(name).send().await {

@@ -25,6 +25,14 @@ pub struct Global {
     #[arg(default_value = "foldstream-data", hide_env = true, help_heading = "Global options")]
     pub data: PathBuf,
 
+    /// The AWS region, in place of the environment's
+    #[arg(long, global = true, value_name = "REGION", help_heading = "Global options")]
+    pub region: Option<String>,
+
+    /// The AWS profile, in place of the environment's
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub profile: Option<String>,
+
     /// Say less on standard error
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub quiet: bool,

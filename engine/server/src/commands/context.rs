@@ -55,7 +55,8 @@ impl Context {
 
     async fn stores(&self, config: Option<&Config>, options: OpenOptions) -> Outcome<Stores> {
         let (clock, ids) = (self.clock.clone(), self.ids.clone());
-        let opening = Opening { data: &self.global.data, clock, ids, options };
+        let (region, profile) = (self.global.region.clone(), self.global.profile.clone());
+        let opening = Opening { data: &self.global.data, region, profile, clock, ids, options };
         let opened = Stores::open(config, opening).await;
         opened.map_err(|error| Failure::unusable(error.to_string()))
     }

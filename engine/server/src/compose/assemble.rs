@@ -3,9 +3,12 @@ use std::{
     sync::Arc,
 };
 
+use foldstream_aws::change::{ChangeDecoder, OnChange};
 use foldstream_config::{
     Config,
-    settings::{self, Limits, Name, OnUnknownType, Projection, Projector as Declared, SourceKind},
+    settings::{
+        self, Limits, Name, OnModify, OnRemove, OnUnknownType, Projection, Projector as Declared, SourceKind,
+    },
 };
 use foldstream_declarative::{Compiled, Definition};
 use foldstream_local::{LocalLog, LogDescription, LogOptions};
@@ -116,8 +119,18 @@ fn decoder(name: &Name, source: &settings::Source, compiled: &Compiled) -> Resul
     if matches!(source.kind.value, SourceKind::Local { .. }) {
         return Ok(Arc::new(Envelopes));
     }
-    let mapped = compiled.decoders.get(name).map(|decoder| Arc::clone(decoder) as Arc<dyn Decoder>);
-    mapped.ok_or_else(|| Error::internal(format!("a source without a mapping: source={name}")))
+    let missing = || Error::internal(format!("a source without a mapping: source={name}"));
+    let items = compiled.decoders.get(name).cloned().ok_or_else(missing)?;
+    let on_modify = match source.on_modify.value {
+        // Without an event store to compare with, an event that was taken stays as it was taken.
+        OnModify::Ignore | OnModify::Redact => OnChange::Ignore,
+        OnModify::Park => OnChange::Park,
+    };
+    let on_remove = match source.on_remove.value {
+        OnRemove::Ignore => OnChange::Ignore,
+        OnRemove::Park => OnChange::Park,
+    };
+    Ok(Arc::new(ChangeDecoder::new(items, on_modify, on_remove)))
 }
 
 /// What lifts the events of a source.

@@ -35,7 +35,7 @@ impl Repository {
         let ask = |arguments: &[&str]| ask(folder, arguments)?.demand().map(one_line);
         let format = ask(&["--show-object-format"]).map_err(|error| not_a_repository(folder, &error))?;
         let format = ObjectFormat::parse(&String::from_utf8_lossy(&format))?;
-        let path = |name| Ok(folder.join(OsString::from_vec(ask(&["--git-path", name])?)));
+        let path = |name| -> Result<_> { Ok(folder.join(OsString::from_vec(ask(&["--git-path", name])?))) };
         let objects = absolute(&path("objects")?)?;
         let boundary = fs::read(path("shallow")?).ok().filter(|boundary| !boundary.is_empty());
         let room = Room::new(objects, format, boundary.as_deref())?;

@@ -1,11 +1,13 @@
 //! Where everything is kept that a command looks at or changes: as the configuration says, in the embedded database of
 //! `--data` or in AWS.
 
+mod aws;
+
 use std::{path::Path, sync::Arc};
 
 use foldstream_config::{
     Config,
-    settings::{Name, Projection, Sink, SinkKind, Source, SourceKind, Store},
+    settings::{Projection, SinkKind, Source, SourceKind, Store, Tables},
 };
 use foldstream_local::{LocalStore, OpenOptions};
 use foldstream_model::{
@@ -14,10 +16,14 @@ use foldstream_model::{
 };
 use foldstream_runtime::rows::Rows;
 
-/// What every store is opened with.
+use aws::Aws;
+
+/// What the stores are opened with.
 pub struct Opening<'a> {
     /// Where the embedded database is.
     pub data: &'a Path,
+    pub region: Option<String>,
+    pub profile: Option<String>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub options: OpenOptions,
@@ -27,6 +33,7 @@ pub struct Opening<'a> {
 #[derive(Clone)]
 pub struct Stores {
     local: Option<LocalStore>,
+    aws: Option<Arc<Aws>>,
     checkpoints: Arc<dyn CheckpointStore>,
     parking: Arc<dyn ParkingLot>,
     leases: Arc<dyn LeaseStore>,
@@ -37,12 +44,27 @@ impl Stores {
     /// as it should be.
     pub async fn open(config: Option<&Config>, opening: Opening<'_>) -> Result<Self> {
         let local = match config.is_none_or(keeps_something_here) {
-            true => Some(LocalStore::open(opening.data, opening.clock, opening.ids, opening.options)?),
+            true => {
+                let (clock, ids) = (opening.clock.clone(), opening.ids.clone());
+                Some(LocalStore::open(opening.data, clock, ids, opening.options)?)
+            }
             false => None,
         };
-        match config.map(|config| &config.store) {
-            None | Some(Store::Local) => Ok(local.ok_or_else(not_here)?.into()),
-            Some(Store::Dynamodb { .. }) => Err(Error::invalid("a store in DynamoDB is not available yet")),
+        let aws = match config.filter(|config| keeps_something_in_aws(config)) {
+            Some(config) => Some(Arc::new(Aws::open(config, &opening).await?)),
+            None => None,
+        };
+        let state = aws.as_ref().and_then(|aws| aws.state());
+        match (state, &local) {
+            (Some(state), _) => Ok(Self {
+                checkpoints: state.checkpoints,
+                parking: state.parking,
+                leases: state.leases,
+                local,
+                aws,
+            }),
+            (None, Some(here)) => Ok(Self { aws, ..Self::from(here.clone()) }),
+            (None, None) => Err(not_here()),
         }
     }
 
@@ -62,9 +84,12 @@ impl Stores {
         self.leases.clone()
     }
 
-    /// Where the documents of a projection are. `Invalid`: its sink is not configured.
-    pub fn documents(&self, _: &ProjectionId) -> Result<Arc<dyn DocumentStore>> {
-        Ok(self.local()?.documents())
+    /// Where the documents of a projection are; those of one that is not configured are in the embedded database.
+    pub fn documents(&self, projection: &ProjectionId) -> Result<Arc<dyn DocumentStore>> {
+        match self.aws.as_ref().and_then(|aws| aws.documents(projection.name.as_str())) {
+            Some(documents) => Ok(documents),
+            None => Ok(self.local()?.documents()),
+        }
     }
 
     /// What a configured source reads; none: a stream that is not there yet.
@@ -74,7 +99,10 @@ impl Stores {
                 let log = self.local()?.existing_log(stream).await?;
                 Ok(log.map(|log| log.source() as Arc<dyn ports::Source>))
             }
-            SourceKind::Kinesis { .. } => Err(Error::invalid("a source on Kinesis is not available yet")),
+            SourceKind::Kinesis { stream, reading, .. } => {
+                let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
+                Ok(Some(aws.kinesis(stream, reading)))
+            }
         }
     }
 
@@ -99,6 +127,7 @@ impl From<LocalStore> for Stores {
             parking: local.parking(),
             leases: local.leases(),
             local: Some(local),
+            aws: None,
         }
     }
 }
@@ -107,21 +136,29 @@ fn not_here() -> Error {
     Error::invalid("nothing of this configuration is kept in the embedded database")
 }
 
+fn not_in_aws() -> Error {
+    Error::internal("nothing of this configuration is in AWS")
+}
+
 /// Whether a configuration needs the embedded database.
-pub fn keeps_something_here(config: &Config) -> bool {
+fn keeps_something_here(config: &Config) -> bool {
     let is_local = |source: &Source| matches!(source.kind.value, SourceKind::Local { .. });
     config.store == Store::Local
         || config.sources.values().any(is_local)
         || config.projections.values().any(|projection| tables(config, projection).is_none())
 }
 
-/// The tables that a projection writes to; none: it writes here.
-fn tables<'c>(
-    config: &'c Config,
-    projection: &Projection,
-) -> Option<&'c foldstream_config::settings::Tables> {
-    let sink: &Name = &projection.sink.as_ref()?.value;
-    match config.sinks.get(sink).map(|sink: &Sink| &sink.kind.value)? {
+fn keeps_something_in_aws(config: &Config) -> bool {
+    let is_kinesis = |source: &Source| matches!(source.kind.value, SourceKind::Kinesis { .. });
+    matches!(config.store, Store::Dynamodb { .. })
+        || config.sources.values().any(is_kinesis)
+        || config.projections.values().any(|projection| tables(config, projection).is_some())
+}
+
+/// The tables that a projection writes to; none: it writes into the embedded database.
+fn tables<'c>(config: &'c Config, projection: &Projection) -> Option<&'c Tables> {
+    let sink = config.sinks.get(&projection.sink.as_ref()?.value)?;
+    match &sink.kind.value {
         SinkKind::Local => None,
         SinkKind::Dynamodb(tables) => Some(tables),
     }

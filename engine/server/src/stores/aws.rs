@@ -1,0 +1,110 @@
+//! What of a configuration is in AWS.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldstream_aws::{
+    Connection, ConnectionOptions,
+    dynamodb::{
+        DocumentTables, DynamoDocuments, DynamoParking, DynamoRows, KeyAttributes, SecondaryIndex, SortKey,
+        StateTable,
+    },
+    kinesis::{KinesisOptions, KinesisSource},
+};
+use foldstream_config::{
+    Config,
+    settings::{Reading, SourceKind, Store, Tables},
+};
+use foldstream_model::{
+    Clock, Result, SourceName,
+    ports::{self, CheckpointStore, DocumentStore, LeaseStore, ParkingLot},
+};
+
+use super::{Opening, tables};
+
+/// Open connections, and what was made of them.
+pub(super) struct Aws {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+    state: Option<State>,
+    /// By the names of projections.
+    documents: BTreeMap<String, Arc<DynamoDocuments>>,
+}
+
+/// What the engine knows, where that is in DynamoDB.
+#[derive(Clone)]
+pub(super) struct State {
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    pub parking: Arc<dyn ParkingLot>,
+    pub leases: Arc<dyn LeaseStore>,
+}
+
+impl Aws {
+    pub(super) async fn open(config: &Config, opening: &Opening<'_>) -> Result<Self> {
+        let options = ConnectionOptions { region: opening.region.clone(), profile: opening.profile.clone() };
+        let connection = Connection::open(options).await;
+        let state = match &config.store {
+            Store::Local => None,
+            Store::Dynamodb { table } => Some(state(config, table, &connection, opening).await?),
+        };
+        let mut documents = BTreeMap::new();
+        for (name, projection) in &config.projections {
+            if let Some(tables) = tables(config, projection) {
+                let store = DynamoDocuments::new(&connection, document_tables(tables), opening.ids.clone());
+                documents.insert(name.to_string(), Arc::new(store));
+            }
+        }
+        Ok(Self { connection, clock: opening.clock.clone(), state, documents })
+    }
+
+    pub(super) fn state(&self) -> Option<State> {
+        self.state.clone()
+    }
+
+    pub(super) fn documents(&self, projection: &str) -> Option<Arc<dyn DocumentStore>> {
+        self.documents.get(projection).map(|documents| documents.clone() as Arc<dyn DocumentStore>)
+    }
+
+    pub(super) fn kinesis(&self, stream: &str, _: &Reading) -> Arc<dyn ports::Source> {
+        Arc::new(KinesisSource::new(&self.connection, KinesisOptions::new(stream), self.clock.clone()))
+    }
+}
+
+async fn state(
+    config: &Config,
+    table: &str,
+    connection: &Connection,
+    opening: &Opening<'_>,
+) -> Result<State> {
+    let state = StateTable::open(connection, table, opening.ids.clone(), opening.options.create).await?;
+    let _ = (DynamoRows::new(state.clone()), DynamoParking::new(state), lease_tables(config, table));
+    Err(foldstream_model::Error::invalid("a store in DynamoDB is not available yet"))
+}
+
+/// The tables of the leases of shards, by source.
+fn lease_tables(config: &Config, table: &str) -> BTreeMap<SourceName, String> {
+    let named = config.sources.iter().map(|(name, source)| {
+        let given = match &source.kind.value {
+            SourceKind::Kinesis { lease_table, .. } => lease_table.clone(),
+            SourceKind::Local { .. } => None,
+        };
+        (SourceName::new(name.as_str()), given.unwrap_or_else(|| format!("{table}-{name}")))
+    });
+    named.collect()
+}
+
+fn document_tables(tables: &Tables) -> DocumentTables {
+    let key = &tables.key;
+    let sort = key.sort.clone().map(|(attribute, separator)| SortKey { attribute, separator });
+    let indexes = tables.indexes.iter().map(|(name, index)| SecondaryIndex {
+        name: name.to_string(),
+        partition: index.partition.clone(),
+        sort: index.sort.clone(),
+    });
+    DocumentTables {
+        name: tables.table.value.clone(),
+        keys: KeyAttributes { partition: key.partition.clone(), sort },
+        indexes: indexes.collect(),
+        create: tables.create,
+        max_write_units: tables.max_write_units,
+    }
+}
