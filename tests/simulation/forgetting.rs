@@ -71,7 +71,9 @@ pub async fn forget(world: &Arc<World>, loses: bool) {
 /// Whether a stop says of a projection that records were lost to it, as they were.
 pub fn is_said(world: &World, kind: Kind, stop: &Stop) -> bool {
     let reason = &stop.reason;
-    let is_said = ["were trimmed before", "retention time"].iter().any(|words| reason.contains(words));
+    // The last is said by a reader that was ahead of those to whom records were lost, of what waited with it.
+    let words = ["were trimmed before", "retention time", "was removed with what the source has trimmed"];
+    let is_said = words.iter().any(|words| reason.contains(words));
     world.has_lost(kind) && is_said
 }
 

@@ -19,7 +19,7 @@ use crate::{
     pure,
     streams::{Streams, Turn},
     subscription::Subscription,
-    trial::Attempt,
+    trial::{self, Attempt},
     trying::{Trials, Tried},
 };
 
@@ -177,7 +177,13 @@ impl Released {
             // A type that nobody knows waits for a definition that knows it, whatever becomes of what cannot be taken.
             let (touched, on_failure) = match unknown_type(&subscription.projection.spec, &placed.event) {
                 Err(unknown) => (Err(unknown), OnFailure::Park),
-                Ok(()) => (self.touch(subscription, index, tried, &mut scratch), on_failure),
+                Ok(()) => {
+                    let touched = self.touch(subscription, index, tried, &mut scratch);
+                    let ordering = subscription.projection.spec.ordering;
+                    let blamed = |error| trial::on_failure(on_failure, ordering, error);
+                    let on_failure = touched.as_ref().err().map_or(on_failure, blamed);
+                    (touched, on_failure)
+                }
             };
             match (touched, on_failure) {
                 (Ok(carried), _) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {

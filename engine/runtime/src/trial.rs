@@ -8,9 +8,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{error::Error as StdError, fmt};
 
-use foldstream_model::{DocumentKey, Position, ProjectionId, Sequence, ShardId, SourceName, StreamId};
+use foldstream_model::{
+    DocumentKey, Error, OnFailure, Ordering, Position, ProjectionId, Sequence, ShardId, SourceName, StreamId,
+};
 use serde::{Deserialize, Serialize};
 
 /// Calls that one mark names at most.
@@ -69,6 +71,36 @@ impl fmt::Display for Attempt {
                 )
             }
         }
+    }
+}
+
+/// Marks the error of a call that is not made any more.
+#[derive(Debug)]
+struct Blame;
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("blamed by how processes ended")
+    }
+}
+
+impl StdError for Blame {}
+
+/// So many processes have ended while this call was made.
+pub fn blame(ends: u32, attempt: &Attempt) -> Error {
+    Error::poison(format!("{ends} processes in a row have ended while {attempt}")).with_source(Blame)
+}
+
+/// What becomes of an event that its projection cannot take. Who is blamed may be blamed wrongly: a process may have taken the
+/// event, and have ended, or go on, before that was saved. Where its documents tell its place in its stream, it finds itself
+/// there when it comes back. Where they do not it would be applied once more at the place of its return, or be discarded and
+/// there: so nobody goes on.
+pub fn on_failure(configured: OnFailure, ordering: Ordering, error: &Error) -> OnFailure {
+    let is_blame = StdError::source(error).is_some_and(|source| source.is::<Blame>());
+    match (configured, ordering) {
+        _ if !is_blame => configured,
+        (OnFailure::Park, Ordering::PerStream) => OnFailure::Park,
+        _ => OnFailure::Stop,
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     metrics,
     rows::{self, Rows},
-    trial::{Attempt, TOGETHER, Trial},
+    trial::{self, Attempt, TOGETHER, Trial},
 };
 
 /// What a process leaves behind when it ends without leaving.
@@ -109,7 +109,7 @@ impl Trials {
         let is_alone = state.trial.is_suspect(first);
         if let Some(ends) = state.trial.guilty(first) {
             metrics::guilty();
-            let guilty = Error::poison(format!("{ends} processes in a row have ended while {first}"));
+            let guilty = trial::blame(ends, first);
             tracing::error!("{guilty}: it is not tried again");
             return Ok(Tried { count, guilty: Some(guilty), is_alone, mark: None });
         }

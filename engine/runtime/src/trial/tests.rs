@@ -1,8 +1,8 @@
 //! Processes that end one after the other at the same call.
 
-use foldstream_model::{DocumentKey, ProjectionId, Sequence, StreamId};
+use foldstream_model::{DocumentKey, Error, OnFailure, Ordering, ProjectionId, Sequence, StreamId};
 
-use super::{Attempt, TOGETHER, TOO_MANY, Trial};
+use super::{Attempt, TOGETHER, TOO_MANY, Trial, blame, on_failure};
 
 fn change(document: usize, sequence: u64) -> Attempt {
     Attempt::Change {
@@ -120,4 +120,17 @@ fn what_is_remembered_is_bounded_and_the_worst_stay() {
     let trial = after(&trial);
     assert!(trial.suspects.len() <= super::MOST_SUSPECTS);
     assert_eq!(trial.ends_of(&touch(1)), 1);
+}
+
+#[test]
+fn who_is_blamed_is_parked_only_where_it_finds_itself_again() {
+    let (blamed, poison) = (blame(3, &touch(1)).context("somewhere"), Error::poison("cannot"));
+    for configured in [OnFailure::Park, OnFailure::Discard, OnFailure::Stop] {
+        for ordering in [Ordering::PerStream, Ordering::Commutative, Ordering::Global] {
+            assert_eq!(on_failure(configured, ordering, &poison), configured);
+            let parks = (configured, ordering) == (OnFailure::Park, Ordering::PerStream);
+            let expected = if parks { OnFailure::Park } else { OnFailure::Stop };
+            assert_eq!(on_failure(configured, ordering, &blamed), expected);
+        }
+    }
 }
