@@ -5,21 +5,27 @@ use std::{
     sync::Arc,
 };
 
+use async_trait::async_trait;
 use proptest::prelude::{Strategy, any, prop_oneof};
 
 use super::{HOSTILE, cases, together};
 use crate::{
-    DocumentKey, Epoch, Lot, Map, MarkNumber, OrderKey, ParkedEvent, ParkedOrder, Place, Position,
-    ProjectionId, Sequence, ShardNumber, StreamId, Timestamp, Value,
-    ports::{Parked, Parking, ParkingLot},
+    DocumentKey, Epoch, ErrorKind, Lot, Map, MarkNumber, OrderKey, ParkedEvent, ParkedOrder, Place, Position,
+    ProjectionId, Result, Sequence, ShardNumber, StreamId, Timestamp, Value,
+    ports::{Parked, ParkedPage, Parking, ParkingLot},
 };
 
-/// Checks a parking lot. It fills and clears lots of projections whose names begin with `conformance`.
+/// Checks a parking lot. It fills and clears lots of projections whose names begin with `conformance`, and calls again
+/// where it is told that something may pass.
 pub async fn run(parking: &dyn ParkingLot) {
+    let parking: &dyn ParkingLot = &Again(parking);
     nothing_is_found_where_nothing_was_parked(parking).await;
     what_is_parked_is_read_back(parking).await;
     events_of_a_document_are_in_order(parking).await;
     an_event_is_put_once(parking).await;
+    many_events_of_one_parking_are_put(parking).await;
+    events_of_any_size_are_kept(parking).await;
+    long_names_are_told_apart_and_orders_with_them_kept(parking).await;
     lists_are_sorted_and_paged(parking).await;
     a_mark_is_closed_only_when_nothing_waits(parking).await;
     nothing_is_put_under_a_closed_mark(parking).await;
@@ -28,6 +34,51 @@ pub async fn run(parking: &dyn ParkingLot) {
     lots_do_not_touch_each_other(parking).await;
     of_a_racing_append_and_close_one_wins(parking).await;
     any_history_ends_as_in_a_map(parking).await;
+}
+
+/// Calls again and again, as the port says is right.
+struct Again<'p>(&'p dyn ParkingLot);
+
+/// More often than chance lets two get into each other's way.
+const TRIES: usize = 100;
+
+async fn again<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
+    for _ in 1..TRIES {
+        match call().await {
+            Err(error) if matches!(error.kind(), ErrorKind::Transient | ErrorKind::Throttled) => {}
+            answer => return answer,
+        }
+    }
+    call().await
+}
+
+#[async_trait]
+impl ParkingLot for Again<'_> {
+    async fn append(&self, lot: &Lot, parkings: Vec<Parking>) -> Result<Vec<Parked>> {
+        again(|| self.0.append(lot, parkings.clone())).await
+    }
+
+    async fn list(
+        &self,
+        lot: &Lot,
+        document: Option<&DocumentKey>,
+        after: Option<(&DocumentKey, &ParkedOrder)>,
+        limit: usize,
+    ) -> Result<ParkedPage> {
+        again(|| self.0.list(lot, document, after, limit)).await
+    }
+
+    async fn remove(&self, lot: &Lot, document: &DocumentKey, orders: &[ParkedOrder]) -> Result<()> {
+        again(|| self.0.remove(lot, document, orders)).await
+    }
+
+    async fn close(&self, lot: &Lot, document: &DocumentKey, mark: MarkNumber) -> Result<bool> {
+        again(|| self.0.close(lot, document, mark)).await
+    }
+
+    async fn clear(&self, lot: &Lot) -> Result<()> {
+        again(|| self.0.clear(lot)).await
+    }
 }
 
 async fn fresh(parking: &dyn ParkingLot, name: &str) -> Lot {
@@ -143,6 +194,93 @@ async fn an_event_is_put_once(parking: &dyn ParkingLot) {
     let page = parking.list(&lot, None, None, 10).await.expect("a list is answered");
     assert_eq!((page.events.len(), page.total), (2, 2));
     assert_eq!(page.events[0], first, "what is there is left as it is");
+}
+
+async fn many_events_of_one_parking_are_put(parking: &dyn ParkingLot) {
+    let lot = fresh(parking, "many").await;
+    let all: Vec<_> = (0..250).map(|position| order(0, position)).collect();
+    let some: Vec<_> = all.iter().step_by(7).rev().cloned().collect();
+    assert_eq!(append(parking, &lot, "a", 1, &some).await, Parked::Done);
+    for _ in 0..2 {
+        assert_eq!(append(parking, &lot, "a", 1, &all).await, Parked::Done);
+        assert_eq!((orders(parking, &lot, "a").await, total(parking, &lot).await), (all.clone(), 250));
+    }
+    for _ in 0..2 {
+        remove(parking, &lot, "a", &some).await;
+        assert_eq!(total(parking, &lot).await, 250 - some.len() as u64);
+    }
+    assert!(!close(parking, &lot, "a", 1).await);
+    remove(parking, &lot, "a", &all).await;
+    assert!(close(parking, &lot, "a", 1).await);
+}
+
+async fn events_of_any_size_are_kept(parking: &dyn ParkingLot) {
+    let lot = fresh(parking, "sizes").await;
+    let parked: Vec<_> = [300_000, 400_000, 1_000_000, 1, 5_000_000]
+        .into_iter()
+        .zip(1..)
+        .map(|(size, position)| {
+            let text = "é1\"".chars().cycle().take(size / 2).collect::<String>();
+            ParkedEvent { state: Value::from(text.as_str()), ..event("a", order(0, position)) }
+        })
+        .collect();
+    for _ in 0..2 {
+        let events = parked.clone();
+        let parkings = vec![Parking { document: DocumentKey::new("a"), mark: MarkNumber(1), events }];
+        assert_eq!(parking.append(&lot, parkings).await.expect("an append is answered"), [Parked::Done]);
+    }
+    for document in [None, Some(&DocumentKey::new("a"))] {
+        let mut found: Vec<ParkedEvent> = Vec::new();
+        loop {
+            let after = found.last().map(|event| (&event.document, &event.order));
+            let page = parking.list(&lot, document, after, 100).await.expect("a list is answered");
+            if page.events.is_empty() {
+                break;
+            }
+            found.extend(page.events);
+        }
+        assert!(found == parked, "what is large is read back");
+    }
+    let parked: Vec<_> = parked.into_iter().map(|event| event.order).collect();
+    remove(parking, &lot, "a", &parked).await;
+    assert!(close(parking, &lot, "a", 1).await);
+}
+
+async fn long_names_are_told_apart_and_orders_with_them_kept(parking: &dyn ParkingLot) {
+    let lot = fresh(parking, "long").await;
+    let long = |end: u64| format!("{}{end}", "é".repeat(1_000));
+    let ordered = |stream: u64, at: i64, sequence: u64| ParkedOrder {
+        key: Some(OrderKey {
+            recorded_at: Timestamp::from_micros(at),
+            stream: StreamId::new(long(stream)),
+            sequence: Sequence(sequence),
+        }),
+        ..order(0, 1)
+    };
+    let mut expected = vec![ordered(0, 0, 1), ordered(0, 2, 1)];
+    expected.extend((10..40).flat_map(|stream| [ordered(stream, 1, 1), ordered(stream, 1, 2)]));
+    expected.sort();
+    for document in [long(1), long(2), "short".to_owned()] {
+        assert_eq!(append(parking, &lot, &document, 1, &expected).await, Parked::Done);
+        let key = DocumentKey::new(document.as_str());
+        for limit in [1, 7, 100] {
+            let mut found: Vec<ParkedOrder> = Vec::new();
+            loop {
+                let after = found.last().map(|order| (&key, order));
+                let page = parking.list(&lot, Some(&key), after, limit).await.expect("a list is answered");
+                assert!(page.events.len() <= limit, "a limit is kept");
+                if page.events.is_empty() {
+                    break;
+                }
+                found.extend(page.events.into_iter().map(|event| event.order));
+            }
+            assert!(found == expected, "by order, whatever a store's keys hold of it: limit={limit}");
+        }
+    }
+    let page = parking.list(&lot, None, None, 1_000).await.expect("a list is answered");
+    assert_eq!((page.events.len(), page.total), (3 * expected.len(), 3 * expected.len() as u64));
+    remove(parking, &lot, &long(1), &expected).await;
+    assert!(close(parking, &lot, &long(1), 1).await && !close(parking, &lot, &long(2), 1).await);
 }
 
 async fn lists_are_sorted_and_paged(parking: &dyn ParkingLot) {
