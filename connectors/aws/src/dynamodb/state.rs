@@ -107,6 +107,7 @@ pub(super) fn not_done(doing: &str, reasons: &[CancellationReason]) -> Error {
     let busy = ["ThrottlingError", "ProvisionedThroughputExceeded"];
     let message = format!("{doing}: cancelled: reasons={}", codes.join(","));
     match codes.iter().any(|code| busy.contains(code)) {
+        _ if codes.contains(&"ValidationError") => Error::internal(message),
         true => Error::throttled(message),
         false => Error::transient(message),
     }

@@ -17,11 +17,13 @@ use super::{
 
 /// A list of events that weigh more ends early.
 const MAX_LISTED_BYTES: usize = 8 * 1024 * 1024;
+/// Rows that are read at once to find the end of those that tie.
+const TIES: usize = 100;
 
 /// Rows of events, and the sort key behind which they begin.
-struct Listed {
+pub(super) struct Listed {
     begin: Option<String>,
-    items: Vec<Item>,
+    pub items: Vec<Item>,
     /// Behind these there may be others.
     more: bool,
 }
@@ -71,7 +73,7 @@ impl Document<'_> {
     }
 
     /// As many events as asked for, or as weigh enough; with them all that tie with `after` or with the last one.
-    async fn listed(&self, after: Option<&ParkedOrder>, limit: usize) -> Result<Listed> {
+    pub(super) async fn listed(&self, after: Option<&ParkedOrder>, limit: usize) -> Result<Listed> {
         let after = after.map(keys::order);
         let tied = after.as_deref().and_then(keys::tie).map(str::to_owned);
         let begin = tied.clone().or(after);
@@ -79,7 +81,7 @@ impl Document<'_> {
             Pages::new(self.table, self.events.clone(), begin.clone().map_or(Range::All, Range::Behind));
         let (mut items, mut wanted, mut bytes) = (Vec::new(), limit, 0);
         let mut last = tied.clone();
-        while let Some(page) = pages.next(wanted.max(1)).await? {
+        while let Some(page) = pages.next(wanted.max(if last.is_some() { TIES } else { 1 })).await? {
             for item in page {
                 let tie = keys::tie(state::text_of(&item, SORT)?).map(str::to_owned);
                 let is_enough = wanted == 0 || (wanted < limit && bytes >= MAX_LISTED_BYTES);
@@ -100,7 +102,7 @@ impl Document<'_> {
     }
 
     /// Whether an event is missing that was put together with one that is there, and still is.
-    async fn is_torn(&self, listed: &Listed) -> Result<bool> {
+    pub(super) async fn is_torn(&self, listed: &Listed) -> Result<bool> {
         let sorts = listed.items.iter().map(|item| state::text_of(item, SORT));
         let sorts = sorts.collect::<Result<BTreeSet<_>>>()?;
         for item in &listed.items {
