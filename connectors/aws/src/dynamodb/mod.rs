@@ -6,6 +6,7 @@ mod transaction;
 mod partition;
 mod rows;
 mod parking;
+mod leases;
 mod item;
 mod pace;
 mod ceiling;
@@ -13,6 +14,7 @@ mod documents;
 
 pub use documents::{DocumentTables, DynamoDocuments, SecondaryIndex};
 pub use item::{KeyAttributes, SortKey};
+pub use leases::{DynamoLeases, KclCheckpoint, TellsShards};
 pub use parking::DynamoParking;
 pub use rows::DynamoRows;
 pub use state::StateTable;

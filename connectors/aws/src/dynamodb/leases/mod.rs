@@ -1,0 +1,165 @@
+//! Leases. Those of shards are rows of the table that KCL keeps for an application, attribute for attribute, so that an
+//! application can be taken over and handed back; a worker's own place and those of merges, which KCL does not know, are
+//! rows of the state table.
+
+mod kcl;
+mod change;
+mod place;
+mod shards;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use foldstream_model::{
+    Error, Lease, LeaseKey, Result, ShardId, SourceName,
+    ports::{LeaseStore, PutLease},
+};
+
+pub use self::{kcl::KclCheckpoint, shards::TellsShards};
+use self::{place::Place, shards::ToldShards};
+use super::{
+    partition::{Pages, Range},
+    state::{self, Item, StateTable},
+    table::{self, Definition, Index, Key},
+};
+use crate::{Connection, errors};
+
+/// The leases of all sources.
+pub struct DynamoLeases {
+    state: Arc<StateTable>,
+    /// KCL's table by source. The shards of a source without one are leased in the state table.
+    tables: BTreeMap<SourceName, String>,
+    shards: ToldShards,
+}
+
+impl DynamoLeases {
+    /// `tables`: by source the name of the table that KCL keeps for it, which is that of a KCL application. One that is not
+    /// there is made. `Invalid`: a table of this name is none of KCL's.
+    pub async fn open(
+        connection: &Connection,
+        state: Arc<StateTable>,
+        tables: BTreeMap<SourceName, String>,
+    ) -> Result<Self> {
+        let client = connection.dynamodb();
+        for name in tables.values() {
+            let mut wanted = definition(name);
+            if table::describe(&client, name).await?.is_some() {
+                // KCL makes the index where it is missing, as in tables from before its version 3.
+                wanted.indexes.clear();
+            }
+            table::ensure(&client, &wanted).await?;
+        }
+        Ok(Self { state, tables, shards: ToldShards::default() })
+    }
+
+    /// How far the KCL application of a source is: of each shard of which there is a lease. One without is ended if a
+    /// shard that descends from it has one, since KCL removes the lease of a shard once its children have begun; else KCL
+    /// has never come to it. `Invalid`: the application reads several streams, or one of its rows cannot be read.
+    pub async fn checkpoints(&self, source: &SourceName) -> Result<BTreeMap<ShardId, KclCheckpoint>> {
+        let Some(table) = self.tables.get(source) else { return Ok(BTreeMap::new()) };
+        let mut checkpoints = BTreeMap::new();
+        for item in self.scan(table).await? {
+            let key = state::text_of(&item, kcl::LEASE_KEY)?;
+            if item.contains_key(kcl::STREAM_NAME) {
+                return Err(Error::invalid(format!(
+                    "a KCL application that reads several streams cannot be taken over: table={table} lease={key}; \
+                     name another table for source={source}"
+                )));
+            }
+            if let Some(checkpoint) = KclCheckpoint::read(&item)? {
+                checkpoints.insert(ShardId::new(key), checkpoint);
+            }
+        }
+        Ok(checkpoints)
+    }
+
+    /// Says in KCL's table that a shard was settled to its end by all that read it, and frees its lease. KCL then goes on
+    /// with its children; nothing of this is seen in a source without such a table.
+    pub async fn end(&self, source: &SourceName, expected: &Lease) -> Result<PutLease> {
+        let place = self.place(source, &expected.key);
+        let LeaseKey::Shard(shard) = &expected.key else {
+            return Err(Error::internal(format!("only shards end: lease={}", expected.key)));
+        };
+        let change = change::end(expected, self.shards.children(source, shard));
+        place.update(expected, change).await
+    }
+
+    fn place<'s>(&'s self, source: &'s SourceName, key: &'s LeaseKey) -> Place<'s> {
+        let table = self.tables.get(source).filter(|_| matches!(key, LeaseKey::Shard(_)));
+        Place { state: &self.state, source, key, table: table.map(String::as_str) }
+    }
+
+    /// KCL's leases, without its other rows.
+    async fn scan(&self, table: &str) -> Result<Vec<Item>> {
+        let (mut items, mut start) = (Vec::new(), None);
+        loop {
+            let request = self.state.client.scan().table_name(table).consistent_read(true);
+            let answer = request.set_exclusive_start_key(start).send().await;
+            let answer = answer.map_err(|error| errors::of(&format!("Scan table={table}"), error))?;
+            items.extend(answer.items.unwrap_or_default().into_iter().filter(kcl::is_lease));
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    async fn of_kcl(&self, source: &SourceName) -> Result<Vec<Lease>> {
+        let Some(table) = self.tables.get(source) else { return Ok(Vec::new()) };
+        let mut leases = Vec::new();
+        for item in self.scan(table).await? {
+            // Those of an application that reads several streams are not this source's.
+            if !item.contains_key(kcl::STREAM_NAME) {
+                let shard = ShardId::new(state::text_of(&item, kcl::LEASE_KEY)?);
+                leases.push(kcl::lease(LeaseKey::Shard(shard), &item)?);
+            }
+        }
+        Ok(leases)
+    }
+
+    async fn of_our_own(&self, source: &SourceName) -> Result<Vec<Lease>> {
+        let items = Pages::new(&self.state, place::partition(source), Range::All).all().await?;
+        items.iter().map(|item| kcl::lease(place::key(item)?, item)).collect()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for DynamoLeases {
+    async fn list(&self, source: &SourceName) -> Result<Vec<Lease>> {
+        let (mut leases, of_kcl) =
+            futures::future::try_join(self.of_our_own(source), self.of_kcl(source)).await?;
+        leases.extend(of_kcl);
+        Ok(leases)
+    }
+
+    async fn get(&self, source: &SourceName, key: &LeaseKey) -> Result<Option<Lease>> {
+        self.place(source, key).get().await
+    }
+
+    async fn put(&self, source: &SourceName, expected: Option<&Lease>, lease: &Lease) -> Result<PutLease> {
+        let place = self.place(source, &lease.key);
+        let shard = match &lease.key {
+            LeaseKey::Shard(shard) if place.table.is_some() => self.shards.get(source, shard),
+            _ => None,
+        };
+        match expected {
+            None => place.create(change::first(lease, shard.as_ref())).await,
+            Some(expected) => place.update(expected, change::next(expected, lease, shard.as_ref())).await,
+        }
+    }
+
+    async fn delete(&self, source: &SourceName, expected: &Lease) -> Result<PutLease> {
+        self.place(source, &expected.key).delete(expected).await
+    }
+}
+
+fn definition(name: &str) -> Definition {
+    let index = Index {
+        name: kcl::OWNER_INDEX.to_owned(),
+        key: Key::new(kcl::LEASE_OWNER, Some(kcl::LEASE_KEY)),
+        whole: false,
+    };
+    Definition { name: name.to_owned(), key: Key::new(kcl::LEASE_KEY, None), indexes: vec![index] }
+}
