@@ -21,7 +21,7 @@ pub trait LeaseStore: Send + Sync {
     async fn get(&self, source: &SourceName, key: &LeaseKey) -> Result<Option<Lease>>;
 
     /// Puts a lease iff what is stored under its key has the holder, owner and counter of `expected`; `None` iff nothing
-    /// is stored.
+    /// is stored. One without a checkpoint may leave the stored one as it is.
     async fn put(&self, source: &SourceName, expected: Option<&Lease>, lease: &Lease) -> Result<PutLease>;
 
     /// Removes a lease iff what is stored has the holder, owner and counter of `expected`.
