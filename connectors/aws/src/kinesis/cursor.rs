@@ -8,11 +8,12 @@
 use std::{collections::VecDeque, time::Duration};
 
 use foldstream_model::{
-    Error, Position, Record, Result, ShardId, Timestamp,
+    Error, HashKeyRange, Position, Record, Result, ShardId, Timestamp,
     ports::{Batch, ReadLimit},
 };
 
 use super::{
+    aggregate,
     calls::{Answer, Start, size},
     numbers,
 };
@@ -24,6 +25,7 @@ const CLOCKS: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub shard: ShardId,
+    range: HashKeyRange,
     retention: Duration,
     /// Behind the last record that was handed out.
     position: Position,
@@ -50,13 +52,14 @@ pub(super) enum Proof {
 
 impl Cursor {
     pub(super) fn new(
-        (shard, retention): (ShardId, Duration),
+        (shard, range, retention): (ShardId, HashKeyRange, Duration),
         position: Position,
         start: Start,
         proof: Proof,
     ) -> Self {
         Self {
             shard,
+            range,
             retention,
             position,
             start,
@@ -122,9 +125,8 @@ impl Cursor {
         for record in answer.records {
             self.start = Start::After(record.position.number());
             self.fetched_until = Some(record.arrived_at);
-            if record.position > self.position {
-                self.fetched.push_back(record);
-            }
+            let is_behind = |part: &Record| part.position > self.position;
+            self.fetched.extend(aggregate::expand(record, self.range).into_iter().filter(is_behind));
         }
         self.is_tip = answer.is_tip;
         self.is_end = answer.next.is_none();

@@ -1,14 +1,19 @@
 //! A source on Kinesis Data Streams.
 //!
+//! A record that a producer has put together from several comes apart in front of everything else: each part has the
+//! number of the whole and an index.
+//!
 //! A reader polls its shard, within what a shard gives to all its readers together.
 //!
 //! What was trimmed before it was read is never passed over: Kinesis itself goes on at the trim horizon without a word,
 //! so [`cursor`] looks for the record that it was to go on behind, and refuses if that is not kept any more.
 
 mod numbers;
+mod hash_key;
 mod stream;
 mod shards;
 mod calls;
+mod aggregate;
 mod cursor;
 mod pace;
 mod polling;

@@ -33,7 +33,9 @@ pub(super) struct Opening<'a> {
 impl Opening<'_> {
     pub(super) async fn open(&self, from: From) -> Result<PollingReader> {
         match from {
-            From::After(position) if position <= self.shard.beginning => self.at_beginning(position).await,
+            From::After(position) if [&Position::BEGINNING, &self.shard.beginning].contains(&&position) => {
+                self.at_beginning(position).await
+            }
             From::After(position) => self.behind(position).await,
             From::TrimHorizon => self.at_horizon().await,
             From::AtTimestamp(instant) => self.at_or_after(instant).await,
@@ -42,8 +44,8 @@ impl Opening<'_> {
     }
 
     fn reader(&self, position: Position, start: Start, proof: Proof) -> PollingReader {
-        let KnownShard { id, .. } = self.shard.clone();
-        let cursor = Cursor::new((id, self.described.retention), position, start, proof);
+        let KnownShard { id, range, .. } = self.shard.clone();
+        let cursor = Cursor::new((id, range, self.described.retention), position, start, proof);
         let pace = self.source.pace(&self.shard.id);
         PollingReader::new(self.source.stream.clone(), self.source.clock.clone(), cursor, pace)
     }

@@ -16,6 +16,7 @@ const PAGE: i32 = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KnownShard {
     pub id: ShardId,
+    pub range: HashKeyRange,
     /// In front of all records that it ever had.
     pub beginning: Position,
 }
@@ -61,7 +62,11 @@ impl Stream {
         let first = listed.sequence_number_range().map(|range| range.starting_sequence_number());
         let first: Position =
             first.ok_or_else(|| self.unreadable("a shard's first sequence number"))?.parse()?;
-        Ok(KnownShard { id: ShardId::new(listed.shard_id()), beginning: numbers::before(&first)? })
+        Ok(KnownShard {
+            id: ShardId::new(listed.shard_id()),
+            range: self.range(listed)?,
+            beginning: numbers::before(&first)?,
+        })
     }
 
     fn range(&self, listed: &types::Shard) -> Result<HashKeyRange> {

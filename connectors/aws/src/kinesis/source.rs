@@ -10,10 +10,10 @@ use foldstream_model::{
     Clock, Error, Result, Shard, ShardId,
     ports::{From, ShardReader, Source, SourceDescription},
 };
-use md5::{Digest, Md5};
 use tokio::time::Instant;
 
 use super::{
+    hash_key::hash_key,
     opening::Opening,
     pace::Pace,
     shards::KnownShard,
@@ -130,12 +130,7 @@ impl Source for KinesisSource {
         Ok(Box::new(opening.open(from).await?))
     }
 
-    /// MD5 as a big-endian number: <https://docs.aws.amazon.com/streams/latest/dev/key-concepts.html#partition-key>
     fn hash_key(&self, partition_key: &str) -> u128 {
         hash_key(partition_key)
     }
-}
-
-pub(super) fn hash_key(partition_key: &str) -> u128 {
-    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
 }

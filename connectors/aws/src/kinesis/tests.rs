@@ -11,16 +11,16 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_kinesis::{Client, primitives::Blob, types::StreamStatus};
 use foldstream_model::{
-    Clock, Position, ShardId, Timestamp,
+    Clock, ErrorKind, Position, Record, ShardId, Timestamp,
     conformance::{
         self,
         source::{SourceFixture, StreamFixture},
     },
-    ports::Source,
+    ports::{From, ReadLimit, Source},
 };
 use foldstream_test_servers::Server;
 
-use super::{KinesisOptions, KinesisSource};
+use super::{KinesisOptions, KinesisSource, aggregate};
 use crate::{Connection, testing::WallClock};
 
 /// As fast as a server answers.
@@ -138,4 +138,70 @@ impl StreamFixture for Stream {
 #[tokio::test]
 async fn it_passes_the_suite() {
     conformance::source::run(&Streams::on(Server::kinesis(), Duration::from_secs(1))).await;
+}
+
+fn texts(records: &[Record]) -> Vec<(String, String)> {
+    let text = |record: &Record| {
+        (record.partition_key.to_string(), String::from_utf8_lossy(&record.data).into_owned())
+    };
+    records.iter().map(text).collect()
+}
+
+async fn all(source: &KinesisSource, shard: &ShardId, from: From, records: usize) -> Vec<Record> {
+    let mut reader = source.open(shard, from).await.unwrap();
+    let mut read = Vec::new();
+    loop {
+        let batch = reader.read(ReadLimit { records, bytes: 1 << 20, wait: Duration::ZERO }).await.unwrap();
+        assert!(batch.records.len() <= records);
+        read.extend(batch.records);
+        if batch.tip {
+            return read;
+        }
+    }
+}
+
+#[tokio::test]
+async fn reading_goes_on_inside_an_aggregate() {
+    let streams = Streams::on(Server::kinesis(), Duration::from_secs(1));
+    let stream = streams.stream(1).await;
+    stream.put("alone", "1").await;
+    let parts = [("a", "2"), ("b", "3"), ("a", "4")];
+    let put = stream.client.put_record().stream_name(&stream.name).partition_key("a");
+    put.data(Blob::new(aggregate::tests::aggregate(&parts))).send().await.unwrap();
+    let shard = stream.put("alone", "5").await.0;
+    let records = all(&stream.source, &shard, From::TrimHorizon, 2).await;
+    let put = [("alone", "1"), parts[0], parts[1], parts[2], ("alone", "5")];
+    let put = put.map(|(key, data)| (key.to_owned(), data.to_owned()));
+    assert_eq!(texts(&records), put);
+    assert!(records.is_sorted_by(|a, b| a.position < b.position));
+    for (read, record) in (1..).zip(&records) {
+        let rest = all(&stream.source, &shard, From::After(record.position.clone()), 1).await;
+        assert_eq!(texts(&rest), put[read..]);
+    }
+}
+
+#[tokio::test]
+async fn a_position_of_another_stream_is_refused() {
+    let streams = Streams::on(Server::kinesis(), Duration::from_secs(1));
+    let (one, other) = (streams.stream(1).await, streams.stream(2).await);
+    let (_, position) = one.put("key", "1").await;
+    let shard = other.shard_ids().await.remove(1);
+    let refused = other.source.open(&shard, From::After(position)).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.message().contains("another stream"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_iterator_that_has_expired_is_asked_for_anew() {
+    let server = Server::kinesis_with_short_iterators(1);
+    let streams = Streams::on(server, Duration::from_secs(1));
+    let stream = streams.stream(1).await;
+    let shard = stream.put("key", "0").await.0;
+    let mut reader = stream.source.open(&shard, From::TrimHorizon).await.unwrap();
+    let limit = ReadLimit { records: 10, bytes: 1 << 20, wait: Duration::ZERO };
+    for number in 0..2 {
+        assert_eq!(texts(&reader.read(limit).await.unwrap().records)[0].1, number.to_string());
+        stream.put("key", &(number + 1).to_string()).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
 }
