@@ -1,5 +1,7 @@
 //! Connections to the servers of tests.
 
+pub(crate) mod memory;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -23,16 +25,23 @@ use crate::{Connection, connection, dynamodb::StateTable};
 impl Connection {
     /// To a server that stands for all services.
     pub(crate) fn to(server: &Server) -> Self {
-        let credentials = Credentials::new("test", "test", None, None, "tests");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .endpoint_url(server.url())
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(connection::timeouts());
-        Self { sdk: sdk.build() }
+        Self { sdk: sdk().into_builder().endpoint_url(server.url()).build() }
     }
+
+    pub(crate) fn in_memory(service: Arc<dyn memory::Service>) -> Self {
+        Self { sdk: sdk().into_builder().http_client(memory::client(service)).build() }
+    }
+}
+
+fn sdk() -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "tests");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(connection::timeouts())
+        .build()
 }
 
 /// A server with a state table.

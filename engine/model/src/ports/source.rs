@@ -24,7 +24,9 @@ pub trait Source: Send + Sync {
     async fn shards(&self) -> Result<Vec<Shard>>;
 
     /// A reader of one shard. `Invalid`: there is no such shard, or what `from` asks for was trimmed: the message says
-    /// what is left. Never begins silently elsewhere than asked.
+    /// what is left. Never begins silently elsewhere than asked. Where the source keeps neither the record at a position
+    /// nor any behind it, it cannot tell a loss from a shard that was quiet for as long as it keeps records: it says so to
+    /// the log, and begins.
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>>;
 
     /// The hash key that decides which shard's range a partition key falls into. Pure; asked when a shard has ended and
@@ -41,11 +43,11 @@ pub struct SourceDescription {
 /// Where in a shard a reader begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum From {
-    /// At the oldest record that is kept.
+    /// At the oldest record that is kept, and still will be for a while: one that is trimmed in a moment may be left out.
     TrimHorizon,
     /// Behind this position; zero is before the first record that the shard ever had.
     After(Position),
-    /// At the first record that arrived at or after this instant.
+    /// At the first record that arrived at or after this instant, of those that the trim horizon has.
     AtTimestamp(Timestamp),
     /// Behind the newest record.
     Latest,
@@ -59,9 +61,9 @@ pub trait ShardReader: Send {
     /// skipped. `Invalid`: records that were asked for were trimmed meanwhile.
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch>;
 
-    /// The position behind which the next read continues, before anything was read: what `from` came to. At the trim
-    /// horizon no record at or before it is kept; zero where the source cannot tell, and then nothing that was saved of
-    /// a shard is ever removed.
+    /// The position behind which the next read continues, before anything was read: what `from` came to, and can be come
+    /// back to. At the trim horizon no record at or before it is kept for long; zero where the source cannot tell, and then
+    /// nothing that was saved of a shard is ever removed.
     fn position(&self) -> Position;
 }
 

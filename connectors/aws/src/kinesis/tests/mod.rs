@@ -1,5 +1,7 @@
 //! Against servers.
 
+mod trimming;
+
 use std::{
     sync::{
         Arc,
