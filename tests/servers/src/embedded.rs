@@ -1,26 +1,15 @@
 //! The servers that are written in Rust: one binary, built when it is first needed.
 
 use std::{
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::OnceLock,
 };
 
 use crate::Server;
 
 pub(crate) fn start(arguments: &[&str]) -> Server {
-    let mut process = Command::new(binary())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
-    let mut said = String::new();
-    let output = process.stdout.take().expect("the output is piped");
-    BufReader::new(output).read_line(&mut said).expect("the server says its port");
-    let port = said.trim().parse().unwrap_or_else(|error| panic!("{arguments:?}: port={said:?} ({error})"));
-    Server { process, port }
+    Server::start(Command::new(binary()).args(arguments))
 }
 
 fn binary() -> &'static Path {

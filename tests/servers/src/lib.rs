@@ -4,8 +4,12 @@
 //! What each of them gets wrong is written down at its function. What none of them can do is injected into the clients.
 
 mod embedded;
+mod kinesis_local;
 
-use std::process::Child;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
 
 /// A server that runs until this is dropped.
 #[derive(Debug)]
@@ -29,6 +33,26 @@ impl Server {
     /// The same, with iterators that last so many seconds.
     pub fn kinesis_with_short_iterators(seconds: u32) -> Self {
         embedded::start(&["kinesis", &seconds.to_string()])
+    }
+
+    /// Kinesis in Node.js, slower: takes seconds to start, and 1,500 records a second. It tells lag, children and the time of
+    /// arrival as Kinesis does, and lists shards in pages and filtered; but subscriptions never end with their shard.
+    pub fn kinesis_local() -> Self {
+        kinesis_local::start()
+    }
+
+    /// Starts one that says its port first, and ends when its standard input does.
+    fn start(command: &mut Command) -> Self {
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut said = String::new();
+        let output = process.stdout.take().expect("the output is piped");
+        BufReader::new(output).read_line(&mut said).expect("the server says its port");
+        let port = said.trim().parse().unwrap_or_else(|error| panic!("{command:?}: port={said:?} ({error})"));
+        Self { process, port }
     }
 
     pub fn url(&self) -> String {

@@ -142,6 +142,11 @@ async fn it_passes_the_suite() {
     conformance::source::run(&Streams::on(Server::kinesis(), Duration::from_secs(1))).await;
 }
 
+#[tokio::test]
+async fn it_passes_the_suite_where_lag_and_children_are_told() {
+    conformance::source::run(&Streams::on(Server::kinesis_local(), Duration::from_millis(1))).await;
+}
+
 fn texts(records: &[Record]) -> Vec<(String, String)> {
     let text = |record: &Record| {
         (record.partition_key.to_string(), String::from_utf8_lossy(&record.data).into_owned())

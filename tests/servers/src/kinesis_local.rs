@@ -1,0 +1,66 @@
+//! A server that is written for Node.js: a package, installed when it is first needed.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use crate::Server;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What takes time on AWS takes none here, but for the least that it knows.
+const DURATIONS: [&str; 6] = [
+    "CREATE_STREAM_DURATION",
+    "SPLIT_SHARD_DURATION",
+    "MERGE_SHARDS_DURATION",
+    "UPDATE_SHARD_COUNT_DURATION",
+    "REGISTER_STREAM_CONSUMER_DURATION",
+    "DEREGISTER_STREAM_CONSUMER_DURATION",
+];
+
+pub(crate) fn start() -> Server {
+    let mut node = Command::new("node");
+    node.arg("--require").arg(own().join("loopback.cjs")).arg("main.js").current_dir(package());
+    node.env("LOG_LEVEL", "ERROR").env("SHARD_LIMIT", "1000");
+    node.envs(DURATIONS.map(|name| (name, "1ms")));
+    let server = Server::start(&mut node);
+    let deadline = Instant::now() + PATIENCE;
+    while !answers(server.port).unwrap_or(false) {
+        assert!(Instant::now() < deadline, "kinesis-local does not answer on port {}", server.port);
+    }
+    server
+}
+
+/// It lists its streams.
+fn answers(port: u16) -> std::io::Result<bool> {
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let request = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\
+        Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
+        X-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/kinesis/\
+        aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=0\r\n\r\n{}";
+    connection.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
+}
+
+fn own() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kinesis-local")
+}
+
+fn package() -> &'static Path {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/kinesis-local");
+        let installed = Command::new(own().join("install")).arg(&folder).status();
+        let installed = installed.unwrap_or_else(|error| panic!("kinesis-local/install: {error}"));
+        assert!(installed.success(), "kinesis-local can be installed: {installed}");
+        folder.join("node_modules/kinesis-local")
+    })
+}
