@@ -7,7 +7,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+};
 use aws_sdk_dynamodb::{
     config::{
         ConfigBag, Credentials, Intercept, RuntimeComponents, SharedCredentialsProvider, http::HttpResponse,
@@ -41,6 +44,7 @@ fn sdk() -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .retry_config(RetryConfig::disabled())
         .timeout_config(connection::timeouts())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
 }
 

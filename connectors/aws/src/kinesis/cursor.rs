@@ -34,6 +34,8 @@ pub(super) struct Cursor {
     proof: Proof,
     /// Everything that arrived until then was fetched.
     fetched_until: Option<Timestamp>,
+    /// The last record that was fetched; one that comes again is none.
+    last: Option<Position>,
     fetched: VecDeque<Record>,
     is_tip: bool,
     is_end: bool,
@@ -65,6 +67,7 @@ impl Cursor {
             start,
             proof,
             fetched_until: None,
+            last: None,
             fetched: VecDeque::new(),
             is_tip: false,
             is_end: false,
@@ -123,15 +126,19 @@ impl Cursor {
             None => {}
         }
         for record in answer.records {
+            if self.last.as_ref().is_some_and(|last| record.position <= *last) {
+                continue;
+            }
             self.start = Start::After(record.position.number());
-            self.fetched_until = Some(record.arrived_at);
+            self.last = Some(record.position.clone());
+            self.fetched_until = self.fetched_until.max(Some(record.arrived_at));
             let is_behind = |part: &Record| part.position > self.position;
             self.fetched.extend(aggregate::expand(record, self.range).into_iter().filter(is_behind));
         }
         self.is_tip = answer.is_tip;
         self.is_end = answer.next.is_none();
         if self.is_tip {
-            self.fetched_until = Some(asked_at);
+            self.fetched_until = self.fetched_until.max(Some(asked_at));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! A record that a producer has put together from several comes apart in front of everything else: each part has the
 //! number of the whole and an index.
 //!
-//! A reader polls its shard, within what a shard gives to all its readers together.
+//! A reader polls its shard, within what a shard gives to all its readers together, or subscribes to it and is pushed to.
 //!
 //! What was trimmed before it was read is never passed over: Kinesis itself goes on at the trim horizon without a word,
 //! so [`cursor`] looks for the record that it was to go on behind, and refuses if that is not kept any more.
@@ -17,9 +17,12 @@ mod aggregate;
 mod cursor;
 mod pace;
 mod polling;
+mod consumer;
+mod subscription;
+mod fan_out;
 mod opening;
 mod source;
 #[cfg(test)]
 mod tests;
 
-pub use source::{KinesisOptions, KinesisSource};
+pub use source::{KinesisOptions, KinesisSource, Reading};

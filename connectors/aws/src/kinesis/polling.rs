@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use foldstream_model::{
-    Clock, ErrorKind, Position, Record, Result,
+    Clock, ErrorKind, Position, Record, Result, Timestamp,
     ports::{Batch, ReadLimit, ShardReader},
 };
 use tokio::time::{Instant, sleep_until};
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A read that waits longer looks so often.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// Between two calls everything it knows is in its cursor and its iterator, which may be used again: a future that is
 /// dropped has changed nothing.
@@ -47,15 +47,26 @@ impl PollingReader {
             }
             answered => answered,
         }?;
-        // Asked after the answer: if the last record is kept even now, none behind it was trimmed before.
-        if self.cursor.is_in_doubt(asked_at) {
-            let found = self.find_last().await?;
-            self.cursor.must_be_kept(found.as_ref()).map_err(Refused::Failed)?;
-        }
+        self.verify(asked_at).await.map_err(Refused::Failed)?;
         let next = answer.next.clone();
         self.cursor.take(answer, asked_at).map_err(Refused::Failed)?;
         self.iterator = next;
         Ok(())
+    }
+
+    /// That nothing was trimmed which should be in an answer. Asked after it: if the last record is kept even now, none
+    /// behind it was trimmed before.
+    pub(super) async fn verify(&self, asked_at: Timestamp) -> Result<()> {
+        if !self.cursor.is_in_doubt(asked_at) {
+            return Ok(());
+        }
+        let found = self.find_last().await?;
+        self.cursor.must_be_kept(found.as_ref())
+    }
+
+    /// Something was taken that came from elsewhere.
+    pub(super) fn forget_iterator(&mut self) {
+        self.iterator = None;
     }
 
     async fn ask(&mut self, most: usize) -> Result<Answer, Refused> {
@@ -85,7 +96,7 @@ impl PollingReader {
     }
 
     /// What is found where the last record that was fetched was.
-    async fn find_last(&mut self) -> Result<Option<Record>, Refused> {
+    async fn find_last(&self) -> Result<Option<Record>, Refused> {
         let Start::After(number) = self.cursor.start().clone() else { return Ok(None) };
         let iterator = self.stream.iterator(&self.cursor.shard, &Start::At(number)).await?;
         Ok(self.records(&iterator, 1).await?.records.into_iter().next())

@@ -18,11 +18,11 @@ use foldstream_model::{
         self,
         source::{SourceFixture, StreamFixture},
     },
-    ports::{From, ReadLimit, Source},
+    ports::{From, ReadLimit, ShardReader, Source},
 };
 use foldstream_test_servers::Server;
 
-use super::{KinesisOptions, KinesisSource, aggregate};
+use super::{KinesisOptions, KinesisSource, Reading, aggregate};
 use crate::{Connection, testing::WallClock};
 
 /// As fast as a server answers.
@@ -33,13 +33,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Streams {
     connection: Connection,
     tick: Duration,
+    reading: Reading,
     made: AtomicU64,
     _server: Server,
 }
 
 impl Streams {
     fn on(server: Server, tick: Duration) -> Self {
-        Self { connection: Connection::to(&server), tick, made: AtomicU64::new(0), _server: server }
+        let (connection, reading) = (Connection::to(&server), Reading::Polling);
+        Self { connection, tick, reading, made: AtomicU64::new(0), _server: server }
+    }
+
+    fn pushed(self) -> Self {
+        Self { reading: Reading::FanOut { consumer: "foldstream".to_owned() }, ..self }
     }
 
     async fn stream(&self, shards: u32) -> Stream {
@@ -47,7 +53,8 @@ impl Streams {
         let client = self.connection.kinesis();
         let shards = i32::try_from(shards).unwrap();
         client.create_stream().stream_name(&name).shard_count(shards).send().await.unwrap();
-        let options = KinesisOptions { calls_per_second: CALLS_PER_SECOND, ..KinesisOptions::new(&name) };
+        let reading = self.reading.clone();
+        let options = KinesisOptions { stream: name.clone(), calls_per_second: CALLS_PER_SECOND, reading };
         let source = KinesisSource::new(&self.connection, options, Arc::new(WallClock));
         let stream = Stream { client, name, source, tick: self.tick };
         stream.is_active().await;
@@ -147,6 +154,11 @@ async fn it_passes_the_suite_where_lag_and_children_are_told() {
     conformance::source::run(&Streams::on(Server::kinesis_local(), Duration::from_millis(1))).await;
 }
 
+#[tokio::test]
+async fn it_passes_the_suite_when_records_are_pushed() {
+    conformance::source::run(&Streams::on(Server::kinesis(), Duration::from_secs(1)).pushed()).await;
+}
+
 fn texts(records: &[Record]) -> Vec<(String, String)> {
     let text = |record: &Record| {
         (record.partition_key.to_string(), String::from_utf8_lossy(&record.data).into_owned())
@@ -210,5 +222,44 @@ async fn an_iterator_that_has_expired_is_asked_for_anew() {
         assert_eq!(texts(&reader.read(limit).await.unwrap().records)[0].1, number.to_string());
         stream.put("key", &(number + 1).to_string()).await;
         tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+}
+
+const LONG: ReadLimit = ReadLimit { records: 10, bytes: 1 << 20, wait: Duration::from_secs(10) };
+
+/// Reads until so many records have come, or the end.
+async fn until(reader: &mut Box<dyn ShardReader>, records: usize) -> (Vec<String>, bool) {
+    let mut read = Vec::new();
+    loop {
+        let batch = reader.read(LONG).await.unwrap();
+        read.extend(texts(&batch.records).into_iter().map(|(_, data)| data));
+        if read.len() >= records || batch.end {
+            return (read, batch.end);
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_are_pushed_until_the_shard_ends() {
+    let streams = Streams::on(Server::kinesis(), Duration::from_secs(1)).pushed();
+    let stream = streams.stream(1).await;
+    let shard = stream.shard_ids().await.remove(0);
+    let mut reader = stream.source.open(&shard, From::TrimHorizon).await.unwrap();
+    let mut other = stream.source.open(&shard, From::TrimHorizon).await.unwrap();
+    let subscribed = ReadLimit { wait: Duration::from_secs(1), ..LONG };
+    assert!(reader.read(subscribed).await.unwrap().records.is_empty());
+    let polled = || format!("{:?}", stream.source.pace(&shard).lock().unwrap());
+    let (before, mut put) = (polled(), Vec::new());
+    for number in 0..5 {
+        put.push(number.to_string());
+        stream.put("key", &number.to_string()).await;
+        assert_eq!(until(&mut reader, 1).await.0, put[number..]);
+    }
+    assert_eq!(polled(), before, "nothing is asked for");
+    assert_eq!(until(&mut other, 5).await.0, put, "another reader of the shard polls");
+    stream.put("key", "last").await;
+    stream.split(&shard).await;
+    for reader in [&mut reader, &mut other] {
+        assert_eq!(until(reader, 2).await, (vec!["last".to_owned()], true));
     }
 }
