@@ -35,7 +35,24 @@ fn documents(aws: &Aws, projection: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn events_of_a_table_become_documents_in_tables() {
-    let aws = Aws::new(&orders::config("store: { kind: local }"));
+    become_documents("store: { kind: local }").await;
+}
+
+#[tokio::test]
+async fn nothing_is_kept_on_the_machine_where_the_store_is_in_dynamodb() {
+    let aws = become_documents("store: { kind: dynamodb, table: state }").await;
+    assert!(!aws.folder().join("foldstream-data").exists());
+    let leases = aws.dynamodb().scan().table_name("state-shop").send().await.unwrap();
+    let keys = leases.items().iter().filter(|item| item["entityType"].as_s().unwrap() == "LEASE");
+    let mut keys: Vec<_> = keys.map(|item| item["leaseKey"].as_s().unwrap().as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys.len(), 4, "a lease for each shard, as KCL has them: {keys:?}");
+    let status = aws.run(&["status"]);
+    assert!(status.contains("orders") && status.contains("skus"), "{status}");
+}
+
+async fn become_documents(store: &str) -> Aws {
+    let aws = Aws::new(&orders::config(store));
     put_all(&aws).await;
     let said = aws.run(&["run", "--until-caught-up"]);
     assert!(said.contains("caught up"), "{said}");
@@ -49,4 +66,5 @@ async fn events_of_a_table_become_documents_in_tables() {
     let said = aws.run(&["run", "--until-caught-up"]);
     assert!(said.contains("caught up"), "a second run finds nothing to do: {said}");
     assert_eq!(documents(&aws, "orders"), orders);
+    aws
 }

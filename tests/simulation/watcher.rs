@@ -147,8 +147,8 @@ pub async fn row(world: &Arc<World>, key: &RowKey, before: Option<&Bytes>, after
     }
 }
 
-/// A projection stops where no more may be parked, where records were lost to it, or where it cannot take an event and is
-/// to stop there; and nowhere else.
+/// A projection stops where no more may be parked, where records were lost to it, where an event is blamed that may be in
+/// documents already, or where it cannot take one and is to stop there; and nowhere else.
 fn stopped(world: &World, key: &RowKey, stop: &Stop) {
     let (name, _) = key.partition.split_once('@').expect("a name and a version");
     let on_failure = world.workload.on_failure.get(&Kind::of(name)).copied().unwrap_or_default();
@@ -159,6 +159,8 @@ fn stopped(world: &World, key: &RowKey, stop: &Stop) {
         world.count("stopped at a record");
     } else if stop.reason.contains("no more events may be parked") {
         world.count("too many are parked");
+    } else if stop.reason.contains("processes in a row have ended") {
+        world.count("stopped by blame");
     } else if forgetting::is_said(world, Kind::of(name), stop) {
         world.count("stopped at a loss");
     } else {

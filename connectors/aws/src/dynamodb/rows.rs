@@ -1,6 +1,6 @@
 //! The small rows: journals, cuts, checkpoints and what is registered beside them.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -147,13 +147,13 @@ impl CheckpointStore for DynamoRows {
                 .limit(i32::try_from(limit - rows.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
             let request = match after {
-                Some(after) => request.expression_attribute_values(":after", state::text(after)),
+                Some(after) => request.expression_attribute_values(":after", state::text(&sort_key(after))),
                 None => request,
             };
             let answer =
                 request.send().await.map_err(|error| errors::of(&self.table.doing("Query", &name), error))?;
             for item in answer.items() {
-                let key = RowKey::new(table, partition, state::text_of(item, SORT)?);
+                let key = RowKey::new(table, partition, sort_of(state::text_of(item, SORT)?));
                 rows.push(row(key, item)?);
             }
             start = answer.last_evaluated_key;
@@ -225,7 +225,19 @@ fn partition_key(table: Table, partition: &str) -> String {
 }
 
 fn item_key(key: &RowKey) -> Result<Item> {
-    state::key(&partition_key(key.table, &key.partition), &key.sort)
+    state::key(&partition_key(key.table, &key.partition), &sort_key(&key.sort))
+}
+
+/// DynamoDB takes no empty key: a NUL is put in front of it, and of what begins with one, which keeps their order.
+fn sort_key(sort: &str) -> Cow<'_, str> {
+    match sort.is_empty() || sort.starts_with('\0') {
+        true => Cow::Owned(format!("\0{sort}")),
+        false => Cow::Borrowed(sort),
+    }
+}
+
+fn sort_of(key: &str) -> &str {
+    key.strip_prefix('\0').unwrap_or(key)
 }
 
 fn row(key: RowKey, item: &Item) -> Result<Row> {

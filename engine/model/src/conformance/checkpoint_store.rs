@@ -186,7 +186,11 @@ async fn hostile_names_and_large_bodies_are_kept(store: &dyn CheckpointStore) {
         put_done(store, &partition, None, 1).await;
         assert_eq!(list(store, TABLE, &partition.partition, None, 10).await.len(), 1, "row={partition}");
     }
+    for name in ["", "\u{0}", "\u{0}a"] {
+        put_done(store, &key(&partition, name), None, 1).await;
+    }
     let mut sorted = HOSTILE.to_vec();
+    sorted.extend(["", "\u{0}", "\u{0}a"]);
     sorted.sort_unstable();
     let listed = list(store, TABLE, &partition, None, 100).await;
     let sorts: Vec<&str> = listed.iter().map(|row| row.key.sort.as_str()).collect();

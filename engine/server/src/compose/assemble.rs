@@ -96,7 +96,7 @@ async fn source_spec(
     let missing = || Error::internal(format!("a stream is not there that was made just now: source={name}"));
     Ok(SourceSpec {
         name: SourceName::new(name.as_str()),
-        source: stores.source(source).await?.ok_or_else(missing)?,
+        source: stores.source(name, source).await?.ok_or_else(missing)?,
         decoder: decoder(name, source, compiled)?,
         upcasters: upcasters(compiled, name),
         events: stores.events(source)?,

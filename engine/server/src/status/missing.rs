@@ -18,7 +18,7 @@ const NAMED: usize = 10;
 pub async fn missing(config: &Config, store: &Stores) -> Result<Vec<(SourceName, OpenGap)>> {
     let (rows, mut found) = (store.rows(), Vec::new());
     for (name, source) in &config.sources {
-        let Some(read) = store.source(source).await? else { continue };
+        let Some(read) = store.source(name, source).await? else { continue };
         let (name, first) = (SourceName::new(name.as_str()), source.event.sequence.as_ref());
         let first = Sequence(first.map_or(1, |sequence| sequence.first));
         let open = open_gaps(&rows, &name, first, &|key| read.hash_key(key)).await?;

@@ -5,18 +5,18 @@ use std::{collections::BTreeMap, sync::Arc};
 use foldstream_aws::{
     Connection, ConnectionOptions,
     dynamodb::{
-        DocumentTables, DynamoDocuments, DynamoParking, DynamoRows, KeyAttributes, SecondaryIndex, SortKey,
-        StateTable,
+        DocumentTables, DynamoDocuments, DynamoLeases, DynamoParking, DynamoRows, KeyAttributes,
+        SecondaryIndex, SortKey, StateTable, TellsShards,
     },
-    kinesis::{KinesisOptions, KinesisSource},
+    kinesis::{self, KinesisOptions, KinesisSource},
 };
 use foldstream_config::{
     Config,
-    settings::{Reading, SourceKind, Store, Tables},
+    settings::{Name, Reading, SourceKind, Store, Tables},
 };
 use foldstream_model::{
     Clock, Result, SourceName,
-    ports::{self, CheckpointStore, DocumentStore, LeaseStore, ParkingLot},
+    ports::{self, CheckpointStore, DocumentStore, ParkingLot},
 };
 
 use super::{Opening, tables};
@@ -35,7 +35,7 @@ pub(super) struct Aws {
 pub(super) struct State {
     pub checkpoints: Arc<dyn CheckpointStore>,
     pub parking: Arc<dyn ParkingLot>,
-    pub leases: Arc<dyn LeaseStore>,
+    pub leases: Arc<DynamoLeases>,
 }
 
 impl Aws {
@@ -64,8 +64,20 @@ impl Aws {
         self.documents.get(projection).map(|documents| documents.clone() as Arc<dyn DocumentStore>)
     }
 
-    pub(super) fn kinesis(&self, stream: &str, _: &Reading) -> Arc<dyn ports::Source> {
-        Arc::new(KinesisSource::new(&self.connection, KinesisOptions::new(stream), self.clock.clone()))
+    pub(super) fn kinesis(&self, name: &Name, stream: &str, reading: &Reading) -> Arc<dyn ports::Source> {
+        let reading = match reading {
+            Reading::Polling => kinesis::Reading::Polling,
+            Reading::FanOut { consumer } => kinesis::Reading::FanOut { consumer: consumer.clone() },
+        };
+        let options = KinesisOptions { reading, ..KinesisOptions::new(stream) };
+        let source = Arc::new(KinesisSource::new(&self.connection, options, self.clock.clone()));
+        match &self.state {
+            // Leases name the hash keys and the parents of their shards, as KCL's do.
+            Some(state) => {
+                Arc::new(TellsShards::new(SourceName::new(name.as_str()), source, state.leases.clone()))
+            }
+            None => source,
+        }
     }
 }
 
@@ -76,8 +88,13 @@ async fn state(
     opening: &Opening<'_>,
 ) -> Result<State> {
     let state = StateTable::open(connection, table, opening.ids.clone(), opening.options.create).await?;
-    let _ = (DynamoRows::new(state.clone()), DynamoParking::new(state), lease_tables(config, table));
-    Err(foldstream_model::Error::invalid("a store in DynamoDB is not available yet"))
+    let (tables, create) = (lease_tables(config, table), opening.options.create);
+    let leases = DynamoLeases::open(connection, state.clone(), tables, create).await?;
+    Ok(State {
+        checkpoints: Arc::new(DynamoRows::new(state.clone())),
+        parking: Arc::new(DynamoParking::new(state)),
+        leases: Arc::new(leases),
+    })
 }
 
 /// The tables of the leases of shards, by source.

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use foldstream_config::{
     Config,
-    settings::{Projection, SinkKind, Source, SourceKind, Store, Tables},
+    settings::{Name, Projection, SinkKind, Source, SourceKind, Store, Tables},
 };
 use foldstream_local::{LocalStore, OpenOptions};
 use foldstream_model::{
@@ -93,7 +93,7 @@ impl Stores {
     }
 
     /// What a configured source reads; none: a stream that is not there yet.
-    pub async fn source(&self, source: &Source) -> Result<Option<Arc<dyn ports::Source>>> {
+    pub async fn source(&self, name: &Name, source: &Source) -> Result<Option<Arc<dyn ports::Source>>> {
         match &source.kind.value {
             SourceKind::Local { stream, .. } => {
                 let log = self.local()?.existing_log(stream).await?;
@@ -101,7 +101,7 @@ impl Stores {
             }
             SourceKind::Kinesis { stream, reading, .. } => {
                 let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
-                Ok(Some(aws.kinesis(stream, reading)))
+                Ok(Some(aws.kinesis(name, stream, reading)))
             }
         }
     }

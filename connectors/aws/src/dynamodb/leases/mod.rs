@@ -36,14 +36,15 @@ pub struct DynamoLeases {
 
 impl DynamoLeases {
     /// `tables`: by source the name of the table that KCL keeps for it, which is that of a KCL application. One that is not
-    /// there is made. `Invalid`: a table of this name is none of KCL's.
+    /// there is made, if it may be. `Invalid`: a table of this name is none of KCL's.
     pub async fn open(
         connection: &Connection,
         state: Arc<StateTable>,
         tables: BTreeMap<SourceName, String>,
+        create: bool,
     ) -> Result<Self> {
         let client = connection.dynamodb();
-        for name in tables.values() {
+        for name in tables.values().filter(|_| create) {
             let mut wanted = definition(name);
             if table::describe(&client, name).await?.is_some() {
                 // KCL makes the index where it is missing, as in tables from before its version 3.
@@ -96,8 +97,12 @@ impl DynamoLeases {
         let (mut items, mut start) = (Vec::new(), None);
         loop {
             let request = self.state.client.scan().table_name(table).consistent_read(true);
-            let answer = request.set_exclusive_start_key(start).send().await;
-            let answer = answer.map_err(|error| errors::of(&format!("Scan table={table}"), error))?;
+            let answer = match request.set_exclusive_start_key(start).send().await {
+                Ok(answer) => answer,
+                // Nobody has begun yet.
+                Err(error) if errors::is_missing(&error) => return Ok(items),
+                Err(error) => return Err(errors::of(&format!("Scan table={table}"), error)),
+            };
             items.extend(answer.items.unwrap_or_default().into_iter().filter(kcl::is_lease));
             start = answer.last_evaluated_key;
             if start.is_none() {

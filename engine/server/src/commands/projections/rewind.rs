@@ -91,11 +91,11 @@ async fn plan(
     let config = context.config()?;
     let configured = config.projections.get(projection.name.as_str());
     let configured = configured.filter(|configured| configured.version.value == projection.version.0);
-    let source = configured.and_then(|configured| config.sources.get(&configured.source.value));
-    let Some(source) = source else {
+    let source = configured.and_then(|configured| config.sources.get_key_value(&configured.source.value));
+    let Some((name, source)) = source else {
         return Err(Failure::invalid(format!("{projection} is not configured, so its source is not known")));
     };
-    let Some(source) = store.source(source).await? else {
+    let Some(source) = store.source(name, source).await? else {
         return Err(Failure::invalid("its stream is not there yet, so nothing can be read again"));
     };
     let Some(time) = to else {
