@@ -37,7 +37,7 @@ fn shard(id: &str) -> LeaseKey {
 
 async fn open(fixture: &Fixture) -> DynamoLeases {
     let tables = BTreeMap::from([(source(), TABLE.to_owned())]);
-    DynamoLeases::open(&fixture.connection, fixture.state.clone(), tables).await.unwrap()
+    DynamoLeases::open(&fixture.connection, fixture.state.clone(), tables, true).await.unwrap()
 }
 
 /// The items of a dump, by key.
@@ -111,10 +111,10 @@ async fn they_pass_the_suite() {
         (source, format!("application.{}", name.replace(' ', "-")))
     });
     let of_kcl =
-        DynamoLeases::open(&fixture.connection, fixture.state.clone(), tables.collect()).await.unwrap();
+        DynamoLeases::open(&fixture.connection, fixture.state.clone(), tables.collect(), true).await.unwrap();
     conformance::lease_store::run(&of_kcl).await;
     let of_our_own =
-        DynamoLeases::open(&fixture.connection, fixture.state.clone(), BTreeMap::new()).await.unwrap();
+        DynamoLeases::open(&fixture.connection, fixture.state.clone(), BTreeMap::new(), true).await.unwrap();
     conformance::lease_store::run(&of_our_own).await;
 }
 
@@ -338,7 +338,7 @@ async fn a_table_of_kcl_from_before_its_index_is_taken_and_any_other_is_refused(
         };
         super::table::ensure(&client, &definition).await.unwrap();
         let tables = BTreeMap::from([(source(), table.to_owned())]);
-        let opened = DynamoLeases::open(&fixture.connection, fixture.state.clone(), tables).await;
+        let opened = DynamoLeases::open(&fixture.connection, fixture.state.clone(), tables, true).await;
         assert_eq!(opened.err().map(|error| error.kind()), (!is_taken).then_some(ErrorKind::Invalid));
     }
     let leases = open(&fixture).await;
