@@ -177,13 +177,7 @@ impl Released {
             // A type that nobody knows waits for a definition that knows it, whatever becomes of what cannot be taken.
             let (touched, on_failure) = match unknown_type(&subscription.projection.spec, &placed.event) {
                 Err(unknown) => (Err(unknown), OnFailure::Park),
-                Ok(()) => {
-                    let touched = self.touch(subscription, index, tried, &mut scratch);
-                    let ordering = subscription.projection.spec.ordering;
-                    let blamed = |error| trial::on_failure(on_failure, ordering, error);
-                    let on_failure = touched.as_ref().err().map_or(on_failure, blamed);
-                    (touched, on_failure)
-                }
+                Ok(()) => self.touch_or_fail(subscription, index, tried, &mut scratch),
             };
             match (touched, on_failure) {
                 (Ok(carried), _) => dispatched.touches.extend(scratch.drain(..).map(|touch| Touched {
@@ -215,6 +209,20 @@ impl Released {
         }
         forks.any(|fork| dispatched.stops_at(fork, last, on_failure, streams, now));
         dispatched
+    }
+
+    /// As [`Released::touch`], with what becomes of an event that cannot be taken.
+    fn touch_or_fail(
+        &self,
+        subscription: &Subscription,
+        index: usize,
+        tried: &Tried,
+        touches: &mut Vec<Touch>,
+    ) -> (Result<Option<Arc<StateCarried>>>, OnFailure) {
+        let (configured, ordering) = (subscription.on_failure(), subscription.projection.spec.ordering);
+        let touched = self.touch(subscription, index, tried, touches);
+        let failed = touched.as_ref().err().map(|error| trial::on_failure(configured, ordering, error));
+        (touched, failed.unwrap_or(configured))
     }
 
     /// Appends what the event touches; gives it with its states where it may have to be set aside. An event that could not

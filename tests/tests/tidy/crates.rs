@@ -7,12 +7,14 @@ use crate::{
 };
 
 /// The crates of the workspace, and those of it that each may depend on.
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("foldstream-model", &[]),
     ("foldstream-runtime", &["foldstream-model"]),
     ("foldstream-config", &["foldstream-model"]),
     ("foldstream-declarative", &["foldstream-model", "foldstream-config"]),
     ("foldstream-local", &["foldstream-model", "foldstream-config"]),
+    ("foldstream-aws", &["foldstream-model"]),
+    ("foldstream-test-servers", &[]),
     (
         "foldstream",
         &[
@@ -21,6 +23,7 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
             "foldstream-config",
             "foldstream-declarative",
             "foldstream-local",
+            "foldstream-aws",
         ],
     ),
     (
@@ -39,10 +42,14 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
 
 /// What is kept out of all folders but these: vendors, and what is heavy to build. Tests may look at things by a
 /// vendor's own means.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("stateright", &["tests/models"]),
     ("rusqlite", &["connectors/local"]),
-    ("md-5", &["connectors/local"]),
+    ("md-5", &["connectors/local", "connectors/aws"]),
+    ("aws-config", &["connectors/aws"]),
+    ("aws-sdk-dynamodb", &["connectors/aws"]),
+    ("aws-sdk-kinesis", &["connectors/aws"]),
+    ("prost", &["connectors/aws"]),
     ("cel", &["projectors/declarative"]),
     ("flate2", &["projectors/declarative"]),
     ("saphyr-parser", &["config"]),
@@ -56,8 +63,8 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("tracing-subscriber", &["engine/server"]),
     ("metrics", &["engine/runtime", "engine/server"]),
     ("tokio-util", &["engine/runtime", "engine/server"]),
-    ("futures", &["engine/runtime", "engine/server", "connectors/local"]),
-    ("tokio", &["engine/runtime", "engine/server", "connectors/local"]),
+    ("futures", &["engine/runtime", "engine/server", "connectors/local", "connectors/aws"]),
+    ("tokio", &["engine/runtime", "engine/server", "connectors/local", "connectors/aws"]),
 ];
 
 /// Vendors that the words and the line have never heard of.
@@ -79,6 +86,7 @@ fn dependencies_point_one_way() {
             allowed.contains(&own.as_str())
                 || **own == name
                 || name == "foldstream" && *own == "foldstream-tests"
+                || *own == "foldstream-test-servers"
         };
         for dependency in dev.keys().filter(is_own).filter(|own| !fine(own)) {
             wrong.push(format!("{}: the tests of `{name}` depend on `{dependency}`", file.path));
@@ -141,10 +149,17 @@ fn every_dependency_is_declared_once_and_used() {
     check("Versions stand in the workspace's manifest; what is not used is not built.", &wrong);
 }
 
+/// The tests that start the binary stand beside all others.
+const OF_THE_BINARY: [&str; 2] = ["tests/processes/", "tests/end-to-end/"];
+
 /// All code of one crate, its tests included.
 fn sources(folder: &str) -> String {
     let prefix = format!("{folder}/");
-    let files = tree::rust_files().into_iter().filter(|file| file.path.starts_with(&prefix));
+    let is_of = |path: &str| {
+        let of_the_binary = OF_THE_BINARY.iter().any(|tests| path.starts_with(tests));
+        path.starts_with(&prefix) || folder == "engine/server" && of_the_binary
+    };
+    let files = tree::rust_files().into_iter().filter(|file| is_of(&file.path));
     files.map(|file| rust::code(&file.text)).collect::<Vec<_>>().join("\n")
 }
 
