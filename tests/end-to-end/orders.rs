@@ -1,6 +1,11 @@
 //! Orders as items of an event table, and what they come to.
 
+use std::collections::BTreeMap;
+
+use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
 use serde_json::{Value, json};
+
+use crate::aws::Aws;
 
 pub const STREAM: &str = "shop-events";
 
@@ -63,6 +68,60 @@ pub fn inserted(order: usize, sequence: usize) -> Value {
     })
 }
 
-pub fn sku(order: usize, sequence: usize) -> String {
+fn sku(order: usize, sequence: usize) -> String {
     format!("sku-{}", (order + sequence) % 5)
+}
+
+/// Puts the next event of each of these orders: order and sequence.
+pub async fn put(kinesis: &Client, events: &[(usize, usize)]) {
+    let entries = events.iter().map(|(order, sequence)| {
+        let data = Blob::new(inserted(*order, *sequence).to_string());
+        PutRecordsRequestEntry::builder().partition_key(format!("o-{order}")).data(data).build().unwrap()
+    });
+    let put = kinesis.put_records().stream_name(STREAM).set_records(Some(entries.collect()));
+    assert_eq!(put.send().await.unwrap().failed_record_count(), Some(0));
+}
+
+/// Of each order, how many events it has.
+pub type Orders = BTreeMap<usize, usize>;
+
+/// What the documents must be, by projection and key.
+pub fn expected(orders: &Orders) -> BTreeMap<&'static str, BTreeMap<String, Value>> {
+    let mut documents = BTreeMap::from([("orders", BTreeMap::new()), ("skus", BTreeMap::new())]);
+    let mut sold: BTreeMap<String, u64> = BTreeMap::new();
+    for (order, events) in orders {
+        let items = *events as u64 - 1;
+        let document = json!({"customer": format!("c-{}", order % 3), "total": price(items)});
+        documents.get_mut("orders").unwrap().insert(format!("o-{order}"), document);
+        for sequence in 2..=*events {
+            *sold.entry(sku(*order, sequence)).or_default() += 1;
+        }
+    }
+    let skus = documents.get_mut("skus").unwrap();
+    skus.extend(sold.into_iter().map(|(sku, sold)| (sku, json!({"sold": sold, "revenue": price(sold)}))));
+    documents
+}
+
+/// So many items of 1.50.
+fn price(items: u64) -> Value {
+    let cents = items * 150;
+    let text = if cents.is_multiple_of(100) {
+        (cents / 100).to_string()
+    } else {
+        format!("{}.{}", cents / 100, cents % 100 / 10)
+    };
+    serde_json::from_str(&text).unwrap()
+}
+
+/// All documents of both projections.
+pub fn found(aws: &Aws) -> BTreeMap<&'static str, BTreeMap<String, Value>> {
+    let of = |projection: &str| {
+        let listed = aws.run(&["documents", "list", projection, "--limit", "0", "-o", "json"]);
+        let documents = listed.lines().map(|line| {
+            let shown: Value = serde_json::from_str(line).unwrap();
+            (shown["key"].as_str().unwrap().to_owned(), shown["document"].clone())
+        });
+        documents.collect()
+    };
+    BTreeMap::from([("orders", of("orders")), ("skus", of("skus"))])
 }
