@@ -173,12 +173,16 @@ impl Leases {
     }
 
     fn see(&mut self, now: Duration, key: &LeaseKey, stored: Option<Lease>) {
+        let ours = stored.as_ref().is_some_and(|lease| lease.holder() == Some(&self.me));
+        if !ours {
+            // By when it comes back, others may have gone further.
+            self.checkpoints.remove(key);
+        }
         let Some(lease) = stored else {
             self.seen.remove(key);
             self.drained.remove(key);
             return;
         };
-        let ours = lease.holder() == Some(&self.me);
         match self.seen.get_mut(key) {
             Some(seen) if seen.lease.state() == lease.state() => {}
             Some(seen) => {

@@ -51,10 +51,16 @@ pub(super) fn next(expected: &Lease, lease: &Lease, shard: Option<&Shard>) -> Ch
     change
 }
 
-/// A shard was settled to its end: nobody needs the lease, and KCL finds the shard's children by it.
-pub(super) fn end(expected: &Lease, children: Vec<ShardId>) -> Change {
+/// Nobody works under it.
+pub(super) fn free(expected: &Lease) -> Change {
     let mut change = Change::default();
     change.claim(&Lease { owner: None, from: None, counter: expected.counter + 1, ..expected.clone() });
+    change
+}
+
+/// A shard was settled to its end: nobody needs the lease, and KCL finds the shard's children by it.
+pub(super) fn end(expected: &Lease, children: Vec<ShardId>) -> Change {
+    let mut change = free(expected);
     change.checkpoint(&KclCheckpoint::ShardEnd);
     change.set.extend(names(children.iter()).map(|children| (CHILDREN, children)));
     change

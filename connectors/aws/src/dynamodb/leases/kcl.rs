@@ -25,6 +25,8 @@ pub(super) const PENDING: [&str; 3] =
     ["pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState"];
 pub(super) const ENTITY_TYPE: &str = "entityType";
 pub(super) const LEASE: &str = "LEASE";
+/// Of a row that is no application's: KCL leaves what it does not know.
+pub(super) const MADE_HERE: &str = "foldstream";
 /// Only in the leases of an application that reads several streams.
 pub(super) const STREAM_NAME: &str = "streamName";
 
@@ -93,6 +95,12 @@ impl KclCheckpoint {
             Self::TrimHorizon | Self::Latest | Self::AtTimestamp | Self::ShardEnd => None,
         }
     }
+}
+
+/// Whether somebody works under a lease, or did. A free one that an application has made is left to it until its shard is to
+/// be read.
+pub(super) fn is_used(item: &Item) -> bool {
+    [MADE_HERE, LEASE_OWNER, CHECKPOINT_OWNER].iter().any(|name| item.contains_key(*name))
 }
 
 /// Whether a row of KCL's table is a lease: KCL keeps its leader, its workers and its version in the same table. Before

@@ -116,7 +116,7 @@ impl DynamoLeases {
         let mut leases = Vec::new();
         for item in self.scan(table).await? {
             // Those of an application that reads several streams are not this source's.
-            if !item.contains_key(kcl::STREAM_NAME) {
+            if !item.contains_key(kcl::STREAM_NAME) && kcl::is_used(&item) {
                 let shard = ShardId::new(state::text_of(&item, kcl::LEASE_KEY)?);
                 leases.push(kcl::lease(LeaseKey::Shard(shard), &item)?);
             }
@@ -155,6 +155,7 @@ impl LeaseStore for DynamoLeases {
         }
     }
 
+    /// A row that an application has made is freed and left to it, with what it says of its shard.
     async fn delete(&self, source: &SourceName, expected: &Lease) -> Result<PutLease> {
         self.place(source, &expected.key).delete(expected).await
     }

@@ -9,7 +9,7 @@ use foldstream_model::{Error, Lease, LeaseKey, Result, SourceName, ports::PutLea
 
 use super::{
     super::state::{self, Item, PARTITION, StateTable},
-    change::Change,
+    change::{self, Change},
     kcl::{self, CHECKPOINT_OWNER, LEASE_COUNTER, LEASE_OWNER},
 };
 use crate::errors;
@@ -59,6 +59,9 @@ impl Place<'_> {
             None => (KEY, json(self.key)?),
         };
         item.insert(name.to_owned(), state::text(&value));
+        if self.table.is_some() {
+            item.insert(kcl::MADE_HERE.to_owned(), AttributeValue::Bool(true));
+        }
         let key = if self.table.is_some() { kcl::LEASE_KEY } else { PARTITION };
         let request = self.state.client.put_item().table_name(self.table_name()).set_item(Some(item));
         let request = request
@@ -99,7 +102,10 @@ impl Place<'_> {
     }
 
     pub(super) async fn delete(&self, expected: &Lease) -> Result<PutLease> {
-        let (condition, values) = condition(expected);
+        let (mut condition, values) = condition(expected);
+        if self.table.is_some() {
+            condition.push_str(&format!(" AND attribute_exists({})", kcl::MADE_HERE));
+        }
         let request = self.state.client.delete_item().table_name(self.table_name());
         let request = request
             .set_key(Some(self.item_key()?))
@@ -112,7 +118,11 @@ impl Place<'_> {
                 let DeleteItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
                     unreachable!("it was one just now")
                 };
-                Ok(PutLease::Conflict(self.read(failed.item)?))
+                let stored = self.read(failed.item)?;
+                match stored.as_ref().map(Lease::state) == Some(expected.state()) {
+                    true => self.update(expected, change::free(expected)).await,
+                    false => Ok(PutLease::Conflict(stored)),
+                }
             }
             Err(error) => Err(errors::of(&self.doing("DeleteItem"), error)),
         }

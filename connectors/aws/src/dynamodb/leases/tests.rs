@@ -173,6 +173,7 @@ async fn a_lease_that_is_made_is_as_kcl_makes_it() {
     for (id, mut item) in stored(&fixture).await {
         let mut expected = kcl[&id].clone();
         expected.remove("throughputKBps");
+        assert!(item.remove(kcl::MADE_HERE).is_some());
         for item in [&mut item, &mut expected] {
             item.remove(kcl::LEASE_COUNTER);
         }
@@ -282,7 +283,8 @@ async fn checkpoints_of_an_application_are_read() {
     ];
     let expected = expected.map(|(shard, checkpoint)| (ShardId::new(shard), checkpoint));
     assert_eq!(leases.checkpoints(&source()).await.unwrap(), BTreeMap::from(expected));
-    assert_eq!(leases.list(&source()).await.unwrap().len(), 7);
+    let listed = leases.list(&source()).await.unwrap();
+    assert_eq!(listed.len(), 4, "those that nobody has worked under are left to the application");
     assert_eq!(get(&leases, "LATEST").await.checkpoint, None);
 }
 
@@ -345,4 +347,29 @@ async fn a_table_of_kcl_from_before_its_index_is_taken_and_any_other_is_refused(
     let table = super::table::describe(&client, TABLE).await.unwrap().unwrap();
     super::table::check(&super::definition(TABLE), &table).unwrap();
     assert!(leases.list(&source()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_an_application_knows_of_a_shard_stays_when_nobody_needs_its_lease() {
+    let fixture = Fixture::new().await;
+    let leases = open(&fixture).await;
+    let kept = items(include_str!("dumps/killed.json"));
+    load(&fixture, &kept).await;
+    let listed = leases.list(&source()).await.unwrap();
+    for lease in listed.iter().filter(|lease| matches!(lease.key, LeaseKey::Shard(_))) {
+        assert_eq!(leases.delete(&source(), lease).await.unwrap(), PutLease::Done);
+        let id = match &lease.key {
+            LeaseKey::Shard(shard) => shard.to_string(),
+            other => panic!("{other}"),
+        };
+        let item = stored(&fixture).await.remove(&id).unwrap();
+        assert_eq!(item[kcl::CHECKPOINT], kept[&id][kcl::CHECKPOINT]);
+        assert!(!item.contains_key(kcl::LEASE_OWNER));
+        let again = Lease { owner: worker("a"), from: None, counter: 1, ..lease.clone() };
+        let PutLease::Conflict(Some(free)) = leases.put(&source(), None, &again).await.unwrap() else {
+            panic!("whoever needs it again finds it free")
+        };
+        put(&leases, &free, &Lease { owner: worker("a"), counter: free.counter + 1, ..free.clone() }).await;
+    }
+    assert!(!listed.is_empty());
 }
