@@ -63,6 +63,11 @@ impl Attempts {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
+    /// One that ends at once is not renewed at once.
+    fn ended(&mut self, begun_at: Instant) {
+        self.not_before = begun_at + FIRST_PAUSE;
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         now >= self.not_before
     }
@@ -149,7 +154,10 @@ impl FanOutReader {
                 self.admit().await?;
             }
             // Its five minutes are over.
-            Ok(None) => self.link = Link::Down,
+            Ok(None) => {
+                self.attempts.ended(subscription.begun_at);
+                self.link = Link::Down;
+            }
             Err(error) => self.lost(&error),
         }
         Ok(true)

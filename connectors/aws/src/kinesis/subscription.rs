@@ -24,6 +24,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Subscription {
     output: SubscribeToShardOutput,
+    pub begun_at: Instant,
     heard_at: Instant,
 }
 
@@ -45,7 +46,10 @@ pub(super) async fn subscribe(consumer: Arc<Consumer>, shard: ShardId, start: St
         return Err(Error::transient(format!("{doing}: no answer within {} s", CONNECT.as_secs())));
     };
     match answered {
-        Ok(output) => Ok(Subscription { output, heard_at: Instant::now() }),
+        Ok(output) => {
+            let now = Instant::now();
+            Ok(Subscription { output, begun_at: now, heard_at: now })
+        }
         Err(error) => {
             let refused = error.as_service_error();
             let is_in_use = refused.is_some_and(SubscribeToShardError::is_resource_in_use_exception);

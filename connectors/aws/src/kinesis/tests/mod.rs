@@ -1,5 +1,7 @@
 //! Against servers.
 
+mod fake;
+mod pushing;
 mod trimming;
 
 use std::{
