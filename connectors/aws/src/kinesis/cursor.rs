@@ -36,6 +36,8 @@ pub(super) struct Cursor {
     fetched_until: Option<Timestamp>,
     /// The last record that was fetched; one that comes again is none.
     last: Option<Position>,
+    /// Of one record, on average, when some were fetched last.
+    record_bytes: Option<usize>,
     fetched: VecDeque<Record>,
     is_tip: bool,
     is_end: bool,
@@ -68,6 +70,7 @@ impl Cursor {
             proof,
             fetched_until: None,
             last: None,
+            record_bytes: None,
             fetched: VecDeque::new(),
             is_tip: false,
             is_end: false,
@@ -103,6 +106,24 @@ impl Cursor {
         self.position = position;
     }
 
+    pub(super) fn is_unproven(&self) -> bool {
+        self.proof != Proof::None
+    }
+
+    /// The oldest record that is kept was looked for: what this reader continues behind must not be older.
+    pub(super) fn is_not_before(&self, oldest: &Record) -> Result<()> {
+        let is_kept = oldest.position <= self.position.clone().with_index(0);
+        match is_kept || numbers::is_directly_before(&self.position, &oldest.position) {
+            true => Ok(()),
+            false => Err(self.trimmed(Some(oldest))),
+        }
+    }
+
+    /// How many records to ask for, so that about as many bytes come as are wanted.
+    pub(super) fn wanted(&self, limit: ReadLimit) -> usize {
+        self.record_bytes.map_or(limit.records, |bytes| limit.bytes.div_ceil(bytes.max(1)))
+    }
+
     /// The last record that was fetched must be looked for, as some behind it may have been trimmed by now.
     pub(super) fn is_in_doubt(&self, now: Timestamp) -> bool {
         let safe = self.retention.saturating_sub(CLOCKS).as_micros();
@@ -125,6 +146,7 @@ impl Cursor {
             None if answer.is_tip => self.give_up_proof(answer.next.is_none())?,
             None => {}
         }
+        self.record_bytes = answer.bytes.checked_div(answer.records.len()).or(self.record_bytes);
         for record in answer.records {
             if self.last.as_ref().is_some_and(|last| record.position <= *last) {
                 continue;

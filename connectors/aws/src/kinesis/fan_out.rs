@@ -177,7 +177,7 @@ impl FanOutReader {
 
     /// Asks once, then waits for the subscription.
     async fn poll(&mut self, limit: ReadLimit, deadline: Instant) -> Result<()> {
-        self.polling.fetch(limit.records).await?;
+        self.polling.fetch(self.polling.cursor.wanted(limit)).await?;
         self.continuation = None;
         if self.has_something() {
             return Ok(());

@@ -19,6 +19,8 @@ use super::{
 
 /// What is trimmed sooner than this is not begun with: who comes back to where it began would find it gone.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// Calls that find nothing, and are not at the tip either.
+const PATIENCE: usize = 5;
 /// So finely is the newest record searched for by instants of arrival; from there on all are read.
 const FINE: i64 = 2_000_000;
 
@@ -80,7 +82,7 @@ impl Opening<'_> {
         for start in starts {
             let mut reader = self.reader(position.clone(), start, Proof::Meets(position.clone()));
             match reader.fetch(1).await {
-                Ok(()) => return Ok(reader),
+                Ok(()) => return self.decided(reader, position).await,
                 Err(Refused::Unknown(error)) => refused = refused.or(Some(error)),
                 Err(failed) => return Err(failed.into()),
             }
@@ -91,6 +93,26 @@ impl Opening<'_> {
              or of one that was made anew under its name ({said})",
             self.shard.id
         )))
+    }
+
+    /// An iterator at a record that was trimmed may lead nowhere, call after call: then the oldest record that is kept
+    /// decides.
+    async fn decided(&self, mut reader: PollingReader, position: Position) -> Result<PollingReader> {
+        for _ in 0..PATIENCE {
+            if !reader.cursor.is_unproven() {
+                return Ok(reader);
+            }
+            reader.fetch(1).await?;
+        }
+        let beginning = self.shard.beginning.clone();
+        let mut oldest = self.reader(beginning, Start::TrimHorizon, Proof::None);
+        match first(&mut oldest).await? {
+            Some(oldest) => {
+                reader.cursor.is_not_before(&oldest)?;
+                Ok(reader)
+            }
+            None => Ok(self.reader(position, Start::TrimHorizon, Proof::None)),
+        }
     }
 
     async fn at_horizon(&self) -> Result<PollingReader> {

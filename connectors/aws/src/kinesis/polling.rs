@@ -111,7 +111,7 @@ impl ShardReader for PollingReader {
         let rest = limit.wait.min(REST);
         loop {
             if self.cursor.next().is_none() && !self.cursor.is_end() {
-                self.fetch(limit.records).await?;
+                self.fetch(self.cursor.wanted(limit)).await?;
             }
             if self.cursor.next().is_some() || self.cursor.is_end() {
                 return Ok(self.cursor.hand_out(limit));

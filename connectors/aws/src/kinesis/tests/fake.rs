@@ -20,6 +20,7 @@ pub(super) const HOUR: i64 = 60 * 60;
 pub(super) const DAY: i64 = 24 * HOUR;
 /// Of the shard. Records have other numbers, far from each other.
 const FIRST_NUMBER: u64 = 1_000;
+const HORIZON: &str = "horizon";
 const STEP: u64 = 1_000;
 
 /// Instants are seconds since the stream was made.
@@ -33,6 +34,7 @@ pub(super) struct Shard {
     was_open_at_horizon: bool,
     /// What is answered next to calls for records.
     failures: VecDeque<Reply>,
+    stuck: Option<Reply>,
     calls: Vec<Instant>,
     /// Newer records are pushed, and not found by polls.
     pub polls_see: Option<usize>,
@@ -71,6 +73,11 @@ impl Fake {
         self.0.lock().unwrap().failures.push_back(with);
     }
 
+    /// Calls from an iterator that is not at the trim horizon.
+    pub(super) fn fails_for_ever(&self, with: Reply) {
+        self.0.lock().unwrap().stuck = Some(with);
+    }
+
     pub(super) fn calls(&self) -> Vec<Instant> {
         self.0.lock().unwrap().calls.clone()
     }
@@ -81,7 +88,11 @@ impl Fake {
         if let Some(failure) = shard.failures.pop_front() {
             return failure;
         }
-        let from: usize = input["ShardIterator"].as_str().unwrap().parse().unwrap();
+        let iterator = input["ShardIterator"].as_str().unwrap();
+        if let Some(stuck) = shard.stuck.clone().filter(|_| iterator != HORIZON) {
+            return stuck;
+        }
+        let from: usize = if iterator == HORIZON { 1 } else { iterator.parse().unwrap() };
         let from = from.max(shard.trimmed + 1);
         let limit = usize::try_from(input["Limit"].as_u64().unwrap()).unwrap();
         let newest = shard.polls_see.unwrap_or(shard.arrived.len());
@@ -126,7 +137,7 @@ impl Fake {
             (number.is_multiple_of(STEP)).then(|| usize::try_from(nth).unwrap())
         };
         let from = match input["ShardIteratorType"].as_str().unwrap() {
-            "TRIM_HORIZON" => Some(1),
+            "TRIM_HORIZON" => return Reply::Done(json!({ "ShardIterator": HORIZON })),
             "AT_SEQUENCE_NUMBER" => named(&input["StartingSequenceNumber"]),
             "AFTER_SEQUENCE_NUMBER" => named(&input["StartingSequenceNumber"]).map(|nth| nth + 1),
             _ => {

@@ -6,6 +6,7 @@ use foldstream_model::{
     Clock, Error, ErrorKind, Position, Result, ShardId,
     ports::{Batch, From, ReadLimit, ShardReader, Source},
 };
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -90,7 +91,7 @@ async fn a_reader_that_falls_behind_the_trim_horizon_says_so_and_never_jumps() {
         fake.passes(HOUR);
     }
     let mut reader = open(&source, From::TrimHorizon).await.unwrap();
-    let two = ReadLimit { records: 2, ..LIMIT };
+    let two = ReadLimit { records: 2, bytes: 2, ..LIMIT };
     let mut last = Position::BEGINNING;
     while last.number() != number(3).to_string() {
         last = reader.read(two).await.unwrap().records.pop().unwrap().position;
@@ -201,4 +202,37 @@ async fn a_read_that_waits_asks_as_often_as_it_was_told_to() {
     }
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
     assert_eq!(fake.calls().len() - before, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_iterator_that_leads_nowhere_is_no_way_to_begin() {
+    let (fake, source) = both();
+    let trimmed = fake.put();
+    fake.passes(DAY - HOUR);
+    let kept = fake.put();
+    fake.passes(2 * HOUR);
+    fake.fails_for_ever(Reply::Done(json!({
+        "Records": [], "NextShardIterator": "1", "MillisBehindLatest": DAY * 1_000,
+    })));
+    is_loss(open(&source, From::After(trimmed)).await.err());
+    assert!(open(&source, From::After(kept)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_much_is_asked_for_as_is_wanted() {
+    let (fake, source) = both();
+    for _ in 0..3_000 {
+        fake.put();
+    }
+    let mut reader = open(&source, From::TrimHorizon).await.unwrap();
+    let limit = ReadLimit { records: 100, bytes: 1_000, wait: Duration::ZERO };
+    let mut read = 0;
+    while read < 3_000 {
+        read += reader.read(limit).await.unwrap().records.len();
+    }
+    let calls = fake.calls().len();
+    assert!(
+        (3..15).contains(&calls),
+        "a record has up to 4 bytes, so each call brings at least 250: {calls}"
+    );
 }
