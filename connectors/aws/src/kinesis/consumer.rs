@@ -15,7 +15,7 @@ use aws_sdk_kinesis::{
 };
 use foldstream_model::{Error, Result, ShardId};
 
-use super::stream::Stream;
+use super::stream::{Stream, refuse_malformed};
 use crate::errors;
 
 /// One that is registered can be used some seconds later.
@@ -61,6 +61,7 @@ impl Consumer {
         if let Some(arn) = &*known {
             return Ok(arn.clone());
         }
+        refuse_malformed("consumer", &self.named)?;
         let arn = match self.named.starts_with("arn:") {
             true => self.named.clone(),
             false => tokio::time::timeout(PATIENCE, self.find_or_register()).await.unwrap_or_else(|_| {

@@ -232,3 +232,78 @@ impl Cursor {
         Batch { records, end: tip && self.is_end, tip, behind: tip.then_some(0), low_watermark: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const RECORDS: u128 = 40;
+
+    fn cursor(position: Position, proof: Proof) -> Cursor {
+        let shard = (ShardId::new("shard"), HashKeyRange::ALL, Duration::from_secs(24 * 60 * 60));
+        Cursor::new(shard, position, Start::TrimHorizon, proof)
+    }
+
+    /// Records from one number to before another; every third is an aggregate of two.
+    fn answer(first: u128, end: u128) -> Answer {
+        let records: Vec<Record> = (first..end).map(record).collect();
+        let next = (end <= RECORDS).then(String::new);
+        Answer { bytes: records.iter().map(size).sum(), is_tip: next.is_none(), next, records }
+    }
+
+    fn record(number: u128) -> Record {
+        let parts = [("a", "1"), ("b", "2")];
+        let data = if is_aggregate(number) { aggregate::tests::aggregate(&parts) } else { vec![b'x'] };
+        let arrived_at = Timestamp::from_millis(i64::try_from(number).unwrap());
+        Record { position: Position::new(number), partition_key: "key".into(), arrived_at, data: data.into() }
+    }
+
+    fn is_aggregate(number: u128) -> bool {
+        number.is_multiple_of(3)
+    }
+
+    fn all() -> Vec<Position> {
+        let indices = |number| if is_aggregate(number) { 0..2 } else { 0..1 };
+        let parts = |number| indices(number).map(move |index| Position::new(number).with_index(index));
+        (1..=RECORDS).flat_map(parts).collect()
+    }
+
+    proptest! {
+        /// Polled or pushed, some of it again, and handed out in pieces of any size.
+        #[test]
+        fn every_part_is_handed_out_once_and_in_order(
+            steps in vec((0u128..6, 0u128..6, 1usize..5, 1usize..200), 1..60),
+            begin in 0usize..50,
+        ) {
+            let parts = all();
+            let position = begin.checked_sub(1).map_or(Position::BEGINNING, |at| parts[at].clone());
+            let from: u128 = position.number().parse().unwrap();
+            let proof = if from == 0 { Proof::None } else { Proof::Meets(position.clone()) };
+            let mut cursor = cursor(position, proof);
+            let (mut next, mut handed_out) = (from.max(1), Vec::new());
+            for (again, more, records, bytes) in steps {
+                let first = next.saturating_sub(again).max(from.max(1));
+                let end = (next + more).min(RECORDS + 1);
+                cursor.take(answer(first, end.max(first)), Timestamp::EPOCH).unwrap();
+                next = next.max(end);
+                let limit = ReadLimit { records, bytes, wait: Duration::ZERO };
+                let batch = cursor.hand_out(limit);
+                prop_assert!(batch.records.len() <= records);
+                handed_out.extend(batch.records.into_iter().map(|record| record.position));
+                prop_assert!(!batch.end || handed_out.len() == parts.len() - begin);
+            }
+            prop_assert_eq!(&handed_out[..], &parts[begin..begin + handed_out.len()]);
+        }
+
+        #[test]
+        fn only_the_record_itself_or_the_next_number_proves_that_nothing_is_missing(at in 1u128..20, found in 1u128..20) {
+            let found = found.max(at);
+            let position = Position::new(at);
+            let mut cursor = cursor(position.clone(), Proof::Meets(position));
+            let taken = cursor.take(answer(found, found + 1), Timestamp::EPOCH);
+            prop_assert_eq!(taken.is_ok(), found <= at + 1);
+        }
+    }
+}

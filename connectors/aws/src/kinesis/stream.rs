@@ -50,6 +50,7 @@ impl Stream {
 
     /// `Invalid`: there is no such stream, or it does not keep the records of a key together.
     pub(super) async fn describe(&self) -> Result<Described> {
+        refuse_malformed("stream", &self.named)?;
         let request =
             self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
         let answer = request.send().await.map_err(|error| {
@@ -87,6 +88,28 @@ impl Stream {
 
     pub(super) fn unreadable(&self, what: &str) -> Error {
         Error::internal(format!("an answer of Kinesis cannot be read: stream={} what={what}", self.named))
+    }
+}
+
+/// A name, or an ARN such as `arn:aws:kinesis:eu-west-1:123456789012:stream/events`. The client takes what is neither for
+/// a connection that failed.
+pub(super) fn refuse_malformed(what: &str, named: &str) -> Result<()> {
+    let parts: Vec<&str> = named.split(':').collect();
+    let is_fine = match parts[..] {
+        ["arn", _, "kinesis", region, account, ..] => {
+            let is_account = account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit());
+            let is_of_that = [":", "/"].iter().any(|before| named.contains(&format!("{before}{what}/")));
+            is_account && is_of_that && !region.is_empty()
+        }
+        [name] => !name.is_empty(),
+        _ => false,
+    };
+    match is_fine {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "this is neither a name nor an ARN: {what}={named:?} expected=a name, or \
+             arn:aws:kinesis:REGION:ACCOUNT:stream/NAME, for a consumer with /consumer/NAME:TIME behind it"
+        ))),
     }
 }
 
@@ -130,6 +153,18 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.message().contains(strategy), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_neither_a_name_nor_an_arn_is_refused() {
+        let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/events";
+        let consumer = format!("{stream}/consumer/foldstream:1760000000");
+        assert!(refuse_malformed("stream", "events").is_ok() && refuse_malformed("stream", stream).is_ok());
+        assert!(refuse_malformed("consumer", &consumer).is_ok());
+        for malformed in ["", "arn:aws:kinesis", "arn:aws:kinesis:eu-west-1:12:stream/events", "a:b"] {
+            assert_eq!(refuse_malformed("stream", malformed).unwrap_err().kind(), ErrorKind::Invalid);
+        }
+        assert!(refuse_malformed("consumer", stream).is_err(), "of a stream");
     }
 
     #[test]
