@@ -174,7 +174,12 @@ impl Opening<'_> {
 
     async fn has_records_between(&self, from: Timestamp, to: Timestamp) -> Result<bool> {
         let mut reader = self.reader(self.shard.beginning.clone(), Start::AtTimestamp(from), Proof::None);
-        Ok(first(&mut reader).await?.is_some_and(|record| (from..to).contains(&record.arrived_at)))
+        match first(&mut reader).await {
+            Ok(record) => Ok(record.is_some_and(|record| (from..to).contains(&record.arrived_at))),
+            // By the clock of Kinesis this is to come.
+            Err(Refused::Unknown(_)) => Ok(false),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     async fn read_to(&self, start: Start, instant: Timestamp) -> Result<Option<Record>> {
@@ -196,7 +201,7 @@ impl Opening<'_> {
 }
 
 /// The first record that it comes to; none up to the tip.
-async fn first(reader: &mut PollingReader) -> Result<Option<Record>> {
+async fn first(reader: &mut PollingReader) -> Result<Option<Record>, Refused> {
     loop {
         reader.fetch(1).await?;
         if reader.cursor.next().is_some() || reader.cursor.is_tip() {

@@ -27,6 +27,8 @@ const STEP: u64 = 1_000;
 #[derive(Default)]
 pub(super) struct Shard {
     now: i64,
+    /// How far the reader's clock is ahead.
+    pub ahead: i64,
     /// When each record arrived; the nth has number FIRST_NUMBER + STEP × n, from one on.
     arrived: Vec<i64>,
     trimmed: usize,
@@ -142,6 +144,9 @@ impl Fake {
             "AFTER_SEQUENCE_NUMBER" => named(&input["StartingSequenceNumber"]).map(|nth| nth + 1),
             _ => {
                 let instant = input["Timestamp"].as_f64().unwrap();
+                if instant > f64::from(i32::try_from(shard.now).unwrap()) {
+                    return Reply::Refused("InvalidArgumentException");
+                }
                 let is_before = |arrived: &&i64| f64::from(i32::try_from(**arrived).unwrap()) < instant;
                 Some(shard.arrived.iter().filter(is_before).count() + 1)
             }
@@ -179,7 +184,8 @@ fn record(nth: usize, arrived_at: i64) -> Value {
 
 impl Clock for Fake {
     fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(self.0.lock().unwrap().now)
+        let shard = self.0.lock().unwrap();
+        Timestamp::from_seconds(shard.now + shard.ahead)
     }
 }
 

@@ -146,6 +146,20 @@ async fn the_newest_record_is_found_however_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_newest_record_is_found_though_clocks_differ() {
+    for (age, ahead) in [(0, 60), (30, 60), (HOUR, 60), (30, -60), (0, -240)] {
+        let (fake, source) = both();
+        fake.passes(2 * HOUR);
+        fake.put();
+        fake.passes(60);
+        let newest = fake.put();
+        fake.passes(age);
+        fake.0.lock().unwrap().ahead = ahead;
+        assert_eq!(open(&source, From::Latest).await.unwrap().position(), newest, "age={age} ahead={ahead}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_shard_of_which_nothing_is_left_is_not_taken_for_one_that_was_read() {
     let (fake, source) = both();
     let read = fake.put();
