@@ -215,6 +215,11 @@ impl Cursor {
         ))
     }
 
+    /// A read begins. What was fetched before it says nothing of the tip now.
+    pub(super) fn begin_read(&mut self) {
+        self.is_tip &= self.fetched.is_empty() || self.is_end;
+    }
+
     /// What was fetched, up to a limit; nothing if nothing was.
     pub(super) fn hand_out(&mut self, limit: ReadLimit) -> Batch {
         let (mut records, mut bytes) = (Vec::new(), 0);

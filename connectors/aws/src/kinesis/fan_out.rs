@@ -2,6 +2,9 @@
 //!
 //! It polls until its subscription stands, and whenever it has none: because another reader has taken it over, because it
 //! was reset, or fell silent. What comes twice by that is taken once.
+//!
+//! Where nothing arrives, only the next event, some seconds later, says that this is so: a read waits for it, so that it
+//! always tells whether the shard is at its tip.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +23,6 @@ use super::{
     subscription::{Pushed, Subscription, subscribe},
 };
 
-/// What is pushed is looked for at least so long.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// A subscription can be taken over five seconds after it began.
 const FIRST_PAUSE: Duration = Duration::from_secs(6);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -135,23 +136,23 @@ impl FanOutReader {
         tracing::info!(shard = %self.polling.cursor.shard, %error, retry_s, "nothing is pushed: the shard is polled");
     }
 
-    /// Takes the next event that is pushed until then. What had come before it was asked for says nothing of the tip now.
-    async fn receive(&mut self, deadline: Instant) -> Result<bool> {
+    /// Takes the next event; whether one came after it was asked for. What had come before says nothing of the tip now.
+    async fn receive(&mut self) -> Result<bool> {
         let Link::Up(subscription) = &mut self.link else { return Ok(false) };
-        let (received, was_there) = match subscription.next().now_or_never() {
-            Some(received) => (received, true),
-            None => match timeout_at(deadline, subscription.next()).await {
-                Ok(received) => (received, false),
-                Err(_) => return Ok(false),
-            },
+        let there = subscription.next().now_or_never();
+        let is_new = there.is_none();
+        let received = match there {
+            Some(received) => received,
+            None => subscription.next().await,
         };
         match received {
             Ok(Some(event)) => {
                 let mut pushed = self.consumer.stream.pushed(event)?;
-                pushed.answer.is_tip &= !was_there || pushed.answer.next.is_none();
+                pushed.answer.is_tip &= is_new || pushed.answer.next.is_none();
                 self.attempts = Attempts::new(Instant::now());
                 self.pushed = Some((pushed, self.clock.now()));
                 self.admit().await?;
+                return Ok(is_new);
             }
             // Its five minutes are over.
             Ok(None) => {
@@ -160,7 +161,7 @@ impl FanOutReader {
             }
             Err(error) => self.lost(&error),
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// What was pushed stays until it is certain that nothing before it was trimmed.
@@ -204,27 +205,26 @@ impl FanOutReader {
 #[async_trait]
 impl ShardReader for FanOutReader {
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch> {
-        let deadline = Instant::now() + limit.wait.max(SHORTEST_WAIT);
+        let deadline = Instant::now() + limit.wait;
+        self.polling.cursor.begin_read();
+        if let Some((left, _)) = &mut self.pushed {
+            left.answer.is_tip &= left.answer.next.is_none();
+        }
         self.admit().await?;
-        let mut has_answer = false;
+        let mut is_answered = false;
         while !self.has_something() {
-            self.connect()?;
-            if matches!(self.link, Link::Up(_)) {
-                has_answer |= self.receive(deadline).await?;
-            } else {
-                self.poll(limit, deadline).await?;
-                has_answer = true;
-            }
-            if Instant::now() >= deadline {
+            if is_answered && Instant::now() >= deadline {
                 break;
             }
+            self.connect()?;
+            if matches!(self.link, Link::Up(_)) {
+                is_answered |= self.receive().await?;
+            } else {
+                self.poll(limit, deadline).await?;
+                is_answered = true;
+            }
         }
-        let mut batch = self.polling.cursor.hand_out(limit);
-        // Nothing was pushed: perhaps there is something.
-        if batch.records.is_empty() && !batch.end && !has_answer {
-            batch = Batch::default();
-        }
-        Ok(batch)
+        Ok(self.polling.cursor.hand_out(limit))
     }
 
     fn position(&self) -> Position {

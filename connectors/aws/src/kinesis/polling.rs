@@ -109,6 +109,7 @@ impl ShardReader for PollingReader {
         let begun = Instant::now();
         let deadline = begun + limit.wait;
         let rest = limit.wait.min(REST);
+        self.cursor.begin_read();
         loop {
             if self.cursor.next().is_none() && !self.cursor.is_end() {
                 self.fetch(self.cursor.wanted(limit)).await?;

@@ -56,9 +56,10 @@ pub enum From {
 /// Reads one shard forwards. Owned by one task, which calls `read` again as soon as it has room for another batch.
 #[async_trait]
 pub trait ShardReader: Send {
-    /// The next records, in order. Waits up to `limit.wait` for the first one, then returns what there is, perhaps
-    /// nothing; dropping the future while it waits loses nothing. `Transient`, `Throttled`: call again, nothing was
-    /// skipped. `Invalid`: records that were asked for were trimmed meanwhile.
+    /// The next records, in order. Waits up to `limit.wait` for the first one, or where the source pushes them, some seconds
+    /// for the next push; then returns what there is, perhaps nothing. Dropping the future while it waits loses nothing.
+    /// `Transient`, `Throttled`: call again, nothing was skipped. `Invalid`: records that were asked for were trimmed
+    /// meanwhile.
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch>;
 
     /// The position behind which the next read continues, before anything was read: what `from` came to, and can be come
@@ -82,7 +83,7 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The shard is closed and these were its last records.
     pub end: bool,
-    /// These were the newest records when the source was asked.
+    /// These were the newest records when the source was asked, which it was after `read` was called.
     pub tip: bool,
     /// How many records of the shard were not read yet, where the source knows.
     pub behind: Option<u64>,

@@ -250,3 +250,20 @@ async fn as_much_is_asked_for_as_is_wanted() {
         "a record has up to 4 bytes, so each call brings at least 250: {calls}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_over_says_nothing_of_the_tip() {
+    let (fake, source) = both();
+    for _ in 0..5 {
+        fake.put();
+    }
+    let mut reader = open(&source, From::TrimHorizon).await.unwrap();
+    let two = ReadLimit { records: 2, ..LIMIT };
+    let mut tips = Vec::new();
+    for _ in 0..4 {
+        let batch = reader.read(two).await.unwrap();
+        tips.push((batch.records.len(), batch.tip));
+        fake.passes(HOUR);
+    }
+    assert_eq!(tips, [(1, false), (2, false), (2, false), (0, true)]);
+}
