@@ -8,6 +8,7 @@ mod connection;
 pub mod change;
 pub mod kinesis;
 pub mod dynamodb;
+pub mod events;
 #[cfg(test)]
 mod testing;
 

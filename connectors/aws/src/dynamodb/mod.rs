@@ -1,13 +1,13 @@
 //! What is kept in DynamoDB.
 
-mod table;
+pub(crate) mod table;
 mod state;
 mod transaction;
 mod partition;
 mod rows;
 mod parking;
 mod leases;
-mod item;
+pub(crate) mod item;
 mod pace;
 mod ceiling;
 mod documents;
@@ -17,4 +17,5 @@ pub use item::{KeyAttributes, SortKey};
 pub use leases::{DynamoLeases, KclCheckpoint, TellsShards};
 pub use parking::DynamoParking;
 pub use rows::DynamoRows;
+pub(crate) use state::Item;
 pub use state::StateTable;

@@ -22,7 +22,7 @@ pub(super) const SORT: &str = "sk";
 const MAX_PARTITION_BYTES: usize = 2048;
 const MAX_SORT_BYTES: usize = 1024;
 
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The table, and the client that reaches it.
 pub struct StateTable {
