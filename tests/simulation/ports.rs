@@ -239,7 +239,7 @@ impl EventStore for Events {
         self.0.read("reading a stream", self.0.world.events.read_stream(stream, from, limit)).await
     }
 
-    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+    async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
         self.0.read("reading all events", self.0.world.events.read_all(after, limit)).await
     }
 

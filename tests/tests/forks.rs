@@ -45,7 +45,7 @@ impl EventStore for CountedEvents {
         self.events.read_stream(stream, from, limit).await
     }
 
-    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+    async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
         self.events.read_all(after, limit).await
     }
 

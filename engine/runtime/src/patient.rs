@@ -69,7 +69,7 @@ impl EventStore for Patient<dyn EventStore> {
         again("reading a stream", || self.0.read_stream(stream, from, limit)).await
     }
 
-    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+    async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
         again("reading all events", || self.0.read_all(after, limit)).await
     }
 

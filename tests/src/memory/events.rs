@@ -80,7 +80,7 @@ impl EventStore for MemoryEvents {
             appended.extend(events.map(|(sequence, new)| event(&append.stream, sequence, new)));
         }
         all.extend(appended);
-        Ok(Appended::Done(Offset(all.len() as u64)))
+        Ok(Appended::Done(Offset::numbered(all.len() as u64)))
     }
 
     async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {
@@ -89,10 +89,10 @@ impl EventStore for MemoryEvents {
         Ok(found.take(limit).cloned().collect())
     }
 
-    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+    async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
         let all = self.all();
-        let numbered = (1u64..).map(Offset).zip(all.iter().cloned());
-        Ok(numbered.filter(|(offset, _)| *offset > after).take(limit).collect())
+        let numbered = (1u64..).map(Offset::numbered).zip(all.iter().cloned());
+        Ok(numbered.filter(|(offset, _)| offset > after).take(limit).collect())
     }
 
     async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {

@@ -71,7 +71,7 @@ impl Prepared {
             left -= 1;
             insert(transaction, append, target, left == 0)?;
         }
-        Ok(Appended::Done(Offset(number(transaction.last_insert_rowid()))))
+        Ok(Appended::Done(Offset::numbered(number(transaction.last_insert_rowid()))))
     }
 }
 

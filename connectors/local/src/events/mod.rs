@@ -59,7 +59,7 @@ impl LocalEventStore {
     }
 
     /// The place of the newest event in the commit order; zero when there is none.
-    pub async fn last_offset(&self) -> Result<Offset> {
+    pub async fn last_offset(&self) -> Result<u64> {
         self.database.read(last_offset).await
     }
 
@@ -71,8 +71,13 @@ impl LocalEventStore {
         Ok(QueuedAppend(answer))
     }
 
-    /// Waits until there are events behind an offset, appended by this process or by another.
-    pub async fn wait_beyond(&self, offset: Offset) -> Result<()> {
+    /// The events behind a place in the commit order, at most `limit`, each with its own.
+    pub async fn read_behind(&self, after: u64, limit: usize) -> Result<Vec<(u64, Event)>> {
+        self.database.read(move |snapshot| read_behind(snapshot, after, limit)).await
+    }
+
+    /// Waits until there are events behind a place, appended by this process or by another.
+    pub async fn wait_beyond(&self, offset: u64) -> Result<()> {
         wait_beyond(&self.database, offset).await
     }
 }
@@ -88,8 +93,9 @@ impl EventStore for LocalEventStore {
         self.database.read(move |snapshot| read_stream(snapshot, &stream, from, limit)).await
     }
 
-    async fn read_all(&self, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
-        self.database.read(move |snapshot| read_all(snapshot, after, limit)).await
+    async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+        let numbered = self.read_behind(after.number()?, limit).await?;
+        Ok(numbered.into_iter().map(|(number, event)| (Offset::numbered(number), event)).collect())
     }
 
     async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
@@ -103,7 +109,7 @@ impl EventStore for LocalEventStore {
     }
 }
 
-pub(crate) async fn wait_beyond(database: &Database, offset: Offset) -> Result<()> {
+pub(crate) async fn wait_beyond(database: &Database, offset: u64) -> Result<()> {
     let mut changes = database.changes();
     while database.read(last_offset).await? <= offset {
         // The sender lives as long as the database.
@@ -112,11 +118,11 @@ pub(crate) async fn wait_beyond(database: &Database, offset: Offset) -> Result<(
     Ok(())
 }
 
-fn last_offset(snapshot: &Connection) -> Result<Offset, Failure> {
+fn last_offset(snapshot: &Connection) -> Result<u64, Failure> {
     let last = snapshot
         .prepare_cached("SELECT max(offset) FROM stored_events")?
         .query_row((), |row| row.get::<_, Option<i64>>(0))?;
-    Ok(Offset(last.map_or(0, number)))
+    Ok(last.map_or(0, number))
 }
 
 fn read_stream(
@@ -134,14 +140,14 @@ fn read_stream(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn read_all(snapshot: &Connection, after: Offset, limit: usize) -> Result<Vec<(Offset, Event)>, Failure> {
+fn read_behind(snapshot: &Connection, after: u64, limit: usize) -> Result<Vec<(u64, Event)>, Failure> {
     let mut statement = snapshot.prepare_cached(&format!(
         "SELECT {EVENT_COLUMNS}, e.offset, s.id AS stream_id FROM stored_events e CROSS JOIN streams s USING (stream)
          WHERE e.offset > ?1 ORDER BY e.offset LIMIT ?2"
     ))?;
-    let rows = statement.query_map(params![sql_integer(after.0), sql_integer(limit as u64)], |row| {
+    let rows = statement.query_map(params![sql_integer(after), sql_integer(limit as u64)], |row| {
         let stream = StreamId::new(row.get::<_, Arc<str>>("stream_id")?);
-        Ok((Offset(number(row.get("offset")?)), event(row, stream)?))
+        Ok((number(row.get("offset")?), event(row, stream)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use foldstream_model::{
     ErrorKind, EventId, EventType, SchemaVersion, Sequence, StreamId, Timestamp, conformance,
-    ports::{Append, Appended, EventStore, ExpectedSequence, NewEvent, Offset},
+    ports::{Append, Appended, EventStore, ExpectedSequence, NewEvent},
 };
 use tokio::time::timeout;
 
@@ -52,7 +52,7 @@ async fn what_is_no_json_is_refused_and_named() {
     let append = Append { stream: StreamId::new("o-1"), expected: ExpectedSequence::Any, events };
     let error = fixture.store.events().append(vec![append]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert_eq!(fixture.store.events().last_offset().await.unwrap(), Offset(0));
+    assert_eq!(fixture.store.events().last_offset().await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn streams_are_listed_in_pages() {
 async fn who_waits_is_woken_by_this_process_and_by_another() {
     let fixture = Fixture::new();
     let (events, other) = (fixture.store.events(), fixture.another());
-    for (store, offset) in [(&fixture.store, Offset(0)), (&other, Offset(1))] {
+    for (store, offset) in [(&fixture.store, 0), (&other, 1)] {
         let waiting = async {
             tokio::join!(events.wait_beyond(offset), async {
                 append(store, "o-1", "1").await.unwrap();
@@ -109,7 +109,7 @@ async fn who_waits_is_woken_by_this_process_and_by_another() {
         };
         timeout(PATIENCE, waiting).await.expect("the append is noticed").0.unwrap();
     }
-    timeout(PATIENCE, events.wait_beyond(Offset(1))).await.expect("what is there needs no wait").unwrap();
+    timeout(PATIENCE, events.wait_beyond(1)).await.expect("what is there needs no wait").unwrap();
 }
 
 #[tokio::test]

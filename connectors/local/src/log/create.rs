@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foldstream_model::{Incarnation, Timestamp, ports::Offset};
+use foldstream_model::{Incarnation, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{LogDescription, LogOptions, hash_key::even_ranges, shards};
@@ -74,7 +74,6 @@ pub(super) fn find_or_create(
 pub(super) fn describe(snapshot: &Connection, log: i64) -> Result<LogDescription, Failure> {
     let LogRow { incarnation, retention, relayed, in_order, .. } = LogRow::read(snapshot, log)?;
     let shards = shards::descriptions(&shards::all(snapshot, log)?);
-    let relayed = Offset(relayed);
     Ok(LogDescription { incarnation, retention, relayed, recorded_in_order: in_order, shards })
 }
 

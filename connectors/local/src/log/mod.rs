@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use foldstream_model::{
-    Clock, Error, HashKeyRange, Incarnation, Position, Record, Result, ShardId, Timestamp, ports::Offset,
+    Clock, Error, HashKeyRange, Incarnation, Position, Record, Result, ShardId, Timestamp,
 };
 
 use crate::database::Database;
@@ -56,7 +56,7 @@ pub struct LogDescription {
     pub incarnation: Incarnation,
     pub retention: Option<Duration>,
     /// The newest event of the event store that the relay has moved here.
-    pub relayed: Offset,
+    pub relayed: u64,
     /// The relay may state a low watermark.
     pub recorded_in_order: bool,
     /// All shards that the log still knows, in the order in which they were made.

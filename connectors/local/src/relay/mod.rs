@@ -6,7 +6,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldstream_model::{Clock, Event, Result, StreamId, Timestamp, ports::Offset};
+use foldstream_model::{Clock, Event, Result, StreamId, Timestamp};
 use rusqlite::{Connection, params};
 
 use crate::{
@@ -61,7 +61,7 @@ impl Relay {
     pub async fn wait_for_events(&self) -> Result<()> {
         let log = self.log;
         let relayed = self.database.read(move |snapshot| Ok(LogRow::read(snapshot, log)?.relayed)).await?;
-        wait_beyond(&self.database, Offset(relayed)).await
+        wait_beyond(&self.database, relayed).await
     }
 
     fn warn(&self, offender: &Offender) {

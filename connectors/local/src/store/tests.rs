@@ -116,11 +116,11 @@ async fn a_store_opened_to_be_read_only_reads_and_refuses_to_write() {
     let fixture = Fixture::new();
     append(&fixture.store, "a", 1).await.unwrap();
     let reading = open(fixture.folder.path(), READ_ONLY).unwrap();
-    assert_eq!(reading.events().last_offset().await.unwrap().0, 1);
+    assert_eq!(reading.events().last_offset().await.unwrap(), 1);
     let error = append(&reading, "a", 2).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     append(&fixture.store, "a", 2).await.unwrap();
-    assert_eq!(reading.events().last_offset().await.unwrap().0, 2, "it sees what others write later");
+    assert_eq!(reading.events().last_offset().await.unwrap(), 2, "it sees what others write later");
 }
 
 /// As the disk would be full when the file may not grow any more.
@@ -170,7 +170,7 @@ async fn work_that_fails_does_not_undo_the_work_committed_with_it() {
     assert_eq!(second.unwrap_err().kind(), ErrorKind::Internal);
     a.unwrap();
     b.unwrap();
-    assert_eq!(fixture.store.events().last_offset().await.unwrap().0, 2);
+    assert_eq!(fixture.store.events().last_offset().await.unwrap(), 2);
     let count = |name| format!("SELECT count(*) FROM {name}");
     let models: i64 = fixture.tool().query_row(&count("read_models"), (), |row| row.get(0)).unwrap();
     assert_eq!(models, 0, "nothing of what failed remains");
@@ -200,7 +200,7 @@ async fn a_folder_or_file_that_cannot_be_written_is_refused_with_the_way_out() {
     protect(folder.path(), 0o755);
     let message = refusal(folder.path(), OpenOptions::default());
     assert!(message.contains("cannot be opened or written"), "{message}");
-    assert_eq!(open(folder.path(), READ_ONLY).unwrap().events().last_offset().await.unwrap().0, 1);
+    assert_eq!(open(folder.path(), READ_ONLY).unwrap().events().last_offset().await.unwrap(), 1);
     let empty = tempfile::tempdir().unwrap();
     protect(empty.path(), 0o555);
     let message = refusal(empty.path(), CREATE);

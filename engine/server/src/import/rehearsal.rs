@@ -70,7 +70,7 @@ impl EventStore for Rehearsal {
         Ok(events)
     }
 
-    async fn read_all(&self, _: Offset, _: usize) -> Result<Vec<(Offset, Event)>> {
+    async fn read_all(&self, _: &Offset, _: usize) -> Result<Vec<(Offset, Event)>> {
         Err(Error::internal("what a dry run appends is in no order with what is stored"))
     }
 

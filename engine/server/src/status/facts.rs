@@ -4,7 +4,7 @@ use foldstream_config::{Config, settings::SourceKind};
 use foldstream_local::{LocalLog, LocalStore, LogDescription};
 use foldstream_model::{
     Checkpoint, Control, Epoch, Event, Lot, Position, ProjectionId, Result, ShardId, SourceName, Timestamp,
-    ports::{EventStore, Table},
+    ports::Table,
 };
 use foldstream_runtime::{
     checkpoint::effective,
@@ -106,11 +106,11 @@ impl Facts {
     /// What a source's stream holds, and what of it is not read yet.
     async fn look_into(&mut self, log: &LocalLog, source: SourceName, store: &LocalStore) -> Result<()> {
         let description = log.describe().await?;
-        let next = store.events().read_all(description.relayed, 1).await?;
+        let next = store.events().read_behind(description.relayed, 1).await?;
         let since = next.first().map(|(_, event)| (source.clone(), event.recorded_at));
         self.not_relayed_since.extend(since);
         let last = store.events().last_offset().await?;
-        self.not_relayed = self.not_relayed.max(last.0.saturating_sub(description.relayed.0));
+        self.not_relayed = self.not_relayed.max(last.saturating_sub(description.relayed));
         for (projection, control) in &self.controls {
             if self.configured.get(projection) != Some(&source) {
                 continue;

@@ -59,7 +59,7 @@ impl Facts {
         let Some(store) = self.store() else { return 0 };
         self.runtime.block_on(async {
             match store.existing_log("git").await.unwrap() {
-                Some(log) => log.describe().await.unwrap().relayed.0,
+                Some(log) => log.describe().await.unwrap().relayed,
                 None => 0,
             }
         })

@@ -67,7 +67,7 @@ async fn taken(store: &LocalStore, context: &Context) -> Outcome<Option<Taken>> 
     let history = StreamId::new(stream_id::HISTORY);
     let last = events.last_sequences(std::slice::from_ref(&history)).await?.into_iter().next().flatten();
     let Some(last) = last else {
-        if events.last_offset().await?.0 == 0 {
+        if events.last_offset().await? == 0 {
             return Ok(None);
         }
         return Err(Failure::invalid(format!(

@@ -1,6 +1,5 @@
 use std::{io, time::Duration};
 
-use foldstream_model::ports::{EventStore, Offset};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::ctrl_c;
 
@@ -18,9 +17,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 pub async fn execute(arguments: TailEvents, context: &mut Context) -> Outcome {
     let events = context.local_to_read()?.events();
     let last = events.last_offset().await?;
-    let mut after = Offset(last.0.saturating_sub(arguments.limit));
+    let mut after = last.saturating_sub(arguments.limit);
     loop {
-        let page = events.read_all(after, PAGE).await?;
+        let page = events.read_behind(after, PAGE).await?;
         for (offset, event) in &page {
             show::event(&mut context.output, event, true)?;
             after = *offset;
