@@ -18,7 +18,7 @@ pub(super) const DELETED: &str = "deleted";
 const HIDDEN: &str = "hidden";
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
-pub(super) const MAX_ITEM_BYTES: usize = 400 * 1024;
+pub(crate) const MAX_ITEM_BYTES: usize = 400 * 1024;
 const MAX_DEPTH: usize = 32;
 
 /// How the key of a document stands in an item's key.
@@ -144,7 +144,8 @@ pub(super) fn decode(keys: &KeyAttributes, mut item: Item) -> Result<StoredDocum
     Ok(StoredDocument { guard, document: Some(document) })
 }
 
-fn attribute(value: &Value, depth: usize) -> Result<AttributeValue> {
+/// A value that is nested so deep in its item. Poison: DynamoDB cannot hold it.
+pub(crate) fn attribute(value: &Value, depth: usize) -> Result<AttributeValue> {
     if depth > MAX_DEPTH {
         return Err(Error::poison(format!("it is nested deeper than DynamoDB takes: levels={MAX_DEPTH}")));
     }
@@ -194,7 +195,7 @@ fn value_of(value: AttributeValue) -> Result<Value> {
 
 /// The bytes that DynamoDB counts for an item.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
-pub(super) fn size(item: &Item) -> usize {
+pub(crate) fn size(item: &Item) -> usize {
     #[expect(clippy::iter_over_hash_type, reason = "a sum has no order")]
     fn of_map(map: &HashMap<String, AttributeValue>) -> usize {
         let mut bytes = 0;

@@ -171,7 +171,7 @@ impl Key {
         Self { partition: partition.to_owned(), sort: sort.map(str::to_owned) }
     }
 
-    fn of(schema: &[KeySchemaElement]) -> Option<Self> {
+    pub(crate) fn of(schema: &[KeySchemaElement]) -> Option<Self> {
         let name = |kind: KeyType| {
             let element = schema.iter().find(|element| *element.key_type() == kind)?;
             Some(element.attribute_name().to_owned())

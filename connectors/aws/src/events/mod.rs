@@ -5,23 +5,44 @@ mod table;
 mod pages;
 mod plain;
 mod reading;
+mod ksuid;
+mod order;
+mod writing;
+mod sending;
+mod appending;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{EventTable, PartitionKey, SortHolds, SortKey};
-
 use std::sync::Arc;
 
-use foldstream_model::{Event, Result, Sequence, StreamId, ports::Decoder};
+use async_trait::async_trait;
+use foldstream_model::{
+    Clock, Error, Event, Ids, Result, Sequence, StreamId,
+    ports::{Append, Appended, Decoder, EventStore, Offset},
+};
 use futures::future::try_join_all;
+use tokio::sync::OnceCell;
 
-use crate::Connection;
+use crate::{Connection, dynamodb::table as tables};
+use appending::Appending;
+use ksuid::Ksuids;
+use order::CommitIndex;
 use reading::Reading;
+pub use settings::{
+    CommitOrder, EventTable, PartitionKey, SortHolds, SortKey, WrittenEncoding, WrittenPart, WrittenParts,
+    WrittenPayload,
+};
 use table::Table;
 
-/// The events of a table that its owner has made, read as they are.
+/// The events of a table that its owner has made.
+///
+/// Streams are read strongly consistent. An append of one event is a conditional put; of several it is a transaction, of at
+/// most 100 events and 4 MB. All events are read from an index, behind its safe window, in an order in which the events of
+/// one stream come by their sequences.
 pub struct DynamoEvents {
     reading: Reading,
+    ksuids: Ksuids,
+    index: OnceCell<CommitIndex>,
 }
 
 impl DynamoEvents {
@@ -31,16 +52,60 @@ impl DynamoEvents {
         connection: &Connection,
         settings: EventTable,
         decoder: Arc<dyn Decoder>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
     ) -> Result<Self> {
-        let (table, _) = Table::open(connection.dynamodb(), settings).await?;
-        Ok(Self { reading: Reading { table, decoder } })
+        let table = Table::open(connection.dynamodb(), settings).await?;
+        let reading = Reading { table, decoder };
+        Ok(Self { reading, ksuids: Ksuids::new(clock, ids), index: OnceCell::new() })
     }
 
-    pub async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {
+    /// Looked for when it is first needed, and anew as long as it cannot be used.
+    async fn index(&self) -> Result<Option<&CommitIndex>> {
+        let table = &self.reading.table;
+        let Some(order) = &table.settings.order else { return Ok(None) };
+        let found = self.index.get_or_try_init(async || {
+            let name = &table.settings.name;
+            let description = tables::describe(&table.client, name).await?;
+            let gone = || Error::invalid(format!("the table is gone: table={name}"));
+            CommitIndex::of(order, &description.ok_or_else(gone)?)
+        });
+        found.await.map(Some)
+    }
+}
+
+#[async_trait]
+impl EventStore for DynamoEvents {
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        let settings = &self.reading.table.settings;
+        let Some(written) = &settings.written else {
+            return Err(Error::invalid(format!(
+                "nothing can be appended to this table, as it is not said how its items are written: table={}",
+                settings.name
+            )));
+        };
+        let index = self.index().await?;
+        let appending = Appending { reading: &self.reading, written, index, ksuids: &self.ksuids };
+        appending.append(&appends).await
+    }
+
+    async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {
         self.reading.stream(stream, from, limit).await
     }
 
-    pub async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
+    async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
+        // Before anything is asked: what comes meanwhile is younger.
+        let now = self.ksuids.clock().now();
+        match self.index().await? {
+            Some(index) => index.read(&self.reading, now, after, limit).await,
+            None => Err(Error::invalid(format!(
+                "events can be read by stream alone, as no index is named that holds them in one order: table={}; add a global secondary index with a sharded partition key, a KSUID as sort key and projection ALL, and name it",
+                self.reading.table.settings.name
+            ))),
+        }
+    }
+
+    async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
         let last = async |stream| Ok(self.reading.last(stream).await?.map(|found| found.event.sequence));
         try_join_all(streams.iter().map(last)).await
     }

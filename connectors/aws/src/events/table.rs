@@ -14,9 +14,10 @@ use crate::dynamodb::{
 
 /// The most digits that a sequence has.
 const MAX_WIDTH: u8 = 20;
-/// DynamoDB's limit of a partition key, in bytes.
+/// DynamoDB's limits of key attributes, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 const MAX_PARTITION_BYTES: usize = 2048;
+const MAX_SORT_BYTES: usize = 1024;
 
 /// A table of events that is there.
 pub(super) struct Table {
@@ -54,7 +55,7 @@ pub(super) enum Range {
 
 impl Table {
     /// `Invalid`: there is no such table, or it is none that was described.
-    pub(super) async fn open(client: Client, settings: EventTable) -> Result<(Self, TableDescription)> {
+    pub(super) async fn open(client: Client, settings: EventTable) -> Result<Self> {
         let key = Key::new(&settings.partition.attribute, Some(&settings.sort.attribute));
         let wanted = Definition { name: settings.name.clone(), key, indexes: Vec::new() };
         let what_to_do = "name the table that holds the events";
@@ -65,7 +66,7 @@ impl Table {
         }
         let sort = key_type(&description, &settings.sort.attribute)?;
         let sequences = sequences(&settings, sort)?;
-        Ok((Self { client, settings, partition, sequences }, description))
+        Ok(Self { client, settings, partition, sequences })
     }
 
     /// What is being done, for errors.
@@ -89,6 +90,31 @@ impl Table {
     /// Whether the events of a stream are sorted by sequence.
     pub(super) fn is_in_order(&self) -> bool {
         matches!(self.sequences, Sequences::Numbers | Sequences::Padded(_))
+    }
+
+    /// The sort key of an event. `Invalid`: there is none, and what to do about it.
+    pub(super) fn sort_key(&self, sequence: Sequence) -> Result<AttributeValue> {
+        let table = &self.settings.name;
+        let refused = |why: &str| Err(Error::invalid(format!("{why}: table={table} sequence={sequence}")));
+        match self.sequences {
+            Sequences::Numbers => Ok(AttributeValue::N(sequence.to_string())),
+            Sequences::Padded(width) if sequence.to_string().len() > width => refused(
+                "the sort key has no room for a sequence of so many digits; events can only be appended under a larger width",
+            ),
+            Sequences::Padded(width) => self.sort_text(&format!("{:0width$}", sequence.0)),
+            Sequences::Unpadded => self.sort_text(&sequence.to_string()),
+            Sequences::Unknown => refused(
+                "the sort key does not hold the sequence, so nothing would keep two events from having the same one; such a table can only be read",
+            ),
+        }
+    }
+
+    fn sort_text(&self, digits: &str) -> Result<AttributeValue> {
+        let text = format!("{}{digits}", self.prefix());
+        if text.len() > MAX_SORT_BYTES {
+            return Err(Error::invalid(format!("a sort key is longer than {MAX_SORT_BYTES} bytes: {text}")));
+        }
+        Ok(AttributeValue::S(text))
     }
 
     /// The sort keys that events from a sequence on may have; none if there can be no such event.

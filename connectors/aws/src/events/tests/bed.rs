@@ -1,22 +1,35 @@
 //! Tables of events on a server, and a decoder for them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
     types::{
-        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+        Projection, ProjectionType, ScalarAttributeType,
     },
 };
 use bytes::Bytes;
 use foldstream_model::{
-    Error, Event, EventId, EventType, Payload, PayloadReads, Record, Result, SchemaVersion, Sequence,
-    StreamId, Timestamp, Value, ports::Decoder,
+    Clock, Error, Event, EventId, EventType, Payload, PayloadReads, Record, Result, SchemaVersion, Sequence,
+    StreamId, Timestamp, Value,
+    ports::{Append, Decoder, ExpectedSequence, NewEvent},
 };
 use foldstream_test_servers::Server;
 
 use super::super::*;
-use crate::{Connection, dynamodb::Item};
+use crate::{
+    Connection,
+    dynamodb::Item,
+    testing::{TestIds, WallClock},
+};
 
 /// A field, and what stands before its value.
 pub type Part = (&'static str, &'static str);
@@ -83,18 +96,50 @@ impl Decoder for Mapping {
 pub struct Bed {
     pub connection: Connection,
     pub client: Client,
+    pub clock: Arc<TestClock>,
+    ids: Arc<TestIds>,
     _server: Server,
+}
+
+/// The machine's own clock, or wherever it was set.
+#[derive(Default)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub fn set(&self, instant: Timestamp) {
+        self.0.store(instant.micros(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        match self.0.load(Ordering::Relaxed) {
+            0 => WallClock.now(),
+            micros => Timestamp::from_micros(micros),
+        }
+    }
 }
 
 impl Bed {
     pub fn new() -> Self {
         let server = Server::dynamodb();
         let connection = Connection::to(&server);
-        Self { client: connection.dynamodb(), connection, _server: server }
+        let (clock, ids) = Default::default();
+        Self { client: connection.dynamodb(), connection, clock, ids, _server: server }
     }
 
     /// Makes a table with the keys `pk` and `sk`.
     pub async fn make(&self, name: &str, sort: ScalarAttributeType) {
+        self.make_with_index(name, sort, None).await;
+    }
+
+    /// Makes a table, and an index with the keys `shard`, of this type, and `ksuid`.
+    pub async fn make_with_index(
+        &self,
+        name: &str,
+        sort: ScalarAttributeType,
+        index: Option<(ScalarAttributeType, ProjectionType)>,
+    ) {
         let key = |name: &str, kind| {
             KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
         };
@@ -107,6 +152,22 @@ impl Bed {
             .key_schema(key("sk", KeyType::Range))
             .attribute_definitions(attribute("pk", ScalarAttributeType::S))
             .attribute_definitions(attribute("sk", sort));
+        let request = match index {
+            None => request,
+            Some((shard, projection)) => {
+                let index = GlobalSecondaryIndex::builder()
+                    .index_name("all")
+                    .key_schema(key("shard", KeyType::Hash))
+                    .key_schema(key("ksuid", KeyType::Range))
+                    .projection(Projection::builder().projection_type(projection).build())
+                    .build()
+                    .unwrap();
+                request
+                    .attribute_definitions(attribute("shard", shard))
+                    .attribute_definitions(attribute("ksuid", ScalarAttributeType::S))
+                    .global_secondary_indexes(index)
+            }
+        };
         request.send().await.unwrap();
     }
 
@@ -115,7 +176,17 @@ impl Bed {
     }
 
     pub async fn open(&self, settings: EventTable, mapping: Mapping) -> Result<DynamoEvents> {
-        DynamoEvents::open(&self.connection, settings, Arc::new(mapping)).await
+        self.open_by(&self.connection, settings, mapping).await
+    }
+
+    pub async fn open_by(
+        &self,
+        connection: &Connection,
+        settings: EventTable,
+        mapping: Mapping,
+    ) -> Result<DynamoEvents> {
+        let mapping = Arc::new(mapping);
+        DynamoEvents::open(connection, settings, mapping, self.clock.clone(), self.ids.clone()).await
     }
 }
 
@@ -128,7 +199,60 @@ pub fn settings(prefix: &str, width: Option<u8>) -> EventTable {
             attribute: "sk".to_owned(),
             holds: SortHolds::Sequence { prefix: prefix.to_owned(), width },
         },
+        first: Sequence(1),
+        written: None,
+        order: None,
     }
+}
+
+/// The same, to be appended to.
+pub fn written(prefix: &str, width: Option<u8>) -> EventTable {
+    let part =
+        |path: &str, prefix: &str| WrittenPart { path: path.parse().unwrap(), prefix: prefix.to_owned() };
+    let payload =
+        |path: &str| Some(WrittenPayload { path: path.parse().unwrap(), encoding: WrittenEncoding::Json });
+    let parts = WrittenParts {
+        stream_id: part("pk", "ORDER#"),
+        sequence: part("sk", prefix),
+        event_type: part("type", ""),
+        id: Some(part("id", "")),
+        schema_version: Some(part("version", "")),
+        recorded_at: part("at", ""),
+        effective_at: Some(part("effective", "")),
+        payload: payload("data"),
+        metadata: payload("meta"),
+        constants: vec![("kind".parse().unwrap(), Value::from("event"))],
+    };
+    EventTable { written: Some(parts), ..settings(prefix, width) }
+}
+
+/// The same, with the index.
+pub fn ordered(prefix: &str, width: Option<u8>, safe_window: Duration) -> EventTable {
+    let order = CommitOrder {
+        index: "all".to_owned(),
+        shard: "shard".to_owned(),
+        shards: 3,
+        id: "ksuid".to_owned(),
+        safe_window,
+    };
+    EventTable { order: Some(order), ..written(prefix, width) }
+}
+
+pub fn new_event(payload: &str) -> NewEvent {
+    NewEvent {
+        id: EventId::new("e"),
+        event_type: EventType::new("Happened"),
+        schema_version: SchemaVersion(1),
+        recorded_at: Timestamp::from_seconds(1_795_000_000),
+        effective_at: Timestamp::from_seconds(1_795_000_000),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        metadata: Bytes::new(),
+    }
+}
+
+pub fn append(stream: &str, expected: ExpectedSequence, count: usize) -> Append {
+    let events = (0..count).map(|number| new_event(&format!("{{\"number\":{number}}}"))).collect();
+    Append { stream: StreamId::new(stream), expected, events }
 }
 
 pub fn string(text: &str) -> AttributeValue {

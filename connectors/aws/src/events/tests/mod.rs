@@ -1,2 +1,3 @@
 mod bed;
 mod shapes;
+mod suite;
