@@ -31,7 +31,8 @@ pub trait EventStore: Send + Sync {
 
     /// The events behind an offset in commit order, at most `limit`. None: there are no more as yet; a store of many
     /// writers may show an event some time after it was acknowledged, but never one before another that it has shown.
-    /// `Invalid`: this store keeps no such order, and what it would need; or the offset is none of its own.
+    /// `Invalid`: this store keeps no such order, and what it would need; or the offset is none of its own. `Poison`: as
+    /// of a stream.
     async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>>;
 
     /// The last sequence of each stream, in the order asked; none of a stream without events.
@@ -119,4 +120,19 @@ pub enum Appended {
     Done(Offset),
     /// A stream stands elsewhere: its last sequence, if it has events. Nothing was written.
     Conflict { stream: StreamId, last: Option<Sequence> },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_of_numbers_sort_as_these() {
+        let offsets = [0, 1, 9, 10, u64::MAX].map(Offset::numbered);
+        assert!(offsets.is_sorted_by(|one, other| one.as_str() < other.as_str()));
+        assert_eq!(offsets.map(|offset| offset.number().unwrap()), [0, 1, 9, 10, u64::MAX]);
+        for foreign in ["7", "0ujtsYcgvSTl8PAuAdqWYSMnLOv", "99999999999999999999", "+0000000000000000001"] {
+            assert_eq!(Offset::new(foreign).number().unwrap_err().kind(), crate::ErrorKind::Invalid);
+        }
+    }
 }
