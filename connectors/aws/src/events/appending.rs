@@ -9,7 +9,6 @@ use foldstream_model::{
     Error, Event, Result, Sequence, StreamId,
     ports::{Append, Appended, ExpectedSequence, Offset},
 };
-use futures::future::try_join_all;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -83,7 +82,8 @@ impl Appending<'_> {
 
     /// Where each append goes; or the first stream that stands elsewhere than expected.
     async fn targets(&self, appends: &[Append]) -> Result<Result<Vec<Target>, Appended>> {
-        let found = try_join_all(appends.iter().map(|append| self.reading.last(&append.stream))).await?;
+        let streams: Vec<&StreamId> = appends.iter().map(|append| &append.stream).collect();
+        let found = self.reading.last_of(&streams).await?;
         let mut targets = Vec::with_capacity(appends.len());
         for (append, found) in appends.iter().zip(&found) {
             match self.target(append, found.as_ref())? {

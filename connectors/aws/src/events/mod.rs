@@ -16,11 +16,11 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
 use foldstream_model::{
     Clock, Error, Event, Ids, Result, Sequence, StreamId,
     ports::{Append, Appended, Decoder, EventStore, Offset},
 };
-use futures::future::try_join_all;
 use tokio::sync::OnceCell;
 
 use crate::{Connection, dynamodb::table as tables};
@@ -34,11 +34,17 @@ pub use settings::{
 };
 use table::Table;
 
+/// How many requests of one call are under way at once.
+const AT_ONCE: usize = 16;
+
 /// The events of a table that its owner has made.
 ///
 /// Streams are read strongly consistent. An append of one event is a conditional put; of several it is a transaction, of at
 /// most 100 events and 4 MB. All events are read from an index, behind its safe window, in an order in which the events of
 /// one stream come by their sequences.
+///
+/// The last event of a stream is never to be removed from the table, by its time to live for instance: what is appended
+/// next would get the sequence of an earlier event.
 pub struct DynamoEvents {
     reading: Reading,
     ksuids: Ksuids,
@@ -55,7 +61,17 @@ impl DynamoEvents {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
     ) -> Result<Self> {
-        let table = Table::open(connection.dynamodb(), settings).await?;
+        Self::open_through(connection.dynamodb(), settings, decoder, clock, ids).await
+    }
+
+    async fn open_through(
+        client: Client,
+        settings: EventTable,
+        decoder: Arc<dyn Decoder>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self> {
+        let table = Table::open(client, settings).await?;
         let reading = Reading { table, decoder };
         Ok(Self { reading, ksuids: Ksuids::new(clock, ids), index: OnceCell::new() })
     }
@@ -106,7 +122,8 @@ impl EventStore for DynamoEvents {
     }
 
     async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
-        let last = async |stream| Ok(self.reading.last(stream).await?.map(|found| found.event.sequence));
-        try_join_all(streams.iter().map(last)).await
+        let streams: Vec<&StreamId> = streams.iter().collect();
+        let found = self.reading.last_of(&streams).await?;
+        Ok(found.into_iter().map(|found| Some(found?.event.sequence)).collect())
     }
 }

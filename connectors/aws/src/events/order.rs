@@ -7,6 +7,7 @@ use foldstream_model::{Error, Event, Path, Result, StreamId, Timestamp, ports::O
 use futures::future::try_join_all;
 
 use super::{
+    AT_ONCE,
     ksuid::Ksuid,
     reading::Reading,
     settings::CommitOrder,
@@ -119,7 +120,9 @@ impl CommitIndex {
             |number| Shard { number, after, until, page, items: VecDeque::new(), start: None, over: false };
         let mut shards: Vec<Shard> = (0..self.settings.shards).map(shard).collect();
         while merged.len() < limit {
-            try_join_all(shards.iter_mut().map(|shard| shard.fill(self, reading))).await?;
+            for some in shards.chunks_mut(AT_ONCE) {
+                try_join_all(some.iter_mut().map(|shard| shard.fill(self, reading))).await?;
+            }
             // Every shard has its next one at hand, or has none: the lowest of them is the next of all.
             let next =
                 shards.iter_mut().filter(|shard| !shard.items.is_empty()).min_by_key(|shard| shard.next());

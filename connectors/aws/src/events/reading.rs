@@ -6,8 +6,10 @@ use bytes::Bytes;
 use foldstream_model::{
     Error, Event, Position, Record, Result, Sequence, StreamId, Timestamp, ports::Decoder,
 };
+use futures::future::try_join_all;
 
 use super::{
+    AT_ONCE,
     pages::{Direction, Pages},
     plain,
     table::Table,
@@ -43,8 +45,16 @@ impl Reading {
         Ok(events)
     }
 
-    /// The last event of a stream.
-    pub(super) async fn last(&self, stream: &StreamId) -> Result<Option<Found>> {
+    /// The last event of each stream.
+    pub(super) async fn last_of(&self, streams: &[&StreamId]) -> Result<Vec<Option<Found>>> {
+        let mut last = Vec::with_capacity(streams.len());
+        for some in streams.chunks(AT_ONCE) {
+            last.extend(try_join_all(some.iter().map(|stream| self.last(stream))).await?);
+        }
+        Ok(last)
+    }
+
+    async fn last(&self, stream: &StreamId) -> Result<Option<Found>> {
         if !self.table.is_in_order() {
             return Ok(self.whole(stream).await?.pop());
         }

@@ -96,8 +96,9 @@ pub enum WrittenEncoding {
 
 /// A global secondary index that holds whole events, in an order over all streams.
 ///
-/// Each event is given a KSUID (<https://github.com/segmentio/ksuid>) when it is appended, and these are the order. Events
-/// that lack one of the two attributes are not in the index, and are not seen by who reads all.
+/// Each event is given a KSUID (<https://github.com/segmentio/ksuid>) when it is appended, and these are the order. Those of
+/// a stream only rise, so a writer whose clock is ahead holds the events behind its own back for as long. No two events
+/// may have the same one. Events that lack one of the two attributes are not in the index, and are not seen by who reads all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitOrder {
     pub index: String,

@@ -70,7 +70,7 @@ pub(super) fn event(stream: &StreamId, sequence: Sequence, new: NewEvent) -> Eve
     }
 }
 
-fn parts(written: &WrittenParts, event: &Event) -> Result<Item> {
+pub(super) fn parts(written: &WrittenParts, event: &Event) -> Result<Item> {
     let mut item = Item::new();
     // Maps first: other parts may be found inside of them.
     put_payload(&mut item, written.payload.as_ref(), &event.payload)?;

@@ -97,7 +97,7 @@ pub struct Bed {
     pub connection: Connection,
     pub client: Client,
     pub clock: Arc<TestClock>,
-    ids: Arc<TestIds>,
+    pub ids: Arc<TestIds>,
     _server: Server,
 }
 
@@ -176,17 +176,8 @@ impl Bed {
     }
 
     pub async fn open(&self, settings: EventTable, mapping: Mapping) -> Result<DynamoEvents> {
-        self.open_by(&self.connection, settings, mapping).await
-    }
-
-    pub async fn open_by(
-        &self,
-        connection: &Connection,
-        settings: EventTable,
-        mapping: Mapping,
-    ) -> Result<DynamoEvents> {
         let mapping = Arc::new(mapping);
-        DynamoEvents::open(connection, settings, mapping, self.clock.clone(), self.ids.clone()).await
+        DynamoEvents::open(&self.connection, settings, mapping, self.clock.clone(), self.ids.clone()).await
     }
 }
 

@@ -1,3 +1,6 @@
 mod bed;
 mod shapes;
+mod appending;
+mod losses;
+mod order;
 mod suite;
