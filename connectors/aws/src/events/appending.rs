@@ -109,7 +109,7 @@ impl Appending<'_> {
             }
             _ => None,
         };
-        let behind = found.zip(self.index).and_then(|(found, index)| index.id_of(&found.item));
+        let behind = found.zip(self.index).and_then(|(found, index)| index.id_of(&found.keys));
         Ok(first.map(|first| Target { first, behind }))
     }
 

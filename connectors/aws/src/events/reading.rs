@@ -28,10 +28,10 @@ pub(super) struct Reading {
     pub decoder: Arc<dyn Decoder>,
 }
 
-/// An event, and the item that it was.
+/// An event, and the keys of the item that it was.
 pub(super) struct Found {
     pub event: Event,
-    pub item: Item,
+    pub keys: Item,
 }
 
 impl Reading {
@@ -106,14 +106,14 @@ impl Reading {
                 "two items are the same event of a stream: table={} stream={stream} sequence={} one={} other={}; remove one, or leave it out by `include`",
                 self.table.settings.name,
                 pair[0].event.sequence,
-                self.table.key_of(&pair[0].item),
-                self.table.key_of(&pair[1].item)
+                self.table.key_of(&pair[0].keys),
+                self.table.key_of(&pair[1].keys)
             ))),
         }
     }
 
     /// The event that an item of a stream's partition is. `Invalid`: it is one of another stream.
-    fn found(&self, stream: &StreamId, item: Item) -> Result<Option<Found>> {
+    fn found(&self, stream: &StreamId, mut item: Item) -> Result<Option<Found>> {
         let Some(event) = self.event(&item)? else { return Ok(None) };
         if event.stream_id != *stream {
             return Err(Error::invalid(format!(
@@ -123,7 +123,8 @@ impl Reading {
                 event.stream_id
             )));
         }
-        Ok(Some(Found { event, item }))
+        item.retain(|attribute, _| self.table.has_key(attribute));
+        Ok(Some(Found { event, keys: item }))
     }
 
     /// The event that an item is; none if it is not meant to be one. `Poison`: it should be one, and is none.

@@ -141,6 +141,13 @@ impl Table {
         }
     }
 
+    /// Whether an attribute is a key, of the table or of its index.
+    pub(super) fn has_key(&self, attribute: &str) -> bool {
+        let EventTable { partition, sort, order, .. } = &self.settings;
+        let is_own = attribute == partition.attribute || attribute == sort.attribute;
+        is_own || order.as_ref().is_some_and(|order| attribute == order.id || attribute == order.shard)
+    }
+
     /// The key of an item, for messages.
     pub(super) fn key_of(&self, item: &Item) -> String {
         let shown = |name: &str| match item.get(name) {

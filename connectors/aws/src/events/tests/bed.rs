@@ -39,13 +39,15 @@ pub type Part = (&'static str, &'static str);
 pub struct Mapping {
     pub stream_id: Part,
     pub sequence: Part,
+    pub id: &'static str,
     /// A field with a value that begins so: an item without it is no event.
     pub include: Option<Part>,
 }
 
 impl Default for Mapping {
     fn default() -> Self {
-        Self { stream_id: ("pk", "ORDER#"), sequence: ("sk", "EVENT#"), include: Some(("sk", "EVENT#")) }
+        let include = Some(("sk", "EVENT#"));
+        Self { stream_id: ("pk", "ORDER#"), sequence: ("sk", "EVENT#"), id: "id", include }
     }
 }
 
@@ -81,7 +83,7 @@ impl Decoder for Mapping {
         };
         Ok(Some(Event {
             sequence: Sequence(number),
-            id: EventId::new(optional(&item, "id").unwrap_or_else(|| format!("{stream_id}/{number}"))),
+            id: EventId::new(optional(&item, self.id).unwrap_or_else(|| format!("{stream_id}/{number}"))),
             stream_id,
             event_type: EventType::new(text(&item, ("type", ""))?),
             schema_version: SchemaVersion(optional(&item, "version").map_or(1, |text| text.parse().unwrap())),

@@ -102,6 +102,19 @@ async fn the_events_of_a_stream_come_by_their_sequences_whatever_the_clocks() {
 }
 
 #[tokio::test]
+async fn where_the_order_is_by_event_ids_events_get_theirs_from_it() {
+    let bed = bed().await;
+    let mut settings = ordered("EVENT#", Some(4), WINDOW);
+    let written = settings.written.as_mut().unwrap();
+    written.id = Some(WrittenPart { path: "ksuid".parse().unwrap(), prefix: String::new() });
+    let mapping = Mapping { id: "ksuid", ..Mapping::default() };
+    let events = bed.open(settings, mapping).await.unwrap();
+    let done = any(&events, "o-1", 2).await;
+    let read = events.read_stream(&StreamId::new("o-1"), Sequence(2), 1).await.unwrap();
+    assert_eq!(done.as_str(), read[0].id.as_str());
+}
+
+#[tokio::test]
 async fn without_the_index_it_is_said_what_to_add() {
     let bed = Bed::new();
     bed.make("shop", Type::S).await;
