@@ -193,6 +193,14 @@ mod tests {
         assert!(ksuids.make(1, Some(foreign))[0] > foreign, "behind what is chance to its own maker");
     }
 
+    #[test]
+    fn two_that_have_seen_the_same_id_make_different_ones() {
+        let (clock, ids) = (Arc::new(At::default()), Arc::new(TestIds::default()));
+        let seen = Ksuid::last_at(Timestamp::from_seconds(1_795_000_000));
+        let [one, other] = [0, 1].map(|_| Ksuids::new(clock.clone(), ids.clone()).make(3, Some(seen)));
+        assert!(one.iter().all(|id| *id > seen && !other.contains(id)));
+    }
+
     proptest! {
         #[test]
         fn texts_sort_as_ids(one: [u8; 20], other: [u8; 20]) {

@@ -173,6 +173,23 @@ async fn a_place_that_another_kind_of_item_has_taken_is_named() {
 }
 
 #[tokio::test]
+async fn of_racers_with_the_very_same_event_one_is_done() {
+    let bed = Bed::new();
+    bed.make("shop", Type::S).await;
+    let events = bed.open(written("EVENT#", Some(2)), Mapping::default()).await.unwrap();
+    let empty = ExpectedSequence::Empty { first: Sequence(1) };
+    for (stream, count) in [("o-1", 1), ("o-2", 2)] {
+        let racers = (0..8).map(|_| events.append(vec![append(stream, empty, count)]));
+        let outcomes = join_all(racers).await.into_iter().map(|outcome| outcome.unwrap());
+        let done = outcomes.filter(|outcome| *outcome == Appended::Done(Offset::default())).count();
+        assert_eq!(
+            done, 1,
+            "without an index there is no place in an order, and nothing but the place in the stream"
+        );
+    }
+}
+
+#[tokio::test]
 async fn writers_of_several_processes_leave_no_gap_and_lose_nothing() {
     let bed = Bed::new();
     bed.make_with_index("shop", Type::S, Some((Type::S, ProjectionType::All))).await;
