@@ -156,3 +156,22 @@ fn is_same(there: &Item, sent: &Item) -> bool {
         |item| super::plain::json(item).ok().and_then(|json| foldstream_model::Value::parse(&json).ok());
     matches!((plain(there), plain(sent)), (Some(there), Some(sent)) if there == sent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_transaction_says_by_its_reasons_what_to_do() {
+        let of = |codes: &[&str]| {
+            let reason = |code: &&str| CancellationReason::builder().code(*code).build();
+            of_cancelled("doing", &codes.iter().map(reason).collect::<Vec<_>>()).map_err(|error| error.kind())
+        };
+        assert_eq!(of(&["None", "ConditionalCheckFailed", "TransactionConflict"]), Ok(Sent::Taken));
+        assert_eq!(of(&["TransactionConflict", "None"]), Ok(Sent::Busy));
+        assert_eq!(of(&["None", "ThrottlingError"]), Err(ErrorKind::Throttled));
+        assert_eq!(of(&["ProvisionedThroughputExceeded"]), Err(ErrorKind::Throttled));
+        assert_eq!(of(&["ValidationError"]), Err(ErrorKind::Invalid));
+        assert_eq!(of(&["None"]), Err(ErrorKind::Transient));
+    }
+}

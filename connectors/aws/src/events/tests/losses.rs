@@ -15,8 +15,12 @@ use aws_sdk_dynamodb::{
     types::{ProjectionType, ScalarAttributeType as Type},
 };
 use foldstream_model::{ErrorKind, ports::ExpectedSequence};
+use tokio::{net::TcpListener, time::Instant};
 
-use super::{super::*, bed::*};
+use super::{
+    super::{sending::Sending, *},
+    bed::*,
+};
 
 const TAKES: Duration = Duration::from_secs(10);
 
@@ -178,11 +182,23 @@ async fn what_stays_unknown_is_said_to_be_unknown() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_again_when_half_of_the_safe_window_is_over() {
+async fn no_answer_is_waited_for_when_half_of_the_safe_window_is_over() {
     let bed = bed().await;
-    let losses = Losses::of(&all(Fate::NeverArrives));
-    let events = bed.open_lossy(ordered("EVENT#", Some(4), Duration::from_millis(2_000)), &losses).await;
-    let begun = tokio::time::Instant::now();
-    events.append(vec![append("o-1", ExpectedSequence::Any, 1)]).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let mut events = bed.open(ordered("EVENT#", Some(4), TAKES), Mapping::default()).await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = aws_sdk_dynamodb::config::Builder::from(&bed.connection.sdk);
+    let config = config.endpoint_url(format!("http://{}", silent.local_addr().unwrap()));
+    events.reading.table.client = Client::from_conf(config.build());
+    let begun = Instant::now();
+    let sending = Sending {
+        table: &events.reading.table,
+        stream: &StreamId::new("o-1"),
+        items: vec![item("ORDER#o-1", string("EVENT#0001"))],
+        token: "token".to_owned(),
+        until: Some(begun + Duration::from_millis(300)),
+    };
+    let error = sending.send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert!(error.message().contains("half of the safe window"), "{error}");
+    assert!((300..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
