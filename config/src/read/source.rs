@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use super::{Fields, Reader, event, operation, section, store};
 use crate::{
     settings::{
-        EventMapping, Name, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Reading, Source, SourceKind,
-        Spanned, Start, Upcaster,
+        CommitOrder, EventMapping, EventTable, Name, OnModify, OnNewerSchema, OnRemove, OnUnknownType,
+        Reading, Source, SourceKind, Spanned, Start, Upcaster,
     },
-    yaml::Node,
+    yaml::{Kind, Node},
 };
 
 const ON_MODIFY: [(&str, OnModify); 3] =
@@ -19,6 +21,10 @@ const KINDS: [&str; 2] = ["local", "kinesis"];
 const LATER_KINDS: [&str; 2] = ["dynamodb_streams", "kafka"];
 /// What a Kinesis stream is read as, with enhanced fan-out, where nothing else is said.
 const DEFAULT_CONSUMER: &str = "foldstream";
+/// A sequence has 64 bits.
+const MOST_DIGITS: u32 = 20;
+/// Twice the time that a write may take, and that an index may trail its table.
+const DEFAULT_SAFE_WINDOW: Duration = Duration::from_secs(10);
 
 const DEFAULT_SHARDS: u32 = 4;
 /// A Kinesis stream has no more without asking AWS.
@@ -106,6 +112,7 @@ fn kinesis(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKin
     let read = fields.word(reader, "read", &[("polling", false), ("fan_out", true)]);
     let consumer = fields.optional(reader, "consumer", |r, node| r.spanned_text(node, "a consumer's name"));
     let lease_table = fields.optional(reader, "lease_table", store::table);
+    let event_table = fields.optional(reader, "event_table", event_table);
     let reading = match (read?.value, consumer?) {
         (true, consumer) => Reading::FanOut {
             consumer: consumer.map_or_else(|| DEFAULT_CONSUMER.to_owned(), |name| name.value),
@@ -117,7 +124,43 @@ fn kinesis(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKin
             return None;
         }
     };
-    Some(SourceKind::Kinesis { stream: stream?, reading, lease_table: lease_table? })
+    Some(SourceKind::Kinesis {
+        stream: stream?,
+        reading,
+        lease_table: lease_table?,
+        event_table: event_table?,
+    })
+}
+
+/// The name of a table, or what else is to be known of it.
+fn event_table(reader: &mut Reader<'_>, node: &Node) -> Option<EventTable> {
+    let named = |reader: &mut Reader<'_>, node: &Node| {
+        store::table(reader, node).map(|table| Spanned::new(table, node.place))
+    };
+    if matches!(node.kind, Kind::Scalar { .. }) {
+        let table = named(reader, node)?;
+        return Some(EventTable { table, sort_key: None, width: None, order: None });
+    }
+    let mut fields = Fields::of(reader, node, "a table's name, or `{ table: …, width: … }`")?;
+    let table = fields.required(reader, "table", named);
+    let sort_key = fields.optional(reader, "sort_key", |r, node| r.text(node, "an attribute's name"));
+    let width = fields.optional(reader, "width", |r, node| r.small_integer(node, 1..=MOST_DIGITS));
+    let order = fields.optional(reader, "order", order);
+    fields.finish(reader);
+    let width = width?.and_then(|width| u8::try_from(width).ok());
+    Some(EventTable { table: table?, sort_key: sort_key?, width, order: order? })
+}
+
+fn order(reader: &mut Reader<'_>, node: &Node) -> Option<CommitOrder> {
+    let mut fields = Fields::of(reader, node, "the index that holds all events in one order")?;
+    let attribute = |r: &mut Reader<'_>, node: &Node| r.text(node, "an attribute's name");
+    let index = fields.required(reader, "index", |r, node| r.text(node, "an index's name"));
+    let shard = fields.required(reader, "shard", attribute);
+    let shards = fields.required(reader, "shards", |r, node| r.small_integer(node, 1..=MOST_SHARDS));
+    let id = fields.required(reader, "id", attribute);
+    let safe_window = fields.or(reader, "safe_window", DEFAULT_SAFE_WINDOW, Reader::duration);
+    fields.finish(reader);
+    Some(CommitOrder { index: index?, shard: shard?, shards: shards?, id: id?, safe_window: safe_window? })
 }
 
 fn start(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Spanned<Start>> {

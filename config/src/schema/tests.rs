@@ -27,7 +27,7 @@ zz: 1
 store: { kind: dynamodb, zz: 1 }
 sources:
   a: { zz: 1 }
-  b: { kind: kinesis, stream: s, zz: 1, start: AT_TIMESTAMP, start_timestamp: 2026-01-01T00:00:00Z }
+  b: { kind: kinesis, stream: s, event_table: { table: abc, order: { index: i, shard: s, shards: 1, id: i, zz: 1 }, zz: 1 }, zz: 1, start: AT_TIMESTAMP, start_timestamp: 2026-01-01T00:00:00Z }
   c: { kind: dynamodb_streams, table: t, zz: 1 }
   d: { kind: kafka, brokers: b, topic: t, zz: 1 }
   e:
@@ -57,7 +57,7 @@ tests: [{ name: a, given: [{ source: a, stream_id: a, type: A, zz: 1 }], expect:
         read.entry(shape_at(&found.path)).or_default().extend(known.split(", ").map(str::to_owned));
     }
     let schema: Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(read.len(), 19, "{:?}", read.keys());
+    assert_eq!(read.len(), 21, "{:?}", read.keys());
     for (shape, fields) in read {
         let definition = if shape == "File" { &schema } else { &schema["definitions"][shape] };
         let in_schema = definition["properties"].as_object().unwrap_or_else(|| panic!("no {shape}"));
@@ -78,6 +78,8 @@ fn shape_at(path: &str) -> &'static str {
         "projections.b.projector" => "Projector",
         "limits" => "Limits",
         "store" => "Store",
+        "sources.b.event_table" => "DescribedTable",
+        "sources.b.event_table.order" => "CommitOrder",
         "sinks.b.key" => "BothKeys",
         "sinks.b.indexes.a" => "IndexKey",
         "tests[0]" => "Test",

@@ -27,8 +27,8 @@ pub use operation::{Change, ChangeKind, Operation, Pick, PickKind, Step};
 pub use projection::{Documents, Handler, OnFailure, Ordering, Projection, Projector};
 pub use sink::{IndexKey, Sink, SinkKind, TableKey, Tables};
 pub use source::{
-    OnModify, OnNewerSchema, OnRemove, OnUnknownType, Reading, Source, SourceKind, Start, Upcaster,
-    UpcasterChange,
+    CommitOrder, EventTable, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Reading, Source, SourceKind,
+    Start, Upcaster, UpcasterChange,
 };
 pub use store::Store;
 pub use test_case::{DocumentName, Expectation, ExpectedDocument, GivenEvent, TestCase};

@@ -44,7 +44,34 @@ pub enum SourceKind {
         /// The table of the shards' leases, in the form of the Kinesis Client Library: the name of an application of
         /// that library, where its work is taken over. Only where the store is in DynamoDB.
         lease_table: Option<String>,
+        /// The table of the events themselves: where missing ones are looked for, and streams are folded again from.
+        event_table: Option<EventTable>,
     },
+}
+
+/// A DynamoDB table of events, as its owner has made it. Where the parts of an event are in an item says the source's mapping:
+/// the stream's id is the partition key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTable {
+    pub table: Spanned<String>,
+    /// The sort key's attribute; none: that of the sequence.
+    pub sort_key: Option<String>,
+    /// How many digits a sequence has in a sort key that is a text, zeros in front included; none: they are not padded.
+    pub width: Option<u8>,
+    pub order: Option<CommitOrder>,
+}
+
+/// A global secondary index that holds all events in one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitOrder {
+    pub index: String,
+    /// The index's partition key: a number from 0 on, below `shards`.
+    pub shard: String,
+    pub shards: u32,
+    /// The index's sort key: a KSUID.
+    pub id: String,
+    /// Younger events are not shown yet.
+    pub safe_window: Duration,
 }
 
 /// How a Kinesis stream is read.

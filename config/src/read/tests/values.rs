@@ -168,7 +168,15 @@ config_version: 1
 store: { kind: dynamodb }
 sources:
   polled: { kind: kinesis, stream: events }
-  sent: { kind: kinesis, stream: events, read: fan_out, lease_table: kcl-app }
+  sent: { kind: kinesis, stream: events, read: fan_out, lease_table: kcl-app, event_table: shop }
+  whole:
+    kind: kinesis
+    stream: events
+    event_table:
+      table: shop
+      sort_key: date
+      width: 6
+      order: { index: all, shard: shard, shards: 4, id: ksuid }
 sinks:
   plain: { kind: dynamodb, table: \"shop-{projection}-v{version}\" }
   full:
@@ -183,13 +191,20 @@ sinks:
     assert_eq!(config.store, Store::Dynamodb { table: "foldstream".to_owned() });
     let kind = |name: &str| config.sources[name].kind.value.clone();
     let stream = "events".to_owned();
-    let polled = SourceKind::Kinesis { stream: stream.clone(), reading: Reading::Polling, lease_table: None };
+    let polled =
+        SourceKind::Kinesis { stream, reading: Reading::Polling, lease_table: None, event_table: None };
     assert_eq!(kind("polled"), polled);
     let reading = Reading::FanOut { consumer: "foldstream".to_owned() };
-    assert_eq!(
-        kind("sent"),
-        SourceKind::Kinesis { stream, reading, lease_table: Some("kcl-app".to_owned()) }
-    );
+    let SourceKind::Kinesis { reading: read, lease_table, event_table: Some(plain), .. } = kind("sent")
+    else {
+        panic!("{:?}", kind("sent"))
+    };
+    assert_eq!((read, lease_table.as_deref(), plain.table.as_str()), (reading, Some("kcl-app"), "shop"));
+    assert_eq!((plain.sort_key, plain.width, plain.order), (None, None, None));
+    let SourceKind::Kinesis { event_table: Some(whole), .. } = kind("whole") else { panic!() };
+    assert_eq!((whole.sort_key.as_deref(), whole.width), (Some("date"), Some(6)));
+    let order = whole.order.unwrap();
+    assert_eq!((order.shards, order.id.as_str(), order.safe_window), (4, "ksuid", Duration::from_secs(10)));
     let tables = |name: &str| match &config.sinks[name].kind.value {
         SinkKind::Dynamodb(tables) => tables.clone(),
         SinkKind::Local => panic!("{name}"),

@@ -23,6 +23,8 @@ pub struct Source {
     /// The table of the shards' leases (kinesis), in the form of the Kinesis Client Library. Left out: the store's table's
     /// name, a dash, and the source's.
     lease_table: Option<String>,
+    /// The table of the events themselves (kinesis): where missing ones are looked for, and streams are folded again from.
+    event_table: Option<EventTable>,
     /// The table (dynamodb_streams).
     table: Option<String>,
     /// Brokers as `host:port` (kafka).
@@ -66,6 +68,41 @@ enum SourceKind {
 enum Read {
     Polling,
     FanOut,
+}
+
+/// A table's name, or what else is to be known of it. The stream's id is its partition key.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum EventTable {
+    Table(String),
+    Described(DescribedTable),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct DescribedTable {
+    table: String,
+    /// The sort key's attribute. Left out: that of the sequence.
+    sort_key: Option<String>,
+    /// How many digits a sequence has in a sort key that is a text, zeros in front included. Left out: they are not padded, and
+    /// a stream is always read as a whole.
+    width: Option<Whole>,
+    /// A global secondary index that holds all events in one order.
+    order: Option<CommitOrder>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CommitOrder {
+    index: String,
+    /// The index's partition key: a number from 0 on, below `shards`.
+    shard: String,
+    shards: Whole,
+    /// The index's sort key: a KSUID.
+    id: String,
+    /// Younger events are not shown yet.
+    #[schemars(extend("default" = "10s"))]
+    safe_window: Option<Duration>,
 }
 
 #[derive(JsonSchema)]
