@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_dynamodb::types::{ProjectionType, ScalarAttributeType as Type};
 use foldstream_model::{ErrorKind, Timestamp, ports::ExpectedSequence};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{super::*, bed::*};
 
@@ -82,6 +83,33 @@ async fn an_event_with_an_earlier_id_that_comes_within_the_window_is_not_missed(
     bed.clock.set(Timestamp::from_seconds(NOW + 16));
     let after = first[0].0.clone();
     assert_eq!(names(&fast.read_all(&after, 10).await.unwrap()), ["o-3/1", "o-2/1"]);
+}
+
+#[tokio::test]
+async fn who_reads_along_sees_each_event_once_while_clocks_differ_by_less_than_the_window() {
+    let bed = bed().await;
+    let writers = [open(&bed).await, open(&bed).await, open(&bed).await];
+    let reader = open(&bed).await;
+    let drawn = |step: u64, of: u64| i64::try_from(xxh3_64(&step.to_be_bytes()) % of).unwrap();
+    let (mut now, mut seen, mut after) = (NOW, Vec::new(), Offset::default());
+    let mut appended = 0;
+    for step in 0..300 {
+        now += drawn(step, 3);
+        let writer = usize::try_from(drawn(1_000 + step, 3)).unwrap();
+        // One is right, one is behind, one is ahead; and each by another second each time. They share no stream, as what
+        // is behind another's event would get a later id.
+        let skew = [0, -4, 4][writer] + drawn(2_000 + step, 9) - 4;
+        bed.clock.set(Timestamp::from_seconds(now + skew));
+        let count = 1 + step as usize % 2;
+        any(&writers[writer], &format!("o-{writer}-{}", drawn(3_000 + step, 5)), count).await;
+        appended += count;
+        bed.clock.set(Timestamp::from_seconds(if step == 299 { now + 60 } else { now }));
+        let read = reader.read_all(&after, 1_000).await.unwrap();
+        after = read.last().map_or(after, |(offset, _)| offset.clone());
+        seen.extend(read);
+    }
+    assert_eq!(seen.len(), appended);
+    assert_eq!(names(&seen), names(&reader.read_all(&Offset::default(), 1_000).await.unwrap()));
 }
 
 #[tokio::test]
