@@ -81,7 +81,7 @@ async fn killed_frozen_and_stopped_while_shards_split_and_merge_a_fleet_loses_an
     let seed = number("END_TO_END_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("END_TO_END_SEED={seed}");
     let mut chance = Chance::new(seed);
-    let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }"));
+    let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }", "read: polling"));
     aws.kinesis().create_stream().stream_name(STREAM).shard_count(4).send().await.unwrap();
     let mut fleet: Vec<Process> = (0..PROCESSES).map(|number| Process::start(&aws, number)).collect();
     let (mut started, mut all) = (PROCESSES, Orders::new());

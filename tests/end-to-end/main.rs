@@ -9,4 +9,5 @@ mod chance;
 mod aws;
 mod orders;
 mod polled;
+mod event_table;
 mod fleet;

@@ -9,7 +9,8 @@ use crate::aws::Aws;
 
 pub const STREAM: &str = "shop-events";
 
-pub fn config(store: &str) -> String {
+/// `store` and `source` are further settings of the whole and of the source.
+pub fn config(store: &str, source: &str) -> String {
     format!(
         "config_version: 1
 {store}
@@ -17,6 +18,7 @@ sources:
   shop:
     kind: kinesis
     stream: {STREAM}
+    {source}
     include: =item.pk.startsWith(\"ORDER#\")
     event:
       stream_id: {{ from: pk, strip_prefix: \"ORDER#\" }}

@@ -27,7 +27,7 @@ async fn nothing_is_kept_on_the_machine_where_the_store_is_in_dynamodb() {
 }
 
 async fn become_documents(store: &str) -> Aws {
-    let aws = Aws::new(&orders::config(store));
+    let aws = Aws::new(&orders::config(store, "read: polling"));
     let kinesis = aws.kinesis();
     kinesis.create_stream().stream_name(STREAM).shard_count(4).send().await.unwrap();
     for sequence in 1..=EVENTS {

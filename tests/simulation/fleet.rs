@@ -87,6 +87,7 @@ pub fn source(link: &Arc<Link>) -> SourceSpec {
         first: Sequence(1),
         gaps: Gaps::Refuse,
         start: Start::TrimHorizon,
+        redacts: false,
         types: None,
     }
 }

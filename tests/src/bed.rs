@@ -196,6 +196,7 @@ impl Bed {
             first: Sequence(1),
             gaps: Gaps::Refuse,
             start: Start::TrimHorizon,
+            redacts: false,
             types: None,
         }
     }

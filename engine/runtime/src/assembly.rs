@@ -32,6 +32,8 @@ pub struct SourceSpec {
     pub upcasters: Vec<Arc<dyn Upcaster>>,
     /// Where its streams can be read again: gaps are filled and folds refolded from it.
     pub events: Option<Arc<dyn EventStore>>,
+    /// Events may be redacted there: one that differs from its record is no fork.
+    pub redacts: bool,
     /// The sequence of a stream's first event.
     pub first: Sequence,
     pub gaps: Gaps,

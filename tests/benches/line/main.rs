@@ -159,6 +159,7 @@ fn assembly(
         first: Sequence(1),
         gaps: Gaps::Refuse,
         start: Start::TrimHorizon,
+        redacts: false,
         types: None,
     };
     let projection = ProjectionSpec {

@@ -196,7 +196,7 @@ sinks:
             "4:18 sources.table.kind: a source of kind dynamodb_streams is not available",
             "5:18 sources.topic.kind: a source of kind kafka is not available",
             "5:25 sources.topic: unknown field `topik` (did you mean `topic`?",
-            "6:22 sources.near.on_remove: `on_remove: park` is not available",
+            "6:22 sources.near.on_remove: `on_remove: park` of a local source is not available",
             "8:19 sinks.search.kind: a sink of kind opensearch is not available",
         ],
     );

@@ -151,7 +151,8 @@ impl Line {
     /// Compares duplicates with what the event store has under their sequences. Another event there is a fork.
     pub(super) async fn compare_duplicates(&mut self) -> Result<()> {
         let suspects = std::mem::take(&mut self.suspects);
-        let Some(store) = self.context.source.events.clone() else { return Ok(()) };
+        let source = &self.context.source;
+        let Some(store) = source.events.clone().filter(|_| !source.redacts) else { return Ok(()) };
         let mut by_stream: BTreeMap<StreamHash, Vec<Suspect>> = BTreeMap::new();
         for suspect in suspects {
             by_stream.entry(suspect.event.stream_id.hash()).or_default().push(suspect);

@@ -93,13 +93,15 @@ async fn source_spec(
 ) -> Result<SourceSpec> {
     let types = source.types.as_ref();
     let sequence = source.event.sequence.as_ref();
+    let items = items(name, compiled)?;
     let missing = || Error::internal(format!("a stream is not there that was made just now: source={name}"));
     Ok(SourceSpec {
         name: SourceName::new(name.as_str()),
         source: stores.source(name, source).await?.ok_or_else(missing)?,
-        decoder: decoder(name, source, compiled)?,
+        decoder: decoder(source, items.clone()),
         upcasters: upcasters(compiled, name),
-        events: stores.events(source)?,
+        events: stores.events(source, items).await?,
+        redacts: source.on_modify.value == OnModify::Redact,
         first: Sequence(sequence.map_or(1, |sequence| sequence.first)),
         gaps: match sequence.map(|sequence| sequence.gaps) {
             Some(settings::Gaps::Allow) => Gaps::Allow,
@@ -115,14 +117,12 @@ async fn source_spec(
 }
 
 /// Records of an embedded stream are envelopes: its mapping is for what is imported.
-fn decoder(name: &Name, source: &settings::Source, compiled: &Compiled) -> Result<Arc<dyn Decoder>> {
+fn decoder(source: &settings::Source, items: Arc<dyn Decoder>) -> Arc<dyn Decoder> {
     if matches!(source.kind.value, SourceKind::Local { .. }) {
-        return Ok(Arc::new(Envelopes));
+        return Arc::new(Envelopes);
     }
-    let missing = || Error::internal(format!("a source without a mapping: source={name}"));
-    let items = compiled.decoders.get(name).cloned().ok_or_else(missing)?;
     let on_modify = match source.on_modify.value {
-        // Without an event store to compare with, an event that was taken stays as it was taken.
+        // Who folds the stream again finds it redacted.
         OnModify::Ignore | OnModify::Redact => OnChange::Ignore,
         OnModify::Park => OnChange::Park,
     };
@@ -130,7 +130,13 @@ fn decoder(name: &Name, source: &settings::Source, compiled: &Compiled) -> Resul
         OnRemove::Ignore => OnChange::Ignore,
         OnRemove::Park => OnChange::Park,
     };
-    Ok(Arc::new(ChangeDecoder::new(items, on_modify, on_remove)))
+    Arc::new(ChangeDecoder::new(items, on_modify, on_remove))
+}
+
+/// Reads what a source's mapping is of: an item, or a line, in plain JSON.
+fn items(source: &Name, compiled: &Compiled) -> Result<Arc<dyn Decoder>> {
+    let found = compiled.decoders.get(source).map(|decoder| Arc::clone(decoder) as Arc<dyn Decoder>);
+    found.ok_or_else(|| Error::internal(format!("a source without a mapping: source={source}")))
 }
 
 /// What lifts the events of a source.

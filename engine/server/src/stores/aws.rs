@@ -8,6 +8,7 @@ use foldstream_aws::{
         DocumentTables, DynamoDocuments, DynamoLeases, DynamoParking, DynamoRows, KeyAttributes,
         SecondaryIndex, SortKey, StateTable, TellsShards,
     },
+    events::{DynamoEvents, EventTable},
     kinesis::{self, KinesisOptions, KinesisSource},
 };
 use foldstream_config::{
@@ -15,8 +16,8 @@ use foldstream_config::{
     settings::{Name, Reading, SourceKind, Store, Tables},
 };
 use foldstream_model::{
-    Clock, Result, SourceName,
-    ports::{self, CheckpointStore, DocumentStore, ParkingLot},
+    Clock, Ids, Result, SourceName,
+    ports::{self, CheckpointStore, Decoder, DocumentStore, EventStore, ParkingLot},
 };
 
 use super::{Opening, tables};
@@ -25,6 +26,7 @@ use super::{Opening, tables};
 pub(super) struct Aws {
     connection: Connection,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
     state: Option<State>,
     /// By the names of projections.
     documents: BTreeMap<String, Arc<DynamoDocuments>>,
@@ -53,7 +55,7 @@ impl Aws {
                 documents.insert(name.to_string(), Arc::new(store));
             }
         }
-        Ok(Self { connection, clock: opening.clock.clone(), state, documents })
+        Ok(Self { connection, clock: opening.clock.clone(), ids: opening.ids.clone(), state, documents })
     }
 
     pub(super) fn state(&self) -> Option<State> {
@@ -62,6 +64,15 @@ impl Aws {
 
     pub(super) fn documents(&self, projection: &str) -> Option<Arc<dyn DocumentStore>> {
         self.documents.get(projection).map(|documents| documents.clone() as Arc<dyn DocumentStore>)
+    }
+
+    pub(super) async fn events(
+        &self,
+        table: EventTable,
+        items: Arc<dyn Decoder>,
+    ) -> Result<Arc<dyn EventStore>> {
+        let (clock, ids) = (self.clock.clone(), self.ids.clone());
+        Ok(Arc::new(DynamoEvents::open(&self.connection, table, items, clock, ids).await?))
     }
 
     pub(super) fn kinesis(&self, name: &Name, stream: &str, reading: &Reading) -> Arc<dyn ports::Source> {

@@ -2,6 +2,7 @@
 //! `--data` or in AWS.
 
 mod aws;
+mod event_table;
 
 use std::{path::Path, sync::Arc};
 
@@ -12,7 +13,7 @@ use foldstream_config::{
 use foldstream_local::{LocalStore, OpenOptions};
 use foldstream_model::{
     Clock, Error, Ids, ProjectionId, Result,
-    ports::{self, CheckpointStore, DocumentStore, EventStore, LeaseStore, ParkingLot},
+    ports::{self, CheckpointStore, Decoder, DocumentStore, EventStore, LeaseStore, ParkingLot},
 };
 use foldstream_runtime::rows::Rows;
 
@@ -51,7 +52,7 @@ impl Stores {
             false => None,
         };
         let aws = match config.filter(|config| keeps_something_in_aws(config)) {
-            Some(config) => Some(Arc::new(Aws::open(config, &opening).await?)),
+            Some(config) => Some(Arc::new(Box::pin(Aws::open(config, &opening)).await?)),
             None => None,
         };
         let state = aws.as_ref().and_then(|aws| aws.state());
@@ -106,11 +107,21 @@ impl Stores {
         }
     }
 
-    /// Where the events of a source can be asked for again, if anywhere.
-    pub fn events(&self, source: &Source) -> Result<Option<Arc<dyn EventStore>>> {
+    /// Where the events of a source can be asked for again, if anywhere. `items` reads an item of a table in plain JSON.
+    pub async fn events(
+        &self,
+        source: &Source,
+        items: Arc<dyn Decoder>,
+    ) -> Result<Option<Arc<dyn EventStore>>> {
         match &source.kind.value {
             SourceKind::Local { .. } => Ok(Some(self.local()?.events())),
-            SourceKind::Kinesis { .. } => Ok(None),
+            SourceKind::Kinesis { event_table: None, .. } => Ok(None),
+            SourceKind::Kinesis { event_table: Some(table), .. } => {
+                let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
+                let table = event_table::event_table(source, table)?;
+                // The clients' futures are large and deep.
+                Box::pin(aws.events(table, items)).await.map(Some)
+            }
         }
     }
 

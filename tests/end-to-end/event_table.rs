@@ -1,0 +1,103 @@
+//! A table of events that its owner has made: what never came is found there, and what was redacted is no fork.
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    },
+};
+use serde_json::Value;
+
+use crate::{
+    aws::Aws,
+    orders::{self, Orders, STREAM},
+};
+
+const TABLE: &str = "shop";
+const ORDERS: usize = 12;
+const EVENTS: usize = 6;
+
+async fn make(client: &Client) {
+    let (mut schema, mut attributes) = (Vec::new(), Vec::new());
+    for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+        schema.push(KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap());
+        let attribute = AttributeDefinition::builder().attribute_name(name);
+        attributes.push(attribute.attribute_type(ScalarAttributeType::S).build().unwrap());
+    }
+    let table = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    let table = table.set_key_schema(Some(schema)).set_attribute_definitions(Some(attributes));
+    table.send().await.unwrap();
+}
+
+/// Stores an event as its record has it.
+async fn store(client: &Client, order: usize, sequence: usize) {
+    let record = orders::inserted(order, sequence);
+    let image = record["dynamodb"]["NewImage"].as_object().unwrap();
+    let item = image.iter().map(|(name, value)| (name.clone(), attribute(value)));
+    client.put_item().table_name(TABLE).set_item(Some(item.collect())).send().await.unwrap();
+}
+
+fn attribute(typed: &Value) -> AttributeValue {
+    let (kind, value) = typed.as_object().unwrap().iter().next().unwrap();
+    match kind.as_str() {
+        "S" => AttributeValue::S(value.as_str().unwrap().to_owned()),
+        "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
+        "M" => {
+            let fields = value.as_object().unwrap().iter();
+            AttributeValue::M(fields.map(|(name, value)| (name.clone(), attribute(value))).collect())
+        }
+        other => panic!("{other}"),
+    }
+}
+
+async fn filled(source: &str) -> Aws {
+    let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }", source));
+    let (kinesis, dynamodb) = (aws.kinesis(), aws.dynamodb());
+    kinesis.create_stream().stream_name(STREAM).shard_count(2).send().await.unwrap();
+    make(&dynamodb).await;
+    for order in 0..ORDERS {
+        for sequence in 1..=EVENTS {
+            store(&dynamodb, order, sequence).await;
+        }
+    }
+    aws
+}
+
+fn all() -> Orders {
+    (0..ORDERS).map(|order| (order, EVENTS)).collect()
+}
+
+#[tokio::test]
+async fn what_never_came_is_found_in_the_table() {
+    let aws = filled("event_table: { table: shop, width: 6 }").await;
+    // As what brings them may lose some, and the order of the others.
+    for sequence in [1, 5, 3, 6] {
+        orders::put(&aws.kinesis(), &(0..ORDERS).map(|order| (order, sequence)).collect::<Vec<_>>()).await;
+    }
+    let said = aws.run(&["run", "--until-caught-up"]);
+    assert!(said.contains("caught up"), "{said}");
+    assert_eq!(orders::found(&aws), orders::expected(&all()));
+}
+
+#[tokio::test]
+async fn an_event_that_was_redacted_is_no_fork_when_its_record_comes_again() {
+    let aws = filled("event_table: shop\n    on_modify: redact").await;
+    for sequence in 1..=EVENTS {
+        orders::put(&aws.kinesis(), &(0..ORDERS).map(|order| (order, sequence)).collect::<Vec<_>>()).await;
+    }
+    let empty = AttributeValue::M(Default::default());
+    let redacted = aws.dynamodb().update_item().table_name(TABLE);
+    let redacted = redacted.key("pk", AttributeValue::S("ORDER#o-1".to_owned()));
+    let redacted = redacted.key("sk", AttributeValue::S("EVENT#000001".to_owned()));
+    redacted
+        .update_expression("SET #data = :empty")
+        .expression_attribute_names("#data", "data")
+        .expression_attribute_values(":empty", empty)
+        .send()
+        .await
+        .unwrap();
+    orders::put(&aws.kinesis(), &[(1, 1)]).await;
+    let said = aws.run(&["run", "--until-caught-up"]);
+    assert!(said.contains("caught up") && !said.contains("except"), "{said}");
+    assert_eq!(orders::found(&aws), orders::expected(&all()));
+}
