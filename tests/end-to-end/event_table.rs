@@ -101,3 +101,33 @@ async fn an_event_that_was_redacted_is_no_fork_when_its_record_comes_again() {
     assert!(said.contains("caught up") && !said.contains("except"), "{said}");
     assert_eq!(orders::found(&aws), orders::expected(&all()));
 }
+
+#[tokio::test]
+async fn events_are_appended_to_the_table_and_read_from_it() {
+    let aws = filled("event_table: { table: shop, width: 6 }").await;
+    let said = aws.run(&[
+        "events",
+        "append",
+        "o-1",
+        "ItemAdded",
+        r#"{"sku":"tea","price":2.50}"#,
+        "--expected",
+        "6",
+    ]);
+    assert!(said.contains("appended 1 event: o-1 #7"), "{said}");
+    let refused =
+        aws.command(&["events", "append", "o-1", "ItemAdded", "{}", "--expected", "6"]).output().unwrap();
+    assert!(!refused.status.success(), "it stands elsewhere by now");
+    let read = aws.run(&["events", "read", "o-1", "--from", "7", "-o", "json"]);
+    let event: Value = serde_json::from_str(read.trim()).unwrap();
+    assert_eq!((&event["sequence"], &event["payload"]["sku"]), (&7.into(), &"tea".into()));
+    let item =
+        aws.dynamodb().get_item().table_name(TABLE).key("pk", AttributeValue::S("ORDER#o-1".to_owned()));
+    let item =
+        item.key("sk", AttributeValue::S("EVENT#000007".to_owned())).send().await.unwrap().item.unwrap();
+    assert_eq!(
+        item["eventType"],
+        AttributeValue::S("ItemAdded".to_owned()),
+        "as the table's owner writes it"
+    );
+}

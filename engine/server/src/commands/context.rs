@@ -1,6 +1,10 @@
 use std::{fs, io, os::unix::fs::MetadataExt, sync::Arc};
 
-use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
+use foldstream_config::{
+    Config, Diagnostic, SourceFile,
+    diagnostic::nearest,
+    settings::{Source, SourceKind},
+};
 use foldstream_local::{FILE_NAME, LocalStore, OpenOptions};
 use foldstream_model::{
     Clock, Ids, ProjectionId,
@@ -10,10 +14,11 @@ use foldstream_model::{
 use crate::{
     cli::{ByProjection, Global},
     clock::{SystemClock, UniqueIds},
+    compose,
     exit::{Failure, Outcome},
     import::Rehearsal,
     output::{Output, plural},
-    stores::{Opening, Stores},
+    stores::{self, Opening, Stores},
 };
 
 const READ: OpenOptions = OpenOptions { create: false, read_only: true };
@@ -54,11 +59,14 @@ impl Context {
     }
 
     async fn stores(&self, config: Option<&Config>, options: OpenOptions) -> Outcome<Stores> {
+        let opened = Stores::open(config, self.opening(options)).await;
+        opened.map_err(|error| Failure::unusable(error.to_string()))
+    }
+
+    fn opening(&self, options: OpenOptions) -> Opening<'_> {
         let (clock, ids) = (self.clock.clone(), self.ids.clone());
         let (region, profile) = (self.global.region.clone(), self.global.profile.clone());
-        let opening = Opening { data: &self.global.data, region, profile, clock, ids, options };
-        let opened = Stores::open(config, opening).await;
-        opened.map_err(|error| Failure::unusable(error.to_string()))
+        Opening { data: &self.global.data, region, profile, clock, ids, options }
     }
 
     /// The embedded database of `--data`, to look into it.
@@ -69,6 +77,17 @@ impl Context {
     /// The embedded database of `--data`, made if it is not there.
     pub fn local_or_new(&self) -> Outcome<LocalStore> {
         self.open(CREATE)
+    }
+
+    /// The event table of the one source that has one; none: events are in the embedded database.
+    pub async fn event_table(&self) -> Outcome<Option<Arc<dyn EventStore>>> {
+        let Some(config) = self.config_if_any() else { return Ok(None) };
+        let tables = config.sources.iter().filter(|(_, source)| has_event_table(source));
+        let [(name, source)] = tables.collect::<Vec<_>>()[..] else { return Ok(None) };
+        let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
+        let items = compose::items(name, &compiled)?;
+        let store = stores::event_table_of(source, items, self.opening(READ)).await;
+        store.map_err(|error| Failure::unusable(error.to_string()))
     }
 
     /// The events of the store of `--data`, which is made if it is not there. For a dry run those that are there, and
@@ -143,6 +162,10 @@ impl Context {
             None => Err(unknown(wanted, configured.iter().chain(&stored))),
         }
     }
+}
+
+fn has_event_table(source: &Source) -> bool {
+    matches!(source.kind.value, SourceKind::Kinesis { event_table: Some(_), .. })
 }
 
 /// Everything that is wrong with a file, as the reason why a command cannot go on.

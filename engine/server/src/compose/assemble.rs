@@ -134,7 +134,7 @@ fn decoder(source: &settings::Source, items: Arc<dyn Decoder>) -> Arc<dyn Decode
 }
 
 /// Reads what a source's mapping is of: an item, or a line, in plain JSON.
-fn items(source: &Name, compiled: &Compiled) -> Result<Arc<dyn Decoder>> {
+pub fn items(source: &Name, compiled: &Compiled) -> Result<Arc<dyn Decoder>> {
     let found = compiled.decoders.get(source).map(|decoder| Arc::clone(decoder) as Arc<dyn Decoder>);
     found.ok_or_else(|| Error::internal(format!("a source without a mapping: source={source}")))
 }

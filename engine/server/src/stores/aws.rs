@@ -42,8 +42,7 @@ pub(super) struct State {
 
 impl Aws {
     pub(super) async fn open(config: &Config, opening: &Opening<'_>) -> Result<Self> {
-        let options = ConnectionOptions { region: opening.region.clone(), profile: opening.profile.clone() };
-        let connection = Connection::open(options).await;
+        let connection = connect(opening).await;
         let state = match &config.store {
             Store::Local => None,
             Store::Dynamodb { table } => Some(state(config, table, &connection, opening).await?),
@@ -71,8 +70,7 @@ impl Aws {
         table: EventTable,
         items: Arc<dyn Decoder>,
     ) -> Result<Arc<dyn EventStore>> {
-        let (clock, ids) = (self.clock.clone(), self.ids.clone());
-        Ok(Arc::new(DynamoEvents::open(&self.connection, table, items, clock, ids).await?))
+        events(&self.connection, table, items, self.clock.clone(), self.ids.clone()).await
     }
 
     pub(super) fn kinesis(&self, name: &Name, stream: &str, reading: &Reading) -> Arc<dyn ports::Source> {
@@ -90,6 +88,31 @@ impl Aws {
             None => source,
         }
     }
+}
+
+async fn connect(opening: &Opening<'_>) -> Connection {
+    Connection::open(ConnectionOptions { region: opening.region.clone(), profile: opening.profile.clone() })
+        .await
+}
+
+/// A table of events, without anything else of a configuration.
+pub(super) async fn event_table(
+    opening: &Opening<'_>,
+    table: EventTable,
+    items: Arc<dyn Decoder>,
+) -> Result<Arc<dyn EventStore>> {
+    let connection = connect(opening).await;
+    events(&connection, table, items, opening.clock.clone(), opening.ids.clone()).await
+}
+
+async fn events(
+    connection: &Connection,
+    table: EventTable,
+    items: Arc<dyn Decoder>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+) -> Result<Arc<dyn EventStore>> {
+    Ok(Arc::new(DynamoEvents::open(connection, table, items, clock, ids).await?))
 }
 
 async fn state(

@@ -131,6 +131,17 @@ impl Stores {
     }
 }
 
+/// The event table of a source, if it has one, without anything else of its configuration.
+pub async fn event_table_of(
+    source: &Source,
+    items: Arc<dyn Decoder>,
+    opening: Opening<'_>,
+) -> Result<Option<Arc<dyn EventStore>>> {
+    let SourceKind::Kinesis { event_table: Some(table), .. } = &source.kind.value else { return Ok(None) };
+    let table = event_table::event_table(source, table)?;
+    Box::pin(aws::event_table(&opening, table, items)).await.map(Some)
+}
+
 impl From<LocalStore> for Stores {
     fn from(local: LocalStore) -> Self {
         Self {

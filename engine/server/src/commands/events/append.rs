@@ -46,7 +46,15 @@ pub async fn execute(arguments: AppendEvents, context: &mut Context) -> Outcome 
     };
     let now = context.clock.now();
     let events: Vec<_> = given.into_iter().map(|given| given.into_new(now, context.ids.unique())).collect();
-    let store = context.events_to_append_to(arguments.dry_run)?;
+    let store = match context.event_table().await? {
+        Some(_) if arguments.dry_run => {
+            return Err(Failure::invalid(
+                "only an append to the embedded store can be tried; leave out --dry-run",
+            ));
+        }
+        Some(table) => table,
+        None => context.events_to_append_to(arguments.dry_run)?,
+    };
     let stream = StreamId::new(arguments.stream);
     let count = events.len() as u64;
     let begin = first_sequence(context);

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use foldstream_config::diagnostic::nearest;
 use foldstream_local::LocalStore;
 use foldstream_model::{Sequence, StreamId, ports::EventStore};
@@ -12,14 +14,20 @@ use crate::{
 const PAGE: usize = 1_000;
 
 pub async fn execute(arguments: ReadStream, context: &mut Context) -> Outcome {
-    let store = context.local_to_read()?;
-    let events = store.events();
     let stream = StreamId::new(arguments.stream.as_str());
-    let [last] = events.last_sequences(std::slice::from_ref(&stream)).await?[..] else {
-        return Err(unknown(&store, &stream).await?);
+    let (events, local): (Arc<dyn EventStore>, _) = match context.event_table().await? {
+        Some(table) => (table, None),
+        None => {
+            let local = context.local_to_read()?;
+            (local.events(), Some(local))
+        }
     };
-    if last.is_none() {
-        return Err(unknown(&store, &stream).await?);
+    let last = events.last_sequences(std::slice::from_ref(&stream)).await?;
+    if last.iter().all(Option::is_none) {
+        return Err(match local {
+            Some(local) => unknown(&local, &stream).await?,
+            None => Failure::failed(format!("there is no stream {stream} in the event table")),
+        });
     }
     let mut left = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
     let mut from = Some(Sequence(arguments.from));
