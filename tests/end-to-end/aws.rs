@@ -1,6 +1,7 @@
 //! The services, each a server of its own, and the commands that run against them.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Output},
 };
@@ -9,6 +10,11 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use foldstream_test_servers::Server;
 use tempfile::TempDir;
 
+use crate::{
+    chance::Chance,
+    proxy::{Fault, Proxy},
+};
+
 const REGION: &str = "eu-west-1";
 
 /// Kinesis, DynamoDB, and a folder with a configuration.
@@ -16,13 +22,29 @@ pub struct Aws {
     folder: TempDir,
     kinesis: Server,
     dynamodb: Server,
+    /// Before Kinesis and DynamoDB, for the binary alone.
+    proxies: Option<[Proxy; 2]>,
 }
 
 impl Aws {
     pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("foldstream.yaml"), config).unwrap();
-        Self { folder, kinesis: Server::kinesis(), dynamodb: Server::dynamodb() }
+        Self { folder, kinesis: Server::kinesis(), dynamodb: Server::dynamodb(), proxies: None }
+    }
+
+    /// From now on the binary's requests meet with faults.
+    pub fn disturb(&mut self, chance: &mut Chance) {
+        let mut before = |server: &Server| {
+            let service = server.url().trim_start_matches("http://").to_owned();
+            Proxy::before(service, chance.fork())
+        };
+        self.proxies = Some([before(&self.kinesis), before(&self.dynamodb)]);
+    }
+
+    /// No more; what was injected, at Kinesis and at DynamoDB.
+    pub fn calm(&mut self) -> Vec<BTreeMap<Fault, u64>> {
+        self.proxies.take().iter().flatten().map(Proxy::counts).collect()
     }
 
     pub fn folder(&self) -> &Path {
@@ -49,6 +71,10 @@ impl Aws {
 
     /// The binary, which finds the services by the variables that the SDKs of AWS know.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        let (kinesis, dynamodb) = match &self.proxies {
+            Some([kinesis, dynamodb]) => (kinesis.url(), dynamodb.url()),
+            None => (self.kinesis.url(), self.dynamodb.url()),
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_foldstream"));
         command.current_dir(self.folder()).args(arguments);
         for variable in ["FOLDSTREAM_CONFIG", "FOLDSTREAM_DATA", "FOLDSTREAM_LOG", "AWS_PROFILE"] {
@@ -58,8 +84,8 @@ impl Aws {
             .env("AWS_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL_KINESIS", self.kinesis.url())
-            .env("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.url());
+            .env("AWS_ENDPOINT_URL_KINESIS", kinesis)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb);
         command
     }
 

@@ -77,11 +77,23 @@ impl Drop for Process {
 
 #[tokio::test]
 async fn killed_frozen_and_stopped_while_shards_split_and_merge_a_fleet_loses_and_doubles_nothing() {
+    nothing_is_lost_or_doubled(false).await;
+}
+
+#[tokio::test]
+async fn nor_does_it_while_requests_and_answers_are_lost_cut_delayed_and_throttled() {
+    nothing_is_lost_or_doubled(true).await;
+}
+
+async fn nothing_is_lost_or_doubled(disturbed: bool) {
     let rounds = number("END_TO_END_ROUNDS").unwrap_or(ROUNDS);
     let seed = number("END_TO_END_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("END_TO_END_SEED={seed}");
     let mut chance = Chance::new(seed);
-    let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }", "read: polling"));
+    let mut aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }", "read: polling"));
+    if disturbed {
+        aws.disturb(&mut chance);
+    }
     aws.kinesis().create_stream().stream_name(STREAM).shard_count(4).send().await.unwrap();
     let mut fleet: Vec<Process> = (0..PROCESSES).map(|number| Process::start(&aws, number)).collect();
     let (mut started, mut all) = (PROCESSES, Orders::new());
@@ -109,6 +121,7 @@ async fn killed_frozen_and_stopped_while_shards_split_and_merge_a_fleet_loses_an
         }
     }
     fleet.into_iter().for_each(Process::stop);
+    println!("injected at Kinesis and DynamoDB: {:?}", aws.calm());
     let said = aws.run(&["run", "--until-caught-up"]);
     assert!(said.contains("caught up"), "{said}");
     assert_eq!(orders::found(&aws), orders::expected(&all), "seed={seed}");

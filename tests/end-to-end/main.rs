@@ -6,6 +6,7 @@
 #[path = "../simulation/chance.rs"]
 #[expect(dead_code, reason = "the simulation draws in more ways")]
 mod chance;
+mod proxy;
 mod aws;
 mod orders;
 mod polled;
