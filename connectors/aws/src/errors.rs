@@ -81,7 +81,7 @@ fn kind<E: StdError + 'static>(error: &SdkError<E, HttpResponse>, code: &str) ->
 }
 
 /// An error with all that it names as its cause.
-fn chain(error: &dyn StdError) -> String {
+pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -6,6 +6,8 @@
 
 mod errors;
 mod connection;
+pub mod permissions;
+pub mod inspection;
 pub mod change;
 pub mod kinesis;
 pub mod dynamodb;

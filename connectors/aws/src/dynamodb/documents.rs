@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use super::{
     ceiling::Ceiling,
+    inspection::{self, Trial, Wanted},
     item::{self, DELETED, GUARD, KeyAttributes, RESERVED},
     pace::{Ended, Gate},
     state::{self, Item},
     table::{self, Definition, Index, Key},
 };
-use crate::{Connection, errors};
+use crate::{Connection, errors, inspection::Finding};
 
 /// A `BatchGetItem` takes no more.
 const MOST_KEYS: usize = 100;
@@ -64,16 +65,26 @@ pub struct DynamoDocuments {
     ceiling: Option<Ceiling>,
 }
 
+impl DocumentTables {
+    /// The table of a read model.
+    pub fn table(&self, model: &ReadModel) -> String {
+        let version = model.version.0.to_string();
+        self.name.replace("{projection}", model.name.as_str()).replace("{version}", &version)
+    }
+}
+
 impl DynamoDocuments {
     pub fn new(connection: &Connection, tables: DocumentTables, ids: Arc<dyn Ids>) -> Self {
         let ceiling = tables.max_write_units.map(Ceiling::new);
         Self { client: connection.dynamodb(), tables, ids, gate: Gate::new(), ceiling }
     }
 
-    /// The table of a read model.
-    pub fn table(&self, model: &ReadModel) -> String {
-        let version = model.version.0.to_string();
-        self.tables.name.replace("{projection}", model.name.as_str()).replace("{version}", &version)
+    /// Asks once for each thing that is done with the table of a read model, and changes nothing.
+    pub async fn inspect(&self, model: &ReadModel) -> Vec<Finding> {
+        let definition = self.definition(model);
+        let trials = &[Trial::BatchGetItem, Trial::PutItem];
+        let wanted = Wanted { definition: &definition, create: self.tables.create, trials };
+        inspection::inspect(&self.client, wanted).await
     }
 
     fn definition(&self, model: &ReadModel) -> Definition {
@@ -85,7 +96,7 @@ impl DynamoDocuments {
             whole: true,
         });
         Definition {
-            name: self.table(model),
+            name: self.tables.table(model),
             key: Key::new(&keys.partition, sort),
             indexes: indexes.collect(),
         }
@@ -221,7 +232,7 @@ impl DocumentStore for DynamoDocuments {
     }
 
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
-        let table = self.table(model);
+        let table = self.tables.table(model);
         let mut distinct: Vec<&DocumentKey> = keys.iter().collect();
         distinct.sort_unstable();
         distinct.dedup();
@@ -236,7 +247,7 @@ impl DocumentStore for DynamoDocuments {
     }
 
     async fn write(&self, model: &ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        let table = self.table(model);
+        let table = self.tables.table(model);
         let writes = stream::iter(writes).map(|write| self.put(&table, write));
         writes.buffered(MOST_AT_ONCE).try_collect().await
     }
@@ -247,7 +258,7 @@ impl DocumentStore for DynamoDocuments {
         after: Option<&DocumentKey>,
         limit: usize,
     ) -> Result<Vec<(DocumentKey, StoredDocument)>> {
-        let table = self.table(model);
+        let table = self.tables.table(model);
         let mut start = after.map(|key| self.tables.keys.of(key)).transpose()?;
         let mut documents = Vec::new();
         while documents.len() < limit {
@@ -276,7 +287,7 @@ impl DocumentStore for DynamoDocuments {
     }
 
     async fn remove(&self, model: &ReadModel) -> Result<()> {
-        let table = self.table(model);
+        let table = self.tables.table(model);
         match self.tables.create {
             true => table::remove(&self.client, &table).await,
             false => Err(Error::invalid(format!(

@@ -1,6 +1,7 @@
 //! What is kept in DynamoDB.
 
 pub(crate) mod table;
+mod inspection;
 mod state;
 mod transaction;
 mod partition;

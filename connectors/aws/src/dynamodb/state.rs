@@ -10,8 +10,11 @@ use foldstream_model::{Error, Ids, Result};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::table::{self, Definition, Key};
-use crate::Connection;
+use super::{
+    inspection::{self, Trial, Wanted},
+    table::{self, Definition, Key},
+};
+use crate::{Connection, inspection::Finding};
 
 /// Key attributes.
 pub(super) const PARTITION: &str = "pk";
@@ -41,8 +44,7 @@ impl StateTable {
         create: bool,
     ) -> Result<Arc<Self>> {
         let client = connection.dynamodb();
-        let key = Key::new(PARTITION, Some(SORT));
-        let wanted = Definition { name: name.to_owned(), key, indexes: Vec::new() };
+        let wanted = definition(name);
         match create {
             true => table::ensure(&client, &wanted).await?,
             false => table::existing(&client, &wanted, "`foldstream run` makes it").await?,
@@ -50,10 +52,23 @@ impl StateTable {
         Ok(Arc::new(Self { client, name: name.to_owned(), ids }))
     }
 
+    /// Asks once for each thing that is done with the table, and changes nothing.
+    pub async fn inspect(connection: &Connection, name: &str) -> Vec<Finding> {
+        use Trial::{DeleteItem, GetItem, PutItem, Query, UpdateItem};
+
+        let trials = &[GetItem, Query, PutItem, UpdateItem, DeleteItem];
+        let wanted = Wanted { definition: &definition(name), create: true, trials };
+        inspection::inspect(&connection.dynamodb(), wanted).await
+    }
+
     /// What is being done, for errors.
     pub(super) fn doing(&self, operation: &str, row: &dyn std::fmt::Display) -> String {
         format!("{operation} table={} row={row}", self.name)
     }
+}
+
+fn definition(name: &str) -> Definition {
+    Definition { name: name.to_owned(), key: Key::new(PARTITION, Some(SORT)), indexes: Vec::new() }
 }
 
 /// The key of an item. `Invalid`: DynamoDB takes no key so long.

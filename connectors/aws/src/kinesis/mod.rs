@@ -22,7 +22,9 @@ mod subscription;
 mod fan_out;
 mod opening;
 mod source;
+mod inspection;
 #[cfg(test)]
 mod tests;
 
+pub use inspection::inspect;
 pub use source::{KinesisOptions, KinesisSource, Reading};

@@ -115,7 +115,7 @@ pub(super) fn refuse_malformed(what: &str, named: &str) -> Result<()> {
 
 /// Under any other strategy than by partition key, the events of a stream lie in any shard and in any order.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamRecordDistributionStrategy.html>
-fn refuse_lost_order(stream: &str, strategy: Option<&RecordDistributionStrategy>) -> Result<()> {
+pub(super) fn refuse_lost_order(stream: &str, strategy: Option<&RecordDistributionStrategy>) -> Result<()> {
     match strategy {
         None | Some(RecordDistributionStrategy::UserPartitionKey) => Ok(()),
         Some(strategy) => Err(Error::invalid(format!(

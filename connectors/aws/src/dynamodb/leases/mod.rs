@@ -20,11 +20,12 @@ use foldstream_model::{
 pub use self::{kcl::KclCheckpoint, shards::TellsShards};
 use self::{place::Place, shards::ToldShards};
 use super::{
+    inspection::{self, Trial, Wanted},
     partition::{Pages, Range},
     state::{self, Item, StateTable},
     table::{self, Definition, Index, Key},
 };
-use crate::{Connection, errors};
+use crate::{Connection, errors, inspection::Finding};
 
 /// The leases of all sources.
 pub struct DynamoLeases {
@@ -53,6 +54,17 @@ impl DynamoLeases {
             table::ensure(&client, &wanted).await?;
         }
         Ok(Self { state, tables, shards: ToldShards::default() })
+    }
+
+    /// Asks once for each thing that is done with a table of leases, and changes nothing.
+    pub async fn inspect(connection: &Connection, name: &str) -> Vec<Finding> {
+        use Trial::{DeleteItem, GetItem, PutItem, Scan, UpdateItem};
+
+        // The index is KCL's: leases are scanned, and an older application may have made the table without it.
+        let definition = Definition { indexes: Vec::new(), ..definition(name) };
+        let trials = &[GetItem, Scan, PutItem, UpdateItem, DeleteItem];
+        inspection::inspect(&connection.dynamodb(), Wanted { definition: &definition, create: true, trials })
+            .await
     }
 
     /// How far the KCL application of a source is: of each shard of which there is a lease. One without is ended if a

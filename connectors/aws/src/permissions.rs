@@ -1,0 +1,160 @@
+//! What a process must be allowed to do, for each thing that a configuration names.
+//!
+//! An action is what IAM calls it, in most cases like the operation of the service; a transaction needs those of its parts.
+//! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonkinesisdatastreams.html>
+//! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html>
+
+#[cfg(test)]
+mod tests;
+
+use crate::kinesis::Reading;
+
+const STREAM: &[&str] = &[
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+];
+const CONSUMER: &[&str] = &["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"];
+const CONSUMER_BY_NAME: &[&str] =
+    &["kinesis:DescribeStreamConsumer", "kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard"];
+const STATE: &[&str] = &[
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:DescribeTable",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+];
+const LEASES: &[&str] = &[
+    "dynamodb:DeleteItem",
+    "dynamodb:DescribeTable",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+];
+const DOCUMENTS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
+const MAKE_TABLES: &[&str] = &["dynamodb:CreateTable"];
+const LIST_DOCUMENTS: &[&str] = &["dynamodb:Scan"];
+const REMOVE_TABLES: &[&str] = &["dynamodb:DeleteTable"];
+
+/// Where resources are, as their ARNs say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// `aws`, or that of another part of AWS such as `aws-cn`.
+    pub partition: String,
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+}
+
+/// Actions that are allowed on resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// What for, in letters and digits.
+    pub id: &'static str,
+    pub actions: &'static [&'static str],
+    /// ARNs.
+    pub resources: Vec<String>,
+}
+
+/// What a configuration names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// By name or ARN, and how each is read.
+    pub streams: Vec<(String, Reading)>,
+    pub state_table: Option<String>,
+    pub lease_tables: Vec<String>,
+    /// With whether each may be made.
+    pub document_tables: Vec<(String, bool)>,
+}
+
+impl Named {
+    /// What `foldstream run` needs.
+    pub fn to_run(&self, location: &Location) -> Vec<Permission> {
+        let streams = self.streams.iter().map(|(stream, _)| location.stream(stream));
+        let (registered, found) = (self.consumers(location, false), self.consumers(location, true));
+        let tables = |names: &[String]| names.iter().map(|name| location.table(name)).collect();
+        let state: Vec<String> = self.state_table.iter().map(|name| location.table(name)).collect();
+        let documents = self.document_tables.iter().map(|(name, _)| location.table(name));
+        let permissions = [
+            ("ReadStreams", STREAM, streams.collect()),
+            ("SubscribeAsOwnConsumer", CONSUMER_BY_NAME, registered),
+            ("SubscribeAsGivenConsumer", CONSUMER, found),
+            ("KeepState", STATE, state.clone()),
+            ("KeepLeases", LEASES, tables(&self.lease_tables)),
+            ("WriteDocuments", DOCUMENTS, documents.collect()),
+            ("MakeTables", MAKE_TABLES, [state, tables(&self.lease_tables), self.made(location)].concat()),
+        ];
+        allowed(permissions)
+    }
+
+    /// What commands of an operator need beside that: `documents list`, `projections delete`.
+    pub fn to_operate(&self, location: &Location) -> Vec<Permission> {
+        let documents = self.document_tables.iter().map(|(name, _)| location.table(name));
+        allowed([
+            ("ListDocuments", LIST_DOCUMENTS, documents.collect()),
+            ("RemoveDocumentTables", REMOVE_TABLES, self.made(location)),
+        ])
+    }
+
+    fn made(&self, location: &Location) -> Vec<String> {
+        let made = self.document_tables.iter().filter(|(_, create)| *create);
+        made.map(|(name, _)| location.table(name)).collect()
+    }
+
+    /// A consumer is asked for under its stream's ARN, and subscribes under its own, which ends with when it was registered.
+    fn consumers(&self, location: &Location, are_given: bool) -> Vec<String> {
+        let mut resources = Vec::new();
+        for (stream, reading) in &self.streams {
+            let Reading::FanOut { consumer } = reading else { continue };
+            if is_arn(consumer) != are_given {
+                continue;
+            }
+            let stream = location.stream(stream);
+            resources.push(match are_given {
+                true => consumer.clone(),
+                false => format!("{stream}/consumer/{consumer}:*"),
+            });
+            resources.push(stream);
+        }
+        resources
+    }
+}
+
+impl Location {
+    fn stream(&self, named: &str) -> String {
+        match is_arn(named) {
+            true => named.to_owned(),
+            false => self.arn("kinesis", &format!("stream/{named}")),
+        }
+    }
+
+    fn table(&self, name: &str) -> String {
+        self.arn("dynamodb", &format!("table/{name}"))
+    }
+
+    fn arn(&self, service: &str, resource: &str) -> String {
+        let Self { partition, region, account } = self;
+        format!("arn:{partition}:{service}:{region}:{account}:{resource}")
+    }
+}
+
+fn is_arn(named: &str) -> bool {
+    named.starts_with("arn:")
+}
+
+/// Those that have resources, each resource once.
+fn allowed<const N: usize>(
+    permissions: [(&'static str, &'static [&'static str], Vec<String>); N],
+) -> Vec<Permission> {
+    let all = permissions.into_iter().map(|(id, actions, mut resources)| {
+        resources.sort();
+        resources.dedup();
+        Permission { id, actions, resources }
+    });
+    all.filter(|permission| !permission.resources.is_empty()).collect()
+}
