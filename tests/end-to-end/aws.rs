@@ -4,9 +4,11 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kinesis::types::StreamStatus;
 use foldstream_test_servers::Server;
 use tempfile::TempDir;
 
@@ -16,6 +18,8 @@ use crate::{
 };
 
 const REGION: &str = "eu-west-1";
+const TRIES: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Kinesis, DynamoDB, and a folder with a configuration.
 pub struct Aws {
@@ -67,6 +71,21 @@ impl Aws {
             .credentials_provider(credentials())
             .endpoint_url(self.dynamodb.url());
         aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// Makes a stream, and waits until it can be used: the server answers before that.
+    pub async fn create_stream(&self, name: &str, shards: i32) {
+        let kinesis = self.kinesis();
+        kinesis.create_stream().stream_name(name).shard_count(shards).send().await.unwrap();
+        for _ in 0..TRIES {
+            let asked = kinesis.describe_stream_summary().stream_name(name).send().await;
+            let summary = asked.ok().and_then(|answer| answer.stream_description_summary);
+            if summary.is_some_and(|summary| *summary.stream_status() == StreamStatus::Active) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("the stream {name} is not there yet");
     }
 
     /// The binary, which finds the services by the variables that the SDKs of AWS know.

@@ -12,3 +12,5 @@ mod orders;
 mod polled;
 mod event_table;
 mod fleet;
+mod online;
+mod policy;

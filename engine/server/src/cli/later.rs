@@ -1,16 +1,15 @@
 //! What the command line of later versions has: known by name, so that it is refused by name.
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, Error,
+    Arg, ArgMatches, Command, Error,
     error::{ContextKind, ContextValue},
 };
 
 /// Commands, by the words that lead to them.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 8] = [
     &["relay"],
     &["top"],
     &["tap"],
-    &["healthcheck"],
     &["documents", "history"],
     &["projections", "replay"],
     &["projections", "diff"],
@@ -18,17 +17,10 @@ const COMMANDS: [&[&str]; 9] = [
     &["projections", "rollback"],
 ];
 
-/// Flags, each with the command that will have it.
-const FLAGS: [(&str, &str); 1] = [("validate", "online")];
-
 /// Makes the parser know them, without showing them.
 pub fn add_to(mut command: Command) -> Command {
     for words in COMMANDS {
         command = add_command(command, words);
-    }
-    for (parent, flag) in FLAGS {
-        let flag = Arg::new(flag).long(flag).action(ArgAction::SetTrue).hide(true);
-        command = command.mut_subcommand(parent, |parent| parent.arg(flag));
     }
     command
 }
@@ -44,15 +36,10 @@ fn add_command(parent: Command, words: &[&'static str]) -> Command {
     }
 }
 
-/// The command or flag of a later version that was asked for, as the user wrote it.
+/// The command of a later version that was asked for, as the user wrote it.
 pub fn asked_for(matches: &ArgMatches) -> Option<String> {
     let words = words_of(matches);
-    if COMMANDS.iter().any(|later| *later == words) {
-        return Some(words.join(" "));
-    }
-    let (name, arguments) = matches.subcommand()?;
-    let mut flags = FLAGS.iter().filter(|(parent, flag)| *parent == name && arguments.get_flag(flag));
-    flags.next().map(|(parent, flag)| format!("{parent} --{flag}"))
+    COMMANDS.iter().any(|later| *later == words).then(|| words.join(" "))
 }
 
 /// A word that is no command is not met with the name of one that is not here yet.
@@ -98,13 +85,12 @@ mod tests {
         {
             assert!(asked(line).is_some(), "{line}");
         }
-        assert_eq!(asked("validate --online").unwrap(), "validate --online");
         assert_eq!(asked("projections promote x").unwrap(), "projections promote");
     }
 
     #[test]
     fn what_is_here_is_not_taken_for_later() {
-        assert_eq!(asked("validate"), None);
+        assert_eq!(asked("validate --online"), None);
         assert_eq!(asked("projections list"), None);
     }
 }

@@ -15,6 +15,18 @@ Exit codes:
   3    the data folder cannot be used
   4    a read model was stopped or is paused, so that git cannot judge";
 
+const HEALTH_EXIT_CODES: &str = "\
+For the health check of a container, which needs no other tool then:
+  HEALTHCHECK CMD [\"foldstream\", \"healthcheck\"]
+
+Ask for liveness there: a process that is not ready yet, or not any more, is not
+mended by a restart.
+
+Exit codes:
+  0    the answer was 200
+  1    it was another one, or none in time
+  2    wrong usage";
+
 #[derive(Debug, Args)]
 #[command(after_help = DEMO_EXIT_CODES)]
 pub struct Demo {
@@ -49,7 +61,16 @@ pub struct Init {
 }
 
 #[derive(Debug, Args)]
-pub struct Validate {}
+pub struct Validate {
+    /// Also ask each service that the configuration names, once, and change nothing there
+    ///
+    /// Tried are credentials and region; of a Kinesis stream DescribeStreamSummary, ListShards, GetShardIterator and
+    /// GetRecords, and DescribeStreamConsumer where it is read by fan-out; of each DynamoDB table DescribeTable and, where
+    /// it is there, what is done with it: writes under a condition that no item meets. Not tried are CreateTable,
+    /// RegisterStreamConsumer, SubscribeToShard, BatchWriteItem and ConditionCheckItem.
+    #[arg(long)]
+    pub online: bool,
+}
 
 #[derive(Debug, Args)]
 pub struct Test {
@@ -75,6 +96,20 @@ pub struct Run {
     /// Serve /metrics, /livez and /readyz here, as in `127.0.0.1:9464`
     #[arg(long, value_name = "ADDRESS", env = "FOLDSTREAM_LISTEN", hide_env = true)]
     pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = HEALTH_EXIT_CODES)]
+pub struct Healthcheck {
+    /// Ask whether shards are read (/readyz) instead of whether the process answers (/livez)
+    #[arg(long)]
+    pub ready: bool,
+    /// Where `foldstream run` serves on this machine, as it was told
+    #[arg(long, value_name = "ADDRESS", env = "FOLDSTREAM_LISTEN", hide_env = true)]
+    pub listen: SocketAddr,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub timeout: u64,
 }
 
 #[derive(Debug, Args)]

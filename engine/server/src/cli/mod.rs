@@ -7,6 +7,7 @@ mod documents;
 mod projections;
 mod leases;
 mod parked;
+mod policy;
 mod later;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -15,8 +16,9 @@ pub use documents::{DocumentsCommand, GetDocument, ListDocuments};
 pub use events::{AppendEvents, EventsCommand, ImportEvents, MapPart, MappedPart, ReadStream, TailEvents};
 pub use global::{Audited, ByProjection, Global, Permission};
 pub use leases::{LeasesCommand, ReleaseLease};
-pub use line::{Audit, Demo, Init, Run, Status, Test, Validate};
+pub use line::{Audit, Demo, Healthcheck, Init, Run, Status, Test, Validate};
 pub use parked::{DiscardParked, ListParked, ParkedCommand, ParkedFilter, RedriveParked};
+pub use policy::ConfigPolicy;
 pub use projections::{
     AmendProjection, DeleteProjection, PauseProjection, ProjectionsCommand, ResumeProjection,
     RewindProjection,
@@ -47,6 +49,8 @@ pub enum Command {
     Test(Test),
     /// Follow the sources and keep the read models live
     Run(Run),
+    /// Ask the process that runs on this machine whether it is alive
+    Healthcheck(Healthcheck),
     /// How far each projection is, and what holds it up
     Status(Status),
     /// Look at projections, pause, resume, rewind, delete them
@@ -80,6 +84,8 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Print the JSON schema of the configuration file, for editors
     Schema,
+    /// Print the IAM policy that the configuration needs, in JSON
+    Policy(ConfigPolicy),
 }
 
 impl Cli {

@@ -6,9 +6,11 @@ mod context;
 mod demo;
 mod documents;
 mod events;
+mod healthcheck;
 mod init;
 mod leases;
 mod parked;
+mod policy;
 mod projections;
 mod run;
 mod schema;
@@ -32,13 +34,15 @@ pub async fn execute(command: Command, context: &mut Context) -> Outcome {
         Command::Init(arguments) => init::execute(arguments, context),
         Command::Test(arguments) => test::execute(arguments, context).await,
         Command::Run(arguments) => run::execute(arguments, context).await,
+        Command::Healthcheck(arguments) => healthcheck::execute(&arguments).await,
         Command::Status(_) => status::execute(context).await,
         Command::Projections(command) => projections::execute(command, context).await,
         Command::Leases(command) => leases::execute(command, context).await,
         Command::Parked(command) => parked::execute(command, context).await,
         Command::Audit(arguments) => audit::execute(&arguments, context).await,
-        Command::Validate(_) => validate::execute(context),
+        Command::Validate(arguments) => validate::execute(&arguments, context).await,
         Command::Config(ConfigCommand::Schema) => schema::execute(context),
+        Command::Config(ConfigCommand::Policy(arguments)) => policy::execute(arguments, context),
         Command::Completions { shell } => completions::execute(shell, context),
     }
 }

@@ -1,14 +1,17 @@
+mod online;
+
 use foldstream_config::{Config, Diagnostic, Severity};
 use serde_json::json;
 
 use crate::{
+    cli::Validate,
     commands::Context,
     compose,
     exit::{Exit, Outcome},
     output::plural,
 };
 
-pub fn execute(context: &mut Context) -> Outcome {
+pub async fn execute(arguments: &Validate, context: &mut Context) -> Outcome {
     let (config, found) = match context.read_config()? {
         Ok(config) => {
             let found = compose::check(&config);
@@ -28,7 +31,11 @@ pub fn execute(context: &mut Context) -> Outcome {
         let summary = summary(config.as_ref().filter(|_| errors == 0), errors, found.len() - errors);
         context.output.line(format!("{}: {summary}", context.global.config.display()))?;
     }
-    Ok(if errors > 0 { Exit::Invalid } else { Exit::Done })
+    match config {
+        _ if errors > 0 => Ok(Exit::Invalid),
+        Some(config) if arguments.online => online::execute(&config, context).await,
+        _ => Ok(Exit::Done),
+    }
 }
 
 fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {

@@ -74,11 +74,7 @@ impl Aws {
     }
 
     pub(super) fn kinesis(&self, name: &Name, stream: &str, reading: &Reading) -> Arc<dyn ports::Source> {
-        let reading = match reading {
-            Reading::Polling => kinesis::Reading::Polling,
-            Reading::FanOut { consumer } => kinesis::Reading::FanOut { consumer: consumer.clone() },
-        };
-        let options = KinesisOptions { reading, ..KinesisOptions::new(stream) };
+        let options = KinesisOptions { reading: self::reading(reading), ..KinesisOptions::new(stream) };
         let source = Arc::new(KinesisSource::new(&self.connection, options, self.clock.clone()));
         match &self.state {
             // Leases name the hash keys and the parents of their shards, as KCL's do.
@@ -131,8 +127,15 @@ async fn state(
     })
 }
 
+pub(super) fn reading(reading: &Reading) -> kinesis::Reading {
+    match reading {
+        Reading::Polling => kinesis::Reading::Polling,
+        Reading::FanOut { consumer } => kinesis::Reading::FanOut { consumer: consumer.clone() },
+    }
+}
+
 /// The tables of the leases of shards, by source.
-fn lease_tables(config: &Config, table: &str) -> BTreeMap<SourceName, String> {
+pub(super) fn lease_tables(config: &Config, table: &str) -> BTreeMap<SourceName, String> {
     let named = config.sources.iter().map(|(name, source)| {
         let given = match &source.kind.value {
             SourceKind::Kinesis { lease_table, .. } => lease_table.clone(),
@@ -143,7 +146,7 @@ fn lease_tables(config: &Config, table: &str) -> BTreeMap<SourceName, String> {
     named.collect()
 }
 
-fn document_tables(tables: &Tables) -> DocumentTables {
+pub(super) fn document_tables(tables: &Tables) -> DocumentTables {
     let key = &tables.key;
     let sort = key.sort.clone().map(|(attribute, separator)| SortKey { attribute, separator });
     let indexes = tables.indexes.iter().map(|(name, index)| SecondaryIndex {

@@ -3,6 +3,7 @@
 
 mod aws;
 mod event_table;
+mod online;
 
 use std::{path::Path, sync::Arc};
 
@@ -18,6 +19,7 @@ use foldstream_model::{
 use foldstream_runtime::rows::Rows;
 
 use aws::Aws;
+pub use online::{inspect, named};
 
 /// What the stores are opened with.
 pub struct Opening<'a> {

@@ -15,6 +15,20 @@ fn the_tests_of_a_file_pass_and_can_be_chosen_by_name() {
 }
 
 #[test]
+fn the_tests_of_every_example_pass() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/examples");
+    let folder = Folder::new();
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            let file = path.to_str().unwrap();
+            folder.run(&["validate", "-c", file]).ok();
+            folder.run(&["test", "-c", file]).ok();
+        }
+    }
+}
+
+#[test]
 fn a_test_that_fails_shows_what_differs() {
     let folder = Folder::new();
     folder.write("foldstream.yaml", ORDERS.replace("revenue: 9.00", "revenue: 8.00"));

@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Lines, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStderr, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -163,7 +163,7 @@ fn a_changed_definition_is_not_dropped_while_others_run_the_old_one() {
     eventually("it works on everything", || are_shared_by(&folder, 1));
     folder.write("foldstream.yaml", CONFIG.replace("sold: =payload.quantity", "sold: 1"));
     let refused = folder.run(&["run", "--dev"]).fails(3);
-    assert!(refused.contains("stop those first"), "{refused}");
+    assert!(refused.contains("stop those, or raise the versions"), "{refused}");
 }
 
 #[test]
@@ -253,7 +253,9 @@ fn metrics_and_health_are_served() {
         answer
     };
     assert!(get("/livez").starts_with("HTTP/1.1 200"));
+    folder.run(&["healthcheck", "--listen", address]).ok();
     eventually("it is ready", || get("/readyz").starts_with("HTTP/1.1 200"));
+    folder.run(&["healthcheck", "--ready", "--listen", address]).ok();
     eventually("it counts", || get("/metrics").contains("foldstream_documents_written_total"));
     let metrics = get("/metrics");
     for line in metrics.lines().filter(|line| line.starts_with("# TYPE ")) {
@@ -264,6 +266,27 @@ fn metrics_and_health_are_served() {
     folder.run_with(&["events", "append", "o-4"], bad).ok();
     eventually("it names what has stopped", || get("/readyz").contains("stopped: totals@1 in shop/shardId-"));
     assert!(get("/readyz").starts_with("HTTP/1.1 200") && get("/livez").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn health_is_bad_where_nobody_answers_or_says_otherwise() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let silent = folder.run(&["healthcheck", "--listen", &address, "--timeout", "1"]).fails(1);
+    assert!(silent.contains("no answer within 1 s"), "{silent}");
+    let answering = std::thread::spawn(move || {
+        // The first one is who has given up.
+        for connection in listener.incoming().take(2) {
+            let _ = connection.unwrap().write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready\n");
+        }
+    });
+    let refused = folder.run(&["healthcheck", "--ready", "--listen", &address]).fails(1);
+    assert!(refused.contains("/readyz: status 503"), "{refused}");
+    answering.join().unwrap();
+    let gone = folder.run(&["healthcheck", "--listen", &address]).fails(1);
+    assert!(gone.contains("refused"), "{gone}");
+    folder.run(&["healthcheck"]).fails(2);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn every_mistake_is_shown_with_its_line_and_what_to_do() {
 #[test]
 fn what_this_version_has_not_is_said_so() {
     let folder = Folder::new();
-    folder.write("foldstream.yaml", VALID.replace("{ kind: local }", "{ kind: kinesis }"));
+    folder.write("foldstream.yaml", VALID.replace("{ kind: local }", "{ kind: kafka }"));
     let ran = folder.run(&["validate"]);
     assert!(ran.code == 2 && ran.out.contains("not available in this version"), "{ran:?}");
 }
@@ -72,4 +72,14 @@ fn a_native_projector_that_is_not_there_gets_the_nearest_name() {
 fn a_file_that_is_not_there_is_answered_with_how_to_get_one() {
     let error = Folder::new().run(&["validate"]).fails(2);
     assert!(error.contains("foldstream init"), "{error}");
+}
+
+#[test]
+fn what_is_embedded_needs_no_service() {
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", VALID);
+    let said = folder.run(&["validate", "--online"]).ok();
+    assert!(said.ends_with("no service to ask: everything is embedded\n"), "{said}");
+    let policy = folder.run(&["config", "policy"]).ok();
+    assert!(policy.contains("\"Statement\": []"), "{policy}");
 }

@@ -1,0 +1,79 @@
+//! What a configuration names in AWS: to ask for it once, and to say what must be allowed.
+
+use std::sync::Arc;
+
+use foldstream_aws::{
+    Connection, ConnectionOptions,
+    dynamodb::{DynamoDocuments, DynamoLeases, StateTable},
+    inspection::{Finding, Severity, inspect_credentials},
+    kinesis,
+    permissions::Named,
+};
+use foldstream_config::{
+    Config,
+    settings::{SourceKind, Store},
+};
+use foldstream_model::{Ids, ProjectionId};
+
+use super::{
+    aws::{document_tables, lease_tables, reading},
+    keeps_something_in_aws, tables,
+};
+
+/// Asks every service that a configuration names, and changes nothing. Where credentials or a region are missing nothing
+/// else can be asked.
+pub async fn inspect(
+    config: &Config,
+    region: Option<String>,
+    profile: Option<String>,
+    ids: Arc<dyn Ids>,
+) -> Vec<Finding> {
+    if !keeps_something_in_aws(config) {
+        return Vec::new();
+    }
+    let connection = Connection::open(ConnectionOptions { region, profile }).await;
+    let mut found = inspect_credentials(&connection).await;
+    if found.iter().any(|finding| finding.severity == Severity::Wrong) {
+        return found;
+    }
+    let named = named(config);
+    for (stream, reading) in &named.streams {
+        found.extend(kinesis::inspect(&connection, stream, reading).await);
+    }
+    if let Some(table) = &named.state_table {
+        found.extend(StateTable::inspect(&connection, table).await);
+    }
+    for table in &named.lease_tables {
+        found.extend(DynamoLeases::inspect(&connection, table).await);
+    }
+    for (name, projection) in &config.projections {
+        if let Some(tables) = tables(config, projection) {
+            let documents = DynamoDocuments::new(&connection, document_tables(tables), ids.clone());
+            let model = ProjectionId::new(name, projection.version.value);
+            found.extend(documents.inspect(&model).await);
+        }
+    }
+    found
+}
+
+/// By name, as far as it is in AWS.
+pub fn named(config: &Config) -> Named {
+    let mut named = Named::default();
+    for source in config.sources.values() {
+        if let SourceKind::Kinesis { stream, reading: declared, .. } = &source.kind.value {
+            named.streams.push((stream.clone(), reading(declared)));
+        }
+    }
+    if let Store::Dynamodb { table } = &config.store {
+        named.lease_tables.extend(lease_tables(config, table).into_values());
+        named.state_table = Some(table.clone());
+    }
+    for (name, projection) in &config.projections {
+        if let Some(tables) = tables(config, projection) {
+            let tables = document_tables(tables);
+            let model = ProjectionId::new(name, projection.version.value);
+            named.document_tables.push((tables.table(&model), tables.create));
+        }
+    }
+    named
+}
