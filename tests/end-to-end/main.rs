@@ -14,3 +14,4 @@ mod event_table;
 mod fleet;
 mod online;
 mod policy;
+mod template;
