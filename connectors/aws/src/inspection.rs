@@ -1,6 +1,6 @@
 //! What is found when each service is asked once for what a configuration names, and what to do about it.
 //!
-//! Nothing is changed: what would write is tried under a condition that no item meets.
+//! Nothing is changed: what would write is tried under a condition that no item meets, or on an item that is not there.
 
 mod credentials;
 #[cfg(test)]

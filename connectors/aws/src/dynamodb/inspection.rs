@@ -6,7 +6,10 @@ use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    types::{AttributeValue, BillingMode, KeysAndAttributes, TableDescription, TableStatus},
+    types::{
+        AttributeValue, BillingMode, ConditionCheck, DeleteRequest, KeysAndAttributes, TableDescription,
+        TableStatus, TransactWriteItem, WriteRequest,
+    },
 };
 
 use super::{
@@ -27,6 +30,10 @@ const NEVER: &str = "attribute_exists(#key) AND attribute_not_exists(#key)";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trial {
     BatchGetItem,
+    /// Deletes an item that is not there.
+    BatchWriteItem,
+    /// A transaction that checks a condition, and nothing else.
+    ConditionCheckItem,
     DeleteItem,
     GetItem,
     PutItem,
@@ -116,6 +123,20 @@ async fn try_out(client: &Client, wanted: &Definition, trial: Trial, inspection:
             let tried = client.batch_get_item().request_items(table, keys).send().await;
             say("BatchGetItem", "allowed", tried, inspection);
         }
+        Trial::BatchWriteItem => {
+            let Ok(delete) = DeleteRequest::builder().set_key(Some(key)).build() else { return };
+            let delete = vec![WriteRequest::builder().delete_request(delete).build()];
+            let tried = client.batch_write_item().request_items(table, delete).send().await;
+            say("BatchWriteItem", "allowed", tried, inspection);
+        }
+        Trial::ConditionCheckItem => {
+            let check = ConditionCheck::builder().table_name(table).set_key(Some(key));
+            let check = check.condition_expression(NEVER).expression_attribute_names("#key", partition);
+            let Ok(check) = check.build() else { return };
+            let action = TransactWriteItem::builder().condition_check(check).build();
+            let tried = client.transact_write_items().transact_items(action).send().await;
+            say("ConditionCheckItem", WROTE, tried, inspection);
+        }
         Trial::GetItem => {
             let tried = client.get_item().table_name(table).set_key(Some(key)).send().await;
             say("GetItem", "allowed", tried, inspection);
@@ -148,6 +169,8 @@ async fn try_out(client: &Client, wanted: &Definition, trial: Trial, inspection:
     }
 }
 
+const CONDITION_NOT_MET: [&str; 2] = ["ConditionalCheckFailedException", "TransactionCanceledException"];
+
 /// What a write says that should have been refused.
 const WROTE: &str = "allowed, and its condition was not kept";
 
@@ -161,7 +184,7 @@ fn say<T, E>(
 {
     match tried {
         Ok(_) => inspection.fine(check, done),
-        Err(error) if errors::code(&error) == Some("ConditionalCheckFailedException") => {
+        Err(error) if errors::code(&error).is_some_and(|code| CONDITION_NOT_MET.contains(&code)) => {
             inspection.fine(check, "allowed");
         }
         Err(error) => drop(inspection.failed(check, error)),

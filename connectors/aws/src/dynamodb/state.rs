@@ -54,9 +54,9 @@ impl StateTable {
 
     /// Asks once for each thing that is done with the table, and changes nothing.
     pub async fn inspect(connection: &Connection, name: &str) -> Vec<Finding> {
-        use Trial::{DeleteItem, GetItem, PutItem, Query, UpdateItem};
+        use Trial::{BatchWriteItem, ConditionCheckItem, DeleteItem, GetItem, PutItem, Query, UpdateItem};
 
-        let trials = &[GetItem, Query, PutItem, UpdateItem, DeleteItem];
+        let trials = &[GetItem, Query, PutItem, UpdateItem, DeleteItem, BatchWriteItem, ConditionCheckItem];
         let wanted = Wanted { definition: &definition(name), create: true, trials };
         inspection::inspect(&connection.dynamodb(), wanted).await
     }

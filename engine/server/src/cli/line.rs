@@ -66,8 +66,8 @@ pub struct Validate {
     ///
     /// Tried are credentials and region; of a Kinesis stream DescribeStreamSummary, ListShards, GetShardIterator and
     /// GetRecords, and DescribeStreamConsumer where it is read by fan-out; of each DynamoDB table DescribeTable and, where
-    /// it is there, what is done with it: writes under a condition that no item meets. Not tried are CreateTable,
-    /// RegisterStreamConsumer, SubscribeToShard, BatchWriteItem and ConditionCheckItem.
+    /// it is there, what is done with it: writes under a condition that no item meets, or of an item that is not there. Not
+    /// tried are CreateTable, RegisterStreamConsumer and SubscribeToShard.
     #[arg(long)]
     pub online: bool,
 }
