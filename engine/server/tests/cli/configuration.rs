@@ -29,6 +29,19 @@ fn the_tests_of_every_example_pass() {
 }
 
 #[test]
+fn the_smallest_configuration_on_aws_that_the_readme_shows_is_valid_and_has_a_policy() {
+    let readme = include_str!("../../../../README.md");
+    let section = readme.split("\n### The smallest configuration\n").nth(1).unwrap();
+    let yaml = section.split("```yaml\n").nth(1).and_then(|text| text.split("```").next()).unwrap();
+    let folder = Folder::new();
+    folder.write("foldstream.yaml", yaml);
+    let said = folder.run(&["validate"]).ok();
+    assert!(said.ends_with("valid: 1 source, 1 projection, 0 tests\n"), "{said}");
+    let policy = folder.run(&["config", "policy", "--region", "eu-west-1", "--account", "123456789012"]).ok();
+    assert!(policy.contains("eu-west-1:123456789012:table/foldstream-shop"), "{policy}");
+}
+
+#[test]
 fn a_test_that_fails_shows_what_differs() {
     let folder = Folder::new();
     folder.write("foldstream.yaml", ORDERS.replace("revenue: 9.00", "revenue: 8.00"));
