@@ -61,7 +61,7 @@ async fn what_is_there_is_told_and_what_is_to_be_made() {
     aws.create_stream(STREAM, 4).await;
     let said = aws.run(&["validate", "--online"]);
     for expected in
-        ["4 open shards", "from the environment's variables", "run` makes it, key pk + sk", "0 errors"]
+        ["4 open shards", "from the environment's variables", "run` makes it, key `pk + sk`", "0 errors"]
     {
         assert!(said.contains(expected), "{expected}: {said}");
     }
@@ -90,7 +90,7 @@ async fn every_permission_that_is_missing_is_told_at_once() {
     }
     let first = with(&checks, "error")[0];
     assert!(first["help"].as_str().unwrap().contains("allow kinesis:DescribeStreamSummary on"), "{first}");
-    assert!(first["message"].as_str().unwrap().contains("not for you"), "{first}");
+    assert!(first["message"].as_str().unwrap().contains("AccessDeniedException: not for you"), "{first}");
 }
 
 #[tokio::test]

@@ -96,7 +96,9 @@ impl Inspection {
             None => "it was asked once: try again".to_owned(),
         };
         let goes_on = if permission.is_some() { GoOn::Yes } else { GoOn::No };
-        self.add(Severity::Wrong, check, error.message().to_owned(), Some(help), permission);
+        let message = error.message();
+        let message = message.strip_prefix(check).and_then(|said| said.strip_prefix(": ")).unwrap_or(message);
+        self.add(Severity::Wrong, check, message.to_owned(), Some(help), permission);
         goes_on
     }
 

@@ -107,10 +107,10 @@ fn not_there(wanted: &Wanted<'_>, inspection: &mut Inspection) {
     }
 }
 
-/// `key pk + sk, index by_customer (customer)`.
+/// "key `pk + sk`, index `by_customer` (customer)".
 fn shape(wanted: &Definition) -> String {
-    let indexes = wanted.indexes.iter().map(|index| format!(", index {} ({})", index.name, index.key));
-    format!("key {}{}", wanted.key, indexes.collect::<String>())
+    let indexes = wanted.indexes.iter().map(|index| format!(", index `{}` ({})", index.name, index.key));
+    format!("key `{}`{}", wanted.key, indexes.collect::<String>())
 }
 
 async fn try_out(client: &Client, wanted: &Definition, trial: Trial, inspection: &mut Inspection) {

@@ -84,7 +84,7 @@ async fn tables_that_are_not_there_are_made_later_and_those_that_are_allow_every
     let ids = Arc::new(TestIds::default());
     let found = StateTable::inspect(&connection, "state").await;
     assert_eq!(severities(&found), [("DescribeTable", Severity::Fine)]);
-    assert!(found[0].message.contains("run` makes it, key pk + sk"), "{found:?}");
+    assert!(found[0].message.contains("run` makes it, key `pk + sk`"), "{found:?}");
 
     let state = StateTable::open(&connection, "state", ids, true).await.unwrap();
     let leases = [(foldstream_model::SourceName::new("shop"), "leases".to_owned())];
@@ -114,7 +114,7 @@ async fn a_table_that_nobody_makes_or_that_has_another_key_is_wrong() {
     assert_eq!(severities(&found), [("DescribeTable", Severity::Wrong)]);
     let help = found[0].help.as_deref().unwrap();
     assert!(
-        help.contains("key key, index by_customer (customer)") && help.contains("create: true"),
+        help.contains("key `key`, index `by_customer` (customer)") && help.contains("create: true"),
         "{help}"
     );
 

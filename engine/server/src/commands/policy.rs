@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>
 
 use foldstream_aws::permissions::{Location, Permission};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::{
     cli::ConfigPolicy,
@@ -22,17 +22,34 @@ pub fn execute(arguments: ConfigPolicy, context: &mut Context) -> Outcome {
     if operator {
         permissions.extend(named.to_operate(&location));
     }
-    let statements: Vec<Value> = permissions.iter().map(statement).collect();
-    let policy = json!({ "Version": VERSION, "Statement": statements });
-    context.output.line(format!("{policy:#}"))?;
+    let policy = Policy { version: VERSION, statements: permissions.iter().map(Statement::from).collect() };
+    let text = serde_json::to_string_pretty(&policy).map_err(std::io::Error::from)?;
+    context.output.line(text)?;
     Ok(Exit::Done)
 }
 
-fn statement(permission: &Permission) -> Value {
-    json!({
-        "Sid": permission.id,
-        "Effect": "Allow",
-        "Action": permission.actions,
-        "Resource": permission.resources,
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy<'p> {
+    version: &'static str,
+    #[serde(rename = "Statement")]
+    statements: Vec<Statement<'p>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement<'p> {
+    sid: &'p str,
+    effect: &'static str,
+    #[serde(rename = "Action")]
+    actions: &'p [&'p str],
+    #[serde(rename = "Resource")]
+    resources: &'p [String],
+}
+
+impl<'p> From<&'p Permission> for Statement<'p> {
+    fn from(permission: &'p Permission) -> Self {
+        let Permission { id, actions, resources } = permission;
+        Self { sid: id, effect: "Allow", actions, resources }
+    }
 }

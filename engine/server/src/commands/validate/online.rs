@@ -48,23 +48,30 @@ fn for_people(found: &[Finding], context: &mut Context) -> Outcome<()> {
     ]);
     for finding in found {
         let (result, service) = (word(finding.severity).to_owned(), finding.service.to_owned());
-        let said = printable(&finding.message);
+        let said = printable(finding.message.lines().next().unwrap_or_default());
         table.row([result, service, finding.resource.clone(), finding.check.to_owned(), said]);
     }
     context.output.table(&table)?;
     for finding in found.iter().filter(|finding| finding.severity != Severity::Fine) {
-        let Finding { service, resource, check, message, .. } = finding;
-        let severity = word(finding.severity);
-        context.output.line(format!("\n{severity}: {service} {resource} {check}: {}", printable(message)))?;
-        if let Some(help) = &finding.help {
-            context.output.line(format!("  help: {help}"))?;
-        }
+        in_detail(finding, context)?;
     }
     let count = |severity| found.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (wrong, warned) =
         (plural(count(Severity::Wrong), "error"), plural(count(Severity::Warning), "warning"));
     let checks = plural(found.len() as u64, "check");
     context.output.line(format!("\n{checks}: {wrong}, {warned}"))?;
+    Ok(())
+}
+
+fn in_detail(finding: &Finding, context: &mut Context) -> Outcome<()> {
+    let Finding { service, resource, check, message, .. } = finding;
+    context.output.line(format!("\n{}: {service} {resource} {check}", word(finding.severity)))?;
+    for line in message.lines() {
+        context.output.line(format!("  {}", printable(line)))?;
+    }
+    if let Some(help) = &finding.help {
+        context.output.line(format!("  help: {help}"))?;
+    }
     Ok(())
 }
 
