@@ -52,7 +52,7 @@ fn refuse(mut connection: TcpStream, code: &str) -> std::io::Result<()> {
 
 #[tokio::test]
 async fn what_is_there_is_told_and_what_is_to_be_made() {
-    let aws = Aws::new(&orders::config(STORE));
+    let aws = Aws::new(&orders::config(STORE, "read: polling"));
     let (checks, code) = validate(aws.command(&["validate", "--online", "-o", "json"]).output().unwrap());
     let wrong = with(&checks, "error");
     assert_eq!((code, wrong.len()), (2, 1), "{checks:?}");
@@ -78,7 +78,7 @@ async fn what_is_there_is_told_and_what_is_to_be_made() {
 
 #[tokio::test]
 async fn every_permission_that_is_missing_is_told_at_once() {
-    let aws = Aws::new(&orders::config(STORE));
+    let aws = Aws::new(&orders::config(STORE, "read: polling"));
     let url = refusing("AccessDeniedException");
     let mut command = aws.command(&["validate", "--online", "-o", "json"]);
     command.env("AWS_ENDPOINT_URL_KINESIS", &url).env("AWS_ENDPOINT_URL_DYNAMODB", &url);
@@ -95,7 +95,7 @@ async fn every_permission_that_is_missing_is_told_at_once() {
 
 #[tokio::test]
 async fn a_service_that_is_not_reached_is_told_beside_the_other_one() {
-    let aws = Aws::new(&orders::config(STORE));
+    let aws = Aws::new(&orders::config(STORE, "read: polling"));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = aws.command(&["validate", "--online", "-o", "json"]);
     command.env("AWS_ENDPOINT_URL_KINESIS", format!("http://{closed}"));
@@ -108,7 +108,7 @@ async fn a_service_that_is_not_reached_is_told_beside_the_other_one() {
 
 #[tokio::test]
 async fn without_a_region_nothing_is_asked() {
-    let aws = Aws::new(&orders::config(STORE));
+    let aws = Aws::new(&orders::config(STORE, "read: polling"));
     let mut command = aws.command(&["validate", "--online"]);
     command
         .env_remove("AWS_REGION")

@@ -6,7 +6,7 @@ use crate::{aws::Aws, orders};
 
 #[test]
 fn a_policy_names_what_a_configuration_names() {
-    let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }"));
+    let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }", "read: polling"));
     let policy = |arguments: &[&str]| -> Vec<Value> {
         let said = aws.run(&[&["config", "policy", "--account", "123456789012"], arguments].concat());
         let policy: Value = serde_json::from_str(&said).unwrap();

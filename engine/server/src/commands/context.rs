@@ -10,6 +10,8 @@ use foldstream_model::{
     Clock, Ids, ProjectionId,
     ports::{EventStore, Table},
 };
+use foldstream_runtime::retry;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{ByProjection, Global},
@@ -53,9 +55,11 @@ impl Context {
         self.stores(self.config_if_any().as_ref(), OpenOptions::default()).await
     }
 
-    /// The stores of a configuration; what is not there is made.
+    /// The stores of a configuration; what is not there is made. Waits for a service that is busy or does not answer.
     pub async fn stores_or_new(&self, config: &Config) -> Outcome<Stores> {
-        self.stores(Some(config), CREATE).await
+        let open = || Stores::open(Some(config), self.opening(CREATE));
+        let opened = retry::until_done(&CancellationToken::new(), "opening the stores", open).await;
+        opened.map_err(|error| Failure::unusable(error.to_string()))
     }
 
     async fn stores(&self, config: Option<&Config>, options: OpenOptions) -> Outcome<Stores> {
