@@ -37,6 +37,8 @@ const LEASES: &[&str] = &[
     "dynamodb:UpdateItem",
 ];
 const DOCUMENTS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
+const READ_EVENTS: &[&str] = &["dynamodb:DescribeTable", "dynamodb:Query"];
+const APPEND_EVENTS: &[&str] = &["dynamodb:PutItem"];
 const MAKE_TABLES: &[&str] = &["dynamodb:CreateTable"];
 const LIST_DOCUMENTS: &[&str] = &["dynamodb:Scan"];
 const REMOVE_TABLES: &[&str] = &["dynamodb:DeleteTable"];
@@ -70,6 +72,8 @@ pub struct Named {
     pub lease_tables: Vec<String>,
     /// With whether each may be made.
     pub document_tables: Vec<(String, bool)>,
+    /// With the index that holds all events in one order, if there is one.
+    pub event_tables: Vec<(String, Option<String>)>,
 }
 
 impl Named {
@@ -87,17 +91,30 @@ impl Named {
             ("KeepState", STATE, state.clone()),
             ("KeepLeases", LEASES, tables(&self.lease_tables)),
             ("WriteDocuments", DOCUMENTS, documents.collect()),
+            ("ReadEvents", READ_EVENTS, self.events(location)),
             ("MakeTables", MAKE_TABLES, [state, tables(&self.lease_tables), self.made(location)].concat()),
         ];
         allowed(permissions)
     }
 
-    /// What commands of an operator need beside that: `documents list`, `projections delete`.
+    fn events(&self, location: &Location) -> Vec<String> {
+        let mut resources = Vec::new();
+        for (table, index) in &self.event_tables {
+            let table = location.table(table);
+            resources.extend(index.iter().map(|index| format!("{table}/index/{index}")));
+            resources.push(table);
+        }
+        resources
+    }
+
+    /// What commands of an operator need beside that: `documents list`, `projections delete`, `events append`.
     pub fn to_operate(&self, location: &Location) -> Vec<Permission> {
         let documents = self.document_tables.iter().map(|(name, _)| location.table(name));
+        let event_tables = self.event_tables.iter().map(|(name, _)| location.table(name));
         allowed([
             ("ListDocuments", LIST_DOCUMENTS, documents.collect()),
             ("RemoveDocumentTables", REMOVE_TABLES, self.made(location)),
+            ("AppendEvents", APPEND_EVENTS, event_tables.collect()),
         ])
     }
 

@@ -48,6 +48,7 @@ fn named() -> Named {
         state_table: Some("foldstream".into()),
         lease_tables: vec!["foldstream-shop".into()],
         document_tables: vec![("orders-v1".into(), true), ("given-v1".into(), false)],
+        event_tables: vec![("events".into(), Some("all".into()))],
     }
 }
 
@@ -55,8 +56,8 @@ fn named() -> Named {
 fn what_is_allowed_is_what_the_code_calls_and_nothing_else() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut calls = BTreeSet::new();
-    for service in ["kinesis", "dynamodb"] {
-        called(&root.join(service), service, &mut calls);
+    for (folder, service) in [("kinesis", "kinesis"), ("dynamodb", "dynamodb"), ("events", "dynamodb")] {
+        called(&root.join(folder), service, &mut calls);
     }
     for (transaction, parts) in OF_TRANSACTIONS {
         assert!(calls.remove(transaction), "nothing calls {transaction}");
@@ -85,6 +86,8 @@ fn a_thing_is_named_by_its_arn_and_only_where_it_is_used() {
         [fast.to_owned(), format!("{fast}/consumer/foldstream:*")]
     );
     assert_eq!(resources("ReadStreams").len(), 3);
+    let events = "arn:aws:dynamodb:eu-west-1:123456789012:table/events";
+    assert_eq!(resources("ReadEvents"), [format!("{events}/index/all"), events.to_owned()]);
     assert!(resources("MakeTables").iter().all(|table| !table.contains("given")));
     let nothing = Named::default();
     assert!(nothing.to_run(&location()).is_empty() && nothing.to_operate(&location()).is_empty());

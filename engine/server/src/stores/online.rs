@@ -11,7 +11,7 @@ use foldstream_aws::{
 };
 use foldstream_config::{
     Config,
-    settings::{SourceKind, Store},
+    settings::{EventTable, SourceKind, Store},
 };
 use foldstream_model::{Ids, ProjectionId};
 
@@ -60,8 +60,12 @@ pub async fn inspect(
 pub fn named(config: &Config) -> Named {
     let mut named = Named::default();
     for source in config.sources.values() {
-        if let SourceKind::Kinesis { stream, reading: declared, .. } = &source.kind.value {
+        if let SourceKind::Kinesis { stream, reading: declared, event_table, .. } = &source.kind.value {
             named.streams.push((stream.clone(), reading(declared)));
+            let index = |table: &EventTable| table.order.as_ref().map(|order| order.index.clone());
+            named
+                .event_tables
+                .extend(event_table.iter().map(|table| (table.table.value.clone(), index(table))));
         }
     }
     if let Store::Dynamodb { table } = &config.store {
