@@ -9,6 +9,7 @@ mod connection;
 pub mod permissions;
 pub mod inspection;
 pub mod change;
+mod polled;
 pub mod kinesis;
 pub mod dynamodb;
 pub mod events;

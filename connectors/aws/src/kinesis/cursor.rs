@@ -15,8 +15,8 @@ use foldstream_model::{
 use super::{
     aggregate,
     calls::{Answer, Start, size},
-    numbers,
 };
+use crate::polled::numbers;
 
 /// Clocks differ by less: AWS refuses requests that were signed minutes ago.
 const CLOCKS: Duration = Duration::from_secs(60 * 60);

@@ -8,14 +8,12 @@
 //! What was trimmed before it was read is never passed over: Kinesis itself goes on at the trim horizon without a word,
 //! so [`cursor`] looks for the record that it was to go on behind, and refuses if that is not kept any more.
 
-mod numbers;
 mod hash_key;
 mod stream;
 mod shards;
 mod calls;
 mod aggregate;
 mod cursor;
-mod pace;
 mod polling;
 mod consumer;
 mod subscription;

@@ -10,12 +10,12 @@ use foldstream_model::{Error, Position, Record, Result, Timestamp, ports::From};
 use super::{
     calls::{MOST_RECORDS, Refused, Start},
     cursor::{Cursor, Proof},
-    numbers,
     polling::PollingReader,
     shards::KnownShard,
     source::KinesisSource,
     stream::Described,
 };
+use crate::polled::numbers;
 
 /// What is trimmed sooner than this is not begun with: who comes back to where it began would find it gone.
 const MARGIN: Duration = Duration::from_secs(5 * 60);

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     calls::{Answer, Refused, Start},
     cursor::Cursor,
-    pace::Pace,
     stream::Stream,
 };
+use crate::polled::pace::Pace;
 
 /// A read that waits longer looks so often.
 pub(super) const REST: Duration = Duration::from_secs(1);

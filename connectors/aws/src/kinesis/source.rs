@@ -17,11 +17,14 @@ use super::{
     fan_out::FanOutReader,
     hash_key::hash_key,
     opening::Opening,
-    pace::Pace,
     shards::KnownShard,
     stream::{Described, Stream},
 };
-use crate::Connection;
+use crate::{Connection, polled::pace::Pace};
+
+/// What a shard gives to all its readers together, beside five calls.
+/// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+const BYTES_PER_SECOND: u64 = 2_000_000;
 
 /// Which stream is read, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +127,7 @@ impl KinesisSource {
 
     /// What all readers of a shard share.
     pub(super) fn pace(&self, shard: &ShardId) -> Arc<Mutex<Pace>> {
-        let new = || Arc::new(Mutex::new(Pace::new(self.calls_per_second, Instant::now())));
+        let new = || Arc::new(Mutex::new(Pace::new(self.calls_per_second, BYTES_PER_SECOND, Instant::now())));
         self.known(|known| known.paces.entry(shard.clone()).or_insert_with(new).clone())
     }
 }

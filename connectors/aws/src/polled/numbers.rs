@@ -3,16 +3,16 @@
 use foldstream_model::{Position, Result};
 
 /// In front of a record, whatever came before it: between two numbers that follow each other nothing can lie.
-pub(super) fn before(record: &Position) -> Result<Position> {
+pub(crate) fn before(record: &Position) -> Result<Position> {
     predecessor(&record.number()).parse()
 }
 
 /// Nothing can lie between a position and the record at the other.
-pub(super) fn is_directly_before(position: &Position, record: &Position) -> bool {
+pub(crate) fn is_directly_before(position: &Position, record: &Position) -> bool {
     successor(&position.number()) == record.number()
 }
 
-pub(super) fn successor(number: &str) -> String {
+pub(crate) fn successor(number: &str) -> String {
     let mut digits = number.as_bytes().to_vec();
     for digit in digits.iter_mut().rev() {
         match digit {
