@@ -1,19 +1,15 @@
 //! A server that is written for Node.js: a package, installed when it is first needed.
 
 use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
-    time::Duration,
 };
 
-use crate::Server;
+use crate::{Server, asked::answers};
 
 /// It listens when it is asked first.
 const TRIES: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What takes time on AWS takes none here, but for the least that it knows.
 const DURATIONS: [&str; 6] = [
@@ -32,23 +28,10 @@ pub(crate) fn start() -> Server {
     node.envs(DURATIONS.map(|name| (name, "1ms")));
     let server = Server::start(&mut node);
     let mut tries = 0..TRIES;
-    let is_ready = tries.any(|_| answers(server.port).unwrap_or(false));
+    let is_ready =
+        tries.any(|_| answers(server.port, "kinesis", "Kinesis_20131202.ListStreams").unwrap_or(false));
     assert!(is_ready, "kinesis-local does not answer on port {}", server.port);
     server
-}
-
-/// It lists its streams.
-fn answers(port: u16) -> std::io::Result<bool> {
-    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    let request = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\
-        Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
-        X-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/kinesis/\
-        aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=0\r\n\r\n{}";
-    connection.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer)?;
-    Ok(answer.starts_with(b"HTTP/1.1 200"))
 }
 
 fn own() -> PathBuf {

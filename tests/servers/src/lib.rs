@@ -3,8 +3,10 @@
 //!
 //! What each of them gets wrong is written down at its function. What none of them can do is injected into the clients.
 
+mod asked;
 mod embedded;
 mod kinesis_local;
+mod ministack;
 
 use std::{
     io::{BufRead, BufReader},
@@ -39,6 +41,14 @@ impl Server {
     /// arrival as Kinesis does, and lists shards in pages and filtered; but subscriptions never end with their shard.
     pub fn kinesis_local() -> Self {
         kinesis_local::start()
+    }
+
+    /// DynamoDB with streams, and more of AWS, in Python: takes a second to start. A stream has one shard, which never ends
+    /// while the stream is enabled; its first number is that of the oldest record that is kept; records arrive at whole
+    /// seconds; a number that no record has is refused as trimmed. It never throttles. Its Kinesis is not to be used:
+    /// resharding loses records.
+    pub fn ministack() -> Self {
+        ministack::start()
     }
 
     /// Starts one that says its port first, and ends when its standard input does.
