@@ -46,6 +46,10 @@ impl Connection {
         aws_sdk_dynamodb::Client::new(&self.sdk)
     }
 
+    pub fn streams(&self) -> aws_sdk_dynamodbstreams::Client {
+        aws_sdk_dynamodbstreams::Client::new(&self.sdk)
+    }
+
     pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
         aws_sdk_kinesis::Client::new(&self.sdk)
     }

@@ -1,5 +1,5 @@
-//! AWS behind the ports of `foldstream-model`: a source on Kinesis, and events, documents, leases and all small rows on
-//! DynamoDB.
+//! AWS behind the ports of `foldstream-model`: sources on Kinesis and DynamoDB Streams, and events, documents, leases and
+//! all small rows on DynamoDB.
 //!
 //! [`Connection`] holds the clients, of the official SDKs. These send each request once: whoever called decides by the
 //! kind of an error whether it is worth another try, so that there is one place that retries and one budget.
@@ -13,6 +13,7 @@ mod polled;
 pub mod kinesis;
 pub mod dynamodb;
 pub mod events;
+pub mod streams;
 #[cfg(test)]
 mod testing;
 

@@ -13,6 +13,8 @@ mod pace;
 mod ceiling;
 mod documents;
 
+pub(crate) use table::describe as describe_table;
+
 pub use documents::{DocumentTables, DynamoDocuments, SecondaryIndex};
 pub use item::{KeyAttributes, SortKey};
 pub use leases::{DynamoLeases, KclCheckpoint, TellsShards};
