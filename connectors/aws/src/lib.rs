@@ -14,6 +14,7 @@ pub mod kinesis;
 pub mod dynamodb;
 pub mod events;
 pub mod streams;
+pub mod relay;
 #[cfg(test)]
 mod testing;
 
