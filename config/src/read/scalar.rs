@@ -152,8 +152,9 @@ impl Reader<'_> {
         kinds: &[&'static str],
         later: &[&'static str],
     ) -> Option<Spanned<&'static str>> {
-        let named: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
-        let named = named.join(" or ");
+        let mut named: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+        let last = named.pop().unwrap_or_default();
+        let named = if named.is_empty() { last } else { format!("{} or {last}", named.join(", ")) };
         let found = self.scalar(node, &named)?;
         if let Some(kind) = kinds.iter().find(|kind| **kind == found.text) {
             return Some(Spanned::new(kind, node.place));

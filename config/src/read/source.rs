@@ -17,8 +17,8 @@ const ON_NEWER_SCHEMA: [(&str, OnNewerSchema); 3] =
 const ON_UNKNOWN_TYPE: [(&str, OnUnknownType); 2] =
     [("ignore", OnUnknownType::Ignore), ("park", OnUnknownType::Park)];
 
-const KINDS: [&str; 2] = ["local", "kinesis"];
-const LATER_KINDS: [&str; 2] = ["dynamodb_streams", "kafka"];
+const KINDS: [&str; 3] = ["local", "kinesis", "dynamodb_streams"];
+const LATER_KINDS: [&str; 1] = ["kafka"];
 /// What a Kinesis stream is read as, with enhanced fan-out, where nothing else is said.
 const DEFAULT_CONSUMER: &str = "foldstream";
 /// A sequence has 64 bits.
@@ -75,8 +75,11 @@ fn source_kind(
     let kind = match word.value {
         "local" => local(reader, fields, name)?,
         "kinesis" => kinesis(reader, fields)?,
-        later => {
-            fields_of_later_kind(reader, fields, later);
+        "dynamodb_streams" => {
+            SourceKind::DynamodbStreams { table: fields.required(reader, "table", event_table)? }
+        }
+        _ => {
+            fields_of_kafka(reader, fields);
             return None;
         }
     };
@@ -84,17 +87,10 @@ fn source_kind(
 }
 
 /// What is there is checked; what is missing is no mistake, as the kind can not be had anyway.
-fn fields_of_later_kind(reader: &mut Reader<'_>, fields: &mut Fields<'_>, kind: &str) {
-    match kind {
-        "dynamodb_streams" => {
-            drop(fields.optional(reader, "table", |r, node| r.text(node, "a table's name")));
-        }
-        _ => {
-            let what = "a broker's host:port";
-            drop(fields.optional(reader, "brokers", |r, node| section::texts(r, node, what)));
-            drop(fields.optional(reader, "topic", |r, node| r.text(node, "a topic's name")));
-        }
-    }
+fn fields_of_kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) {
+    let what = "a broker's host:port";
+    drop(fields.optional(reader, "brokers", |r, node| section::texts(r, node, what)));
+    drop(fields.optional(reader, "topic", |r, node| r.text(node, "a topic's name")));
 }
 
 fn local(reader: &mut Reader<'_>, fields: &mut Fields<'_>, name: &Spanned<Name>) -> Option<SourceKind> {

@@ -47,6 +47,19 @@ pub enum SourceKind {
         /// The table of the events themselves: where missing ones are looked for, and streams are folded again from.
         event_table: Option<EventTable>,
     },
+    /// The changes of a DynamoDB table of events, which its stream keeps for 24 hours.
+    DynamodbStreams { table: EventTable },
+}
+
+impl SourceKind {
+    /// The table of the events themselves, if it is known.
+    pub fn event_table(&self) -> Option<&EventTable> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Kinesis { event_table, .. } => event_table.as_ref(),
+            Self::DynamodbStreams { table } => Some(table),
+        }
+    }
 }
 
 /// A DynamoDB table of events, as its owner has made it. Where the parts of an event are in an item says the source's mapping:

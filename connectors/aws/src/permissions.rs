@@ -38,6 +38,8 @@ const LEASES: &[&str] = &[
 ];
 const DOCUMENTS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
 const READ_EVENTS: &[&str] = &["dynamodb:DescribeTable", "dynamodb:Query"];
+const READ_CHANGES: &[&str] =
+    &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
 const APPEND_EVENTS: &[&str] = &["dynamodb:PutItem"];
 const MAKE_TABLES: &[&str] = &["dynamodb:CreateTable"];
 const LIST_DOCUMENTS: &[&str] = &["dynamodb:Scan"];
@@ -72,6 +74,8 @@ pub struct Named {
     pub lease_tables: Vec<String>,
     /// With whether each may be made.
     pub document_tables: Vec<(String, bool)>,
+    /// Whose streams are read.
+    pub tables_with_streams: Vec<String>,
     /// With the index that holds all events in one order, if there is one.
     pub event_tables: Vec<(String, Option<String>)>,
 }
@@ -92,9 +96,16 @@ impl Named {
             ("KeepLeases", LEASES, tables(&self.lease_tables)),
             ("WriteDocuments", DOCUMENTS, documents.collect()),
             ("ReadEvents", READ_EVENTS, self.events(location)),
+            ("ReadChanges", READ_CHANGES, self.changes(location)),
             ("MakeTables", MAKE_TABLES, [state, tables(&self.lease_tables), self.made(location)].concat()),
         ];
         allowed(permissions)
+    }
+
+    /// A stream's ARN ends with when it was switched on.
+    fn changes(&self, location: &Location) -> Vec<String> {
+        let streams = self.tables_with_streams.iter();
+        streams.map(|table| format!("{}/stream/*", location.table(table))).collect()
     }
 
     fn events(&self, location: &Location) -> Vec<String> {

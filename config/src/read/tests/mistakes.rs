@@ -37,7 +37,7 @@ sources: {}
         text,
         &[
             "1:17 config_version: config_version 2 is not supported",
-            "3:17 sources.shop.kind: expected `local` or `kinesis`, found `kinesi` (write",
+            "3:17 sources.shop.kind: expected `local`, `kinesis` or `dynamodb_streams`, found `kinesi` (write",
             "4:3 sources: `9lives` is no name",
             "7:14 projections.orders.version: expected a whole number from 1",
             "8:5 projections.orders: unknown field `sorce` (did you mean `source`?)",
@@ -183,7 +183,7 @@ fn kinds_of_later_versions_are_refused_by_name_whatever_else_is_missing_or_wrong
 config_version: 1
 sources:
   shop: { kind: kinesys }
-  table: { kind: dynamodb_streams, table: t }
+  table: { kind: dynamodb_streams, table: shop }
   topic: { kind: kafka, topik: t }
   near: { on_remove: park }
 sinks:
@@ -192,8 +192,7 @@ sinks:
     assert_found(
         text,
         &[
-            "3:17 sources.shop.kind: expected `local` or `kinesis`, found `kinesys`",
-            "4:18 sources.table.kind: a source of kind dynamodb_streams is not available",
+            "3:17 sources.shop.kind: expected `local`, `kinesis` or `dynamodb_streams`, found `kinesys`",
             "5:18 sources.topic.kind: a source of kind kafka is not available",
             "5:25 sources.topic: unknown field `topik` (did you mean `topic`?",
             "6:22 sources.near.on_remove: `on_remove: park` of a local source is not available",

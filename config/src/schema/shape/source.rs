@@ -25,8 +25,8 @@ pub struct Source {
     lease_table: Option<String>,
     /// The table of the events themselves (kinesis): where missing ones are looked for, and streams are folded again from.
     event_table: Option<EventTable>,
-    /// The table (dynamodb_streams).
-    table: Option<String>,
+    /// The table of the events, whose stream is read (dynamodb_streams).
+    table: Option<EventTable>,
     /// Brokers as `host:port` (kafka).
     brokers: Option<OneOrMany>,
     /// The topic (kafka).

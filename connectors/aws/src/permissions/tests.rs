@@ -49,6 +49,7 @@ fn named() -> Named {
         lease_tables: vec!["foldstream-shop".into()],
         document_tables: vec![("orders-v1".into(), true), ("given-v1".into(), false)],
         event_tables: vec![("events".into(), Some("all".into()))],
+        tables_with_streams: vec!["events".into()],
     }
 }
 
@@ -56,7 +57,9 @@ fn named() -> Named {
 fn what_is_allowed_is_what_the_code_calls_and_nothing_else() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut calls = BTreeSet::new();
-    for (folder, service) in [("kinesis", "kinesis"), ("dynamodb", "dynamodb"), ("events", "dynamodb")] {
+    for (folder, service) in
+        [("kinesis", "kinesis"), ("dynamodb", "dynamodb"), ("events", "dynamodb"), ("streams", "dynamodb")]
+    {
         called(&root.join(folder), service, &mut calls);
     }
     for (transaction, parts) in OF_TRANSACTIONS {

@@ -1,10 +1,6 @@
 use std::{fs, io, os::unix::fs::MetadataExt, sync::Arc};
 
-use foldstream_config::{
-    Config, Diagnostic, SourceFile,
-    diagnostic::nearest,
-    settings::{Source, SourceKind},
-};
+use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
 use foldstream_local::{FILE_NAME, LocalStore, OpenOptions};
 use foldstream_model::{
     Clock, Ids, ProjectionId,
@@ -86,7 +82,7 @@ impl Context {
     /// The event table of the one source that has one; none: events are in the embedded database.
     pub async fn event_table(&self) -> Outcome<Option<Arc<dyn EventStore>>> {
         let Some(config) = self.config_if_any() else { return Ok(None) };
-        let tables = config.sources.iter().filter(|(_, source)| has_event_table(source));
+        let tables = config.sources.iter().filter(|(_, source)| source.kind.value.event_table().is_some());
         let [(name, source)] = tables.collect::<Vec<_>>()[..] else { return Ok(None) };
         let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
         let items = compose::items(name, &compiled)?;
@@ -166,10 +162,6 @@ impl Context {
             None => Err(unknown(wanted, configured.iter().chain(&stored))),
         }
     }
-}
-
-fn has_event_table(source: &Source) -> bool {
-    matches!(source.kind.value, SourceKind::Kinesis { event_table: Some(_), .. })
 }
 
 /// Everything that is wrong with a file, as the reason why a command cannot go on.

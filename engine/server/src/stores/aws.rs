@@ -10,6 +10,7 @@ use foldstream_aws::{
     },
     events::{DynamoEvents, EventTable},
     kinesis::{self, KinesisOptions, KinesisSource},
+    streams::{StreamsOptions, StreamsSource},
 };
 use foldstream_config::{
     Config,
@@ -63,6 +64,10 @@ impl Aws {
 
     pub(super) fn documents(&self, projection: &str) -> Option<Arc<dyn DocumentStore>> {
         self.documents.get(projection).map(|documents| documents.clone() as Arc<dyn DocumentStore>)
+    }
+
+    pub(super) fn streams(&self, table: &str) -> Arc<dyn ports::Source> {
+        Arc::new(StreamsSource::new(&self.connection, StreamsOptions::new(table), self.clock.clone()))
     }
 
     pub(super) async fn events(
@@ -139,11 +144,12 @@ pub(super) fn lease_tables(config: &Config, table: &str) -> BTreeMap<SourceName,
     let named = config.sources.iter().map(|(name, source)| {
         let given = match &source.kind.value {
             SourceKind::Kinesis { lease_table, .. } => lease_table.clone(),
-            SourceKind::Local { .. } => None,
+            // Leases of theirs are among our own rows.
+            SourceKind::Local { .. } | SourceKind::DynamodbStreams { .. } => return None,
         };
-        (SourceName::new(name.as_str()), given.unwrap_or_else(|| format!("{table}-{name}")))
+        Some((SourceName::new(name.as_str()), given.unwrap_or_else(|| format!("{table}-{name}"))))
     });
-    named.collect()
+    named.flatten().collect()
 }
 
 pub(super) fn document_tables(tables: &Tables) -> DocumentTables {

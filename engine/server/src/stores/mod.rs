@@ -106,6 +106,10 @@ impl Stores {
                 let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
                 Ok(Some(aws.kinesis(name, stream, reading)))
             }
+            SourceKind::DynamodbStreams { table } => {
+                let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
+                Ok(Some(aws.streams(&table.table.value)))
+            }
         }
     }
 
@@ -117,8 +121,8 @@ impl Stores {
     ) -> Result<Option<Arc<dyn EventStore>>> {
         match &source.kind.value {
             SourceKind::Local { .. } => Ok(Some(self.local()?.events())),
-            SourceKind::Kinesis { event_table: None, .. } => Ok(None),
-            SourceKind::Kinesis { event_table: Some(table), .. } => {
+            kind => {
+                let Some(table) = kind.event_table() else { return Ok(None) };
                 let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
                 let table = event_table::event_table(source, table)?;
                 // The clients' futures are large and deep.
@@ -139,7 +143,7 @@ pub async fn event_table_of(
     items: Arc<dyn Decoder>,
     opening: Opening<'_>,
 ) -> Result<Option<Arc<dyn EventStore>>> {
-    let SourceKind::Kinesis { event_table: Some(table), .. } = &source.kind.value else { return Ok(None) };
+    let Some(table) = source.kind.value.event_table() else { return Ok(None) };
     let table = event_table::event_table(source, table)?;
     Box::pin(aws::event_table(&opening, table, items)).await.map(Some)
 }
@@ -173,9 +177,9 @@ fn keeps_something_here(config: &Config) -> bool {
 }
 
 fn keeps_something_in_aws(config: &Config) -> bool {
-    let is_kinesis = |source: &Source| matches!(source.kind.value, SourceKind::Kinesis { .. });
+    let is_there = |source: &Source| !matches!(source.kind.value, SourceKind::Local { .. });
     matches!(config.store, Store::Dynamodb { .. })
-        || config.sources.values().any(is_kinesis)
+        || config.sources.values().any(is_there)
         || config.projections.values().any(|projection| tables(config, projection).is_some())
 }
 

@@ -60,13 +60,15 @@ pub async fn inspect(
 pub fn named(config: &Config) -> Named {
     let mut named = Named::default();
     for source in config.sources.values() {
-        if let SourceKind::Kinesis { stream, reading: declared, event_table, .. } = &source.kind.value {
+        if let SourceKind::Kinesis { stream, reading: declared, .. } = &source.kind.value {
             named.streams.push((stream.clone(), reading(declared)));
-            let index = |table: &EventTable| table.order.as_ref().map(|order| order.index.clone());
-            named
-                .event_tables
-                .extend(event_table.iter().map(|table| (table.table.value.clone(), index(table))));
         }
+        if let SourceKind::DynamodbStreams { table } = &source.kind.value {
+            named.tables_with_streams.push(table.table.value.clone());
+        }
+        let index = |table: &EventTable| table.order.as_ref().map(|order| order.index.clone());
+        let events = source.kind.value.event_table();
+        named.event_tables.extend(events.map(|table| (table.table.value.clone(), index(table))));
     }
     if let Store::Dynamodb { table } = &config.store {
         named.lease_tables.extend(lease_tables(config, table).into_values());
