@@ -23,6 +23,9 @@ pub enum OnChange {
     Park,
 }
 
+/// What a relay calls a record that says only that it lives.
+pub const HEARTBEAT: &str = "HEARTBEAT";
+
 /// Reads an inserted item as a record of its own, in plain JSON. A record that is no change of an item is handed on as
 /// it is.
 pub struct ChangeDecoder {
@@ -77,6 +80,7 @@ impl Decoder for ChangeDecoder {
             "MODIFY" => self.changed(self.on_modify, record, images.new_image),
             // Time to live and archiving remove events that were taken long ago.
             "REMOVE" => self.changed(self.on_remove, record, images.old_image),
+            HEARTBEAT => Ok(None),
             other => Err(Error::poison(format!(
                 "a change of an item that is none of INSERT, MODIFY, REMOVE: eventName={other}"
             ))),

@@ -14,7 +14,7 @@ use crate::errors;
 
 /// A stream, and the client that reaches it.
 #[derive(Debug, Clone)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     pub client: Client,
     /// A name, or an ARN.
     pub named: String,
@@ -22,7 +22,7 @@ pub(super) struct Stream {
 
 /// What is asked of a stream now and then.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Described {
+pub(crate) struct Described {
     pub incarnation: Incarnation,
     pub arn: String,
     pub created_at: Timestamp,
@@ -31,11 +31,11 @@ pub(super) struct Described {
 }
 
 impl Stream {
-    pub(super) fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         (!self.is_arn()).then(|| self.named.clone())
     }
 
-    pub(super) fn arn(&self) -> Option<String> {
+    pub(crate) fn arn(&self) -> Option<String> {
         self.is_arn().then(|| self.named.clone())
     }
 
@@ -44,12 +44,12 @@ impl Stream {
     }
 
     /// What is being done, for errors.
-    pub(super) fn doing(&self, operation: &str) -> String {
+    pub(crate) fn doing(&self, operation: &str) -> String {
         format!("{operation} stream={}", self.named)
     }
 
     /// `Invalid`: there is no such stream, or it does not keep the records of a key together.
-    pub(super) async fn describe(&self) -> Result<Described> {
+    pub(crate) async fn describe(&self) -> Result<Described> {
         refuse_malformed("stream", &self.named)?;
         let request =
             self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
@@ -86,7 +86,7 @@ impl Stream {
         })
     }
 
-    pub(super) fn unreadable(&self, what: &str) -> Error {
+    pub(crate) fn unreadable(&self, what: &str) -> Error {
         Error::internal(format!("an answer of Kinesis cannot be read: stream={} what={what}", self.named))
     }
 }

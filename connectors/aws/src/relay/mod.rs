@@ -15,7 +15,123 @@
 //! acknowledged a higher number, in one shard; a key that moves to a child of a shard that was split finds its earlier
 //! records in the parent.
 
+mod options;
 mod route;
+mod plan;
+mod rows;
+mod claims;
 mod window;
+mod sending;
+mod heartbeat;
+mod keeper;
+mod running;
+#[cfg(test)]
+mod tests;
 
-pub use route::Route;
+use std::sync::Arc;
+
+use foldstream_model::{
+    Clock, Error, Ids, Record, Result, ShardId, SourceName, WorkerId,
+    ports::{CheckpointStore, LeaseStore},
+};
+
+use self::{claims::Claims, keeper::Keeper, rows::Rows, running::Running};
+pub use self::{options::RelayOptions, route::Route};
+use crate::{Connection, kinesis::Stream, streams::StreamsSource};
+
+/// The longest partition key, in characters.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
+const LONGEST_KEY: usize = 256;
+
+/// What a relay works with.
+#[derive(Clone)]
+pub struct RelayParts {
+    /// Where checkpoints are kept, in the partition `relay/NAME` of theirs.
+    pub rows: Arc<dyn CheckpointStore>,
+    /// Where shards are leased, as those of a source `relay/NAME`.
+    pub leases: Arc<dyn LeaseStore>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+/// Decides where a record goes. Pure: the same record has the same route each time.
+pub type Router = Arc<dyn Fn(&Record) -> Route + Send + Sync>;
+
+/// Moves the changes of a table into a Kinesis stream. Any number of them, of one name, share the shards of the table.
+pub struct Relay {
+    options: RelayOptions,
+    source: Arc<StreamsSource>,
+    target: Stream,
+    route: Router,
+    parts: RelayParts,
+    clock: Arc<dyn Clock>,
+}
+
+impl Relay {
+    pub fn new(
+        connection: &Connection,
+        options: RelayOptions,
+        source: Arc<StreamsSource>,
+        route: Router,
+        parts: RelayParts,
+    ) -> Self {
+        let target = Stream { client: connection.kinesis(), named: options.stream.clone() };
+        let clock = parts.clock.clone();
+        Self { options, source, target, route, parts, clock }
+    }
+
+    /// Works until `stop` is ready; then waits for what is on its way, saves how far it came, and gives its shards back.
+    ///
+    /// Tries again what may pass. `Transient`, `Throttled`: it could not begin, or not save at the end, and can be run
+    /// again. `Invalid`: there is no such table or stream, changes were trimmed before they were relayed, or one is larger
+    /// than the stream takes.
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<()> {
+        self.target.describe().await?;
+        let me = WorkerId::new(self.parts.ids.unique());
+        let leased = SourceName::new(format!("relay/{}", self.options.name));
+        let leases = (self.parts.leases.clone(), leased);
+        let claims = Claims::new(me, self.options.lease);
+        Running::new(self, Keeper::new(self.source.clone(), self.rows(), leases, claims)).run(stop).await
+    }
+
+    /// Forgets how far this relay is: it begins anew, with the oldest changes that the newest stream of the table keeps.
+    /// Not while it runs. Readers see what was relayed before once more, and gaps where changes were lost.
+    pub async fn forget(&self) -> Result<()> {
+        self.rows().forget_all().await
+    }
+
+    fn rows(&self) -> Rows {
+        Rows { store: self.parts.rows.clone(), relay: self.options.name.clone() }
+    }
+
+    /// `Invalid`: Kinesis does not take it.
+    fn check(&self, shard: &ShardId, record: &Record, route: &Route) -> Result<()> {
+        let what = || {
+            format!(
+                "table={} shard={shard} position={} stream={}",
+                self.source.table(),
+                record.position,
+                self.options.stream
+            )
+        };
+        if !(1..=LONGEST_KEY).contains(&route.partition_key.chars().count()) {
+            return Err(Error::invalid(format!(
+                "a partition key of Kinesis has 1 to {LONGEST_KEY} characters: {} partition_key={:?}; relay by another \
+                 attribute",
+                what(),
+                route.partition_key
+            )));
+        }
+        let bytes = record.data.len() + route.partition_key.len();
+        if bytes > self.options.record_bytes {
+            return Err(Error::invalid(format!(
+                "a change is larger than the stream takes: {} bytes={bytes} most={}; raise the stream's largest record \
+                 (UpdateMaxRecordSize, up to 10 MiB) and the setting of the relay, or give the table's stream the view \
+                 type NEW_IMAGE",
+                what(),
+                self.options.record_bytes
+            )));
+        }
+        Ok(())
+    }
+}

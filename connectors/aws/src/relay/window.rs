@@ -26,6 +26,11 @@ const MOST_BYTES: usize = 5 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
+impl Ticket {
+    /// Of a record that no window waits for.
+    pub(super) const NONE: Self = Self(u64::MAX);
+}
+
 /// A record to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {

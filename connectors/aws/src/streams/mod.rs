@@ -15,6 +15,7 @@ mod reader;
 mod opening;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub(crate) use source::Descent;
 pub use source::{StreamsOptions, StreamsSource};

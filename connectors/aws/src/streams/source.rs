@@ -120,8 +120,9 @@ impl StreamsSource {
     }
 
     async fn known_shard(&self, shard: &ShardId) -> Result<(Arc<Listing>, KnownShard)> {
-        // One that is asked for anew may have ended meanwhile, and where tells what may be missing.
-        let listing = self.list().await?;
+        // A list has pages, and may be asked for ten times in a second.
+        let before = self.known(|known| known.listing.clone());
+        let listing = if before.shards.contains_key(shard) { before } else { self.list().await? };
         let known = listing.shards.get(shard).cloned().ok_or_else(|| {
             Error::invalid(format!(
                 "there is no such shard: table={} shard={shard}; its 24 hours are over, or the table's stream was \

@@ -56,7 +56,8 @@ pub enum Table {
     /// shard and `early`; sort: stream, sequence, the position
     /// where it came, and piece.
     Cuts,
-    /// How far a projection is. Partition: projection; sort: source and shard.
+    /// How far a projection is. Partition: projection; sort: source and shard. How far a relay is. Partition: `relay/` and its
+    /// name; sort: `stream`, or `shard/` and a shard.
     Checkpoints,
     /// What is registered of a projection. Partition: `projections`; sort: projection.
     Controls,

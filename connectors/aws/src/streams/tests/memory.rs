@@ -34,7 +34,7 @@ const ITERATOR_SECONDS: i64 = 15 * 60;
 
 /// Instants are seconds since the stream was made.
 #[derive(Default)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     pub now: i64,
     pub label: u32,
     pub view_type: &'static str,
@@ -49,7 +49,7 @@ pub(super) struct Stream {
 }
 
 #[derive(Default)]
-pub(super) struct Shard {
+pub(crate) struct Shard {
     pub id: String,
     parent: Option<String>,
     first: u128,
@@ -60,7 +60,7 @@ pub(super) struct Shard {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Fake(pub Arc<Mutex<Stream>>);
+pub(crate) struct Fake(pub Arc<Mutex<Stream>>);
 
 impl Stream {
     fn number(&mut self) -> u128 {
@@ -116,8 +116,19 @@ impl Fake {
     }
 
     pub fn source(&self) -> StreamsSource {
+        self.source_with(StreamsOptions::new("shop"))
+    }
+
+    pub fn source_with(&self, options: StreamsOptions) -> StreamsSource {
         let connection = Connection::in_memory(Arc::new(self.clone()));
-        StreamsSource::new(&connection, StreamsOptions::new("shop"), Arc::new(self.clone()))
+        StreamsSource::new(&connection, options, Arc::new(self.clone()))
+    }
+
+    pub fn split(&self, shard: &ShardId) -> [ShardId; 2] {
+        self.change(|stream| {
+            stream.close(shard.as_str());
+            [(); 2].map(|()| stream.add_shard(Some(shard.as_str())))
+        })
     }
 
     pub fn put_now(&self, key: &str, data: &str) -> (ShardId, Position) {
@@ -284,10 +295,7 @@ impl StreamFixture for FakeStream {
     }
 
     async fn split(&self, shard: &ShardId) -> [ShardId; 2] {
-        self.fake.change(|stream| {
-            stream.close(shard.as_str());
-            [(); 2].map(|()| stream.add_shard(Some(shard.as_str())))
-        })
+        self.fake.split(shard)
     }
 
     async fn merge(&self, _: &ShardId, _: &ShardId) -> ShardId {

@@ -1,6 +1,6 @@
 //! Against a server, and a service in memory for what no server does.
 
-mod memory;
+pub(crate) mod memory;
 mod failures;
 
 use std::{
