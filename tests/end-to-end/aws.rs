@@ -37,6 +37,11 @@ impl Aws {
         Self { folder, kinesis: Server::kinesis(), dynamodb: Server::dynamodb(), proxies: None }
     }
 
+    /// The same, with tables that have streams.
+    pub fn with_streams(config: &str) -> Self {
+        Self { dynamodb: Server::ministack(), ..Self::new(config) }
+    }
+
     /// From now on the binary's requests meet with faults.
     pub fn disturb(&mut self, chance: &mut Chance) {
         let mut before = |server: &Server| {
@@ -104,6 +109,7 @@ impl Aws {
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_ENDPOINT_URL_KINESIS", kinesis)
+            .env("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", &dynamodb)
             .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb);
         command
     }

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::{
     Client,
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        StreamSpecification, StreamViewType,
     },
 };
 use serde_json::Value;
@@ -17,7 +18,7 @@ const TABLE: &str = "shop";
 const ORDERS: usize = 12;
 const EVENTS: usize = 6;
 
-async fn make(client: &Client) {
+pub async fn make(client: &Client) {
     let (mut schema, mut attributes) = (Vec::new(), Vec::new());
     for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
         schema.push(KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap());
@@ -25,12 +26,14 @@ async fn make(client: &Client) {
         attributes.push(attribute.attribute_type(ScalarAttributeType::S).build().unwrap());
     }
     let table = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    let stream = StreamSpecification::builder().stream_enabled(true);
+    let stream = stream.stream_view_type(StreamViewType::NewImage).build().unwrap();
     let table = table.set_key_schema(Some(schema)).set_attribute_definitions(Some(attributes));
-    table.send().await.unwrap();
+    table.stream_specification(stream).send().await.unwrap();
 }
 
 /// Stores an event as its record has it.
-async fn store(client: &Client, order: usize, sequence: usize) {
+pub async fn store(client: &Client, order: usize, sequence: usize) {
     let record = orders::inserted(order, sequence);
     let image = record["dynamodb"]["NewImage"].as_object().unwrap();
     let item = image.iter().map(|(name, value)| (name.clone(), attribute(value)));

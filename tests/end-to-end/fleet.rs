@@ -25,15 +25,19 @@ const ORDERS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Process {
+pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    fn start(aws: &Aws, number: usize) -> Self {
+    pub fn start(aws: &Aws, number: usize) -> Self {
+        Self::of(aws, &["run"], number)
+    }
+
+    pub fn of(aws: &Aws, arguments: &[&str], number: usize) -> Self {
         let log = aws.folder().join(format!("{number}.log"));
-        let mut command = aws.command(&["run"]);
+        let mut command = aws.command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         Self { child: command.spawn().unwrap(), log }
     }
@@ -44,18 +48,22 @@ impl Process {
     }
 
     /// Asks it to stop, once it has come so far that it heeds that, and waits until it has, well.
-    fn stop(mut self) {
-        self.wait("it runs", |process| process.said().contains(" running ").then_some(()));
+    pub fn stop(mut self) {
+        self.wait("it runs", |process| process.works().then_some(()));
         self.signal("TERM");
         let status = self.wait("it stops", |process| process.child.try_wait().unwrap());
         assert_eq!(status.code(), Some(0), "{}", self.said());
+    }
+
+    fn works(&self) -> bool {
+        [" running ", " relaying "].iter().any(|word| self.said().contains(word))
     }
 
     fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    fn wait<T>(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> Option<T>) -> T {
+    pub fn wait<T>(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(held) = holds(self) {

@@ -12,6 +12,7 @@ mod orders;
 mod polled;
 mod event_table;
 mod fleet;
+mod relayed;
 mod online;
 mod policy;
 mod template;

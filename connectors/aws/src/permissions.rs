@@ -40,6 +40,7 @@ const DOCUMENTS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", 
 const READ_EVENTS: &[&str] = &["dynamodb:DescribeTable", "dynamodb:Query"];
 const READ_CHANGES: &[&str] =
     &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+const RELAY: &[&str] = &["kinesis:DescribeStreamSummary", "kinesis:PutRecords"];
 const APPEND_EVENTS: &[&str] = &["dynamodb:PutItem"];
 const MAKE_TABLES: &[&str] = &["dynamodb:CreateTable"];
 const LIST_DOCUMENTS: &[&str] = &["dynamodb:Scan"];
@@ -74,6 +75,8 @@ pub struct Named {
     pub lease_tables: Vec<String>,
     /// With whether each may be made.
     pub document_tables: Vec<(String, bool)>,
+    /// Streams, and the tables of the events in them.
+    pub relayed: Vec<(String, String)>,
     /// Whose streams are read.
     pub tables_with_streams: Vec<String>,
     /// With the index that holds all events in one order, if there is one.
@@ -116,6 +119,13 @@ impl Named {
             resources.push(table);
         }
         resources
+    }
+
+    /// What `foldstream relay` needs beside that, of each source that has an event table: its stream, and its table.
+    pub fn to_relay(&self, location: &Location) -> Vec<Permission> {
+        let streams = self.relayed.iter().map(|(stream, _)| location.stream(stream));
+        let tables = self.relayed.iter().map(|(_, table)| format!("{}/stream/*", location.table(table)));
+        allowed([("RelayInto", RELAY, streams.collect()), ("RelayFrom", READ_CHANGES, tables.collect())])
     }
 
     /// What commands of an operator need beside that: `documents list`, `projections delete`, `events append`.

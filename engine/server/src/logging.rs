@@ -27,7 +27,7 @@ pub fn start(cli: &Cli) {
 /// What runs for long tells what it does; what answers a question does not talk beside its answer.
 fn level(cli: &Cli) -> LevelFilter {
     let usual = match cli.command {
-        Command::Run(_) => LevelFilter::INFO,
+        Command::Run(_) | Command::Relay(_) => LevelFilter::INFO,
         _ => LevelFilter::WARN,
     };
     match (cli.global.quiet, cli.global.verbose) {

@@ -25,5 +25,5 @@ mod inspection;
 mod tests;
 
 pub use inspection::inspect;
-pub(crate) use stream::Stream;
 pub use source::{KinesisOptions, KinesisSource, Reading};
+pub(crate) use stream::Stream;

@@ -50,6 +50,7 @@ fn named() -> Named {
         document_tables: vec![("orders-v1".into(), true), ("given-v1".into(), false)],
         event_tables: vec![("events".into(), Some("all".into()))],
         tables_with_streams: vec!["events".into()],
+        relayed: vec![("shop".into(), "events".into())],
     }
 }
 
@@ -57,16 +58,21 @@ fn named() -> Named {
 fn what_is_allowed_is_what_the_code_calls_and_nothing_else() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut calls = BTreeSet::new();
-    for (folder, service) in
-        [("kinesis", "kinesis"), ("dynamodb", "dynamodb"), ("events", "dynamodb"), ("streams", "dynamodb")]
-    {
+    for (folder, service) in [
+        ("kinesis", "kinesis"),
+        ("dynamodb", "dynamodb"),
+        ("events", "dynamodb"),
+        ("streams", "dynamodb"),
+        ("relay", "kinesis"),
+    ] {
         called(&root.join(folder), service, &mut calls);
     }
     for (transaction, parts) in OF_TRANSACTIONS {
         assert!(calls.remove(transaction), "nothing calls {transaction}");
         calls.extend(parts.iter().map(|part| (*part).to_owned()));
     }
-    let permissions = [named().to_run(&location()), named().to_operate(&location())].concat();
+    let (run, operate) = (named().to_run(&location()), named().to_operate(&location()));
+    let permissions = [run, operate, named().to_relay(&location())].concat();
     let actions: BTreeSet<String> = permissions
         .iter()
         .flat_map(|permission| permission.actions)

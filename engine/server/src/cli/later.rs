@@ -6,8 +6,7 @@ use clap::{
 };
 
 /// Commands, by the words that lead to them.
-const COMMANDS: [&[&str]; 8] = [
-    &["relay"],
+const COMMANDS: [&[&str]; 7] = [
     &["top"],
     &["tap"],
     &["documents", "history"],
@@ -80,8 +79,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_recognised_whatever_follows_it() {
-        for line in
-            ["relay", "projections diff x --reason x", "projections replay orders --dry-run", "top -h"]
+        for line in ["tap", "projections diff x --reason x", "projections replay orders --dry-run", "top -h"]
         {
             assert!(asked(line).is_some(), "{line}");
         }

@@ -45,6 +45,13 @@ pub fn with_data_of_its_own(command: clap::Command) -> clap::Command {
 }
 
 #[derive(Debug, Args)]
+pub struct RelaySources {
+    /// The source whose event table is relayed into its stream; all that have both, if nothing is said
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct Init {
     /// A sample of your events: one JSON object a line; `-` for standard input
     #[arg(long, value_name = "FILE")]

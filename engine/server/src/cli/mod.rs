@@ -16,7 +16,7 @@ pub use documents::{DocumentsCommand, GetDocument, ListDocuments};
 pub use events::{AppendEvents, EventsCommand, ImportEvents, MapPart, MappedPart, ReadStream, TailEvents};
 pub use global::{Audited, ByProjection, Global, Permission};
 pub use leases::{LeasesCommand, ReleaseLease};
-pub use line::{Audit, Demo, Healthcheck, Init, Run, Status, Test, Validate};
+pub use line::{Audit, Demo, Healthcheck, Init, RelaySources, Run, Status, Test, Validate};
 pub use parked::{DiscardParked, ListParked, ParkedCommand, ParkedFilter, RedriveParked};
 pub use policy::ConfigPolicy;
 pub use projections::{
@@ -49,6 +49,8 @@ pub enum Command {
     Test(Test),
     /// Follow the sources and keep the read models live
     Run(Run),
+    /// Move the changes of event tables into Kinesis streams, in order for each stream of events
+    Relay(RelaySources),
     /// Ask the process that runs on this machine whether it is alive
     Healthcheck(Healthcheck),
     /// How far each projection is, and what holds it up

@@ -11,6 +11,9 @@ pub struct ConfigPolicy {
     /// The part of AWS in the ARNs, such as `aws-cn`
     #[arg(long, value_name = "NAME", default_value = "aws")]
     pub partition: String,
+    /// Also what `foldstream relay` needs
+    #[arg(long)]
+    pub relay: bool,
     /// Also what commands of an operator need: list documents, delete projections
     #[arg(long)]
     pub operator: bool,

@@ -12,6 +12,7 @@ mod leases;
 mod parked;
 mod policy;
 mod projections;
+mod relay;
 mod run;
 mod schema;
 mod status;
@@ -34,6 +35,7 @@ pub async fn execute(command: Command, context: &mut Context) -> Outcome {
         Command::Init(arguments) => init::execute(arguments, context),
         Command::Test(arguments) => test::execute(arguments, context).await,
         Command::Run(arguments) => run::execute(arguments, context).await,
+        Command::Relay(arguments) => relay::execute(arguments, context).await,
         Command::Healthcheck(arguments) => healthcheck::execute(&arguments).await,
         Command::Status(_) => status::execute(context).await,
         Command::Projections(command) => projections::execute(command, context).await,

@@ -16,9 +16,12 @@ const VERSION: &str = "2012-10-17";
 pub fn execute(arguments: ConfigPolicy, context: &mut Context) -> Outcome {
     let named = stores::named(&context.config()?);
     let region = context.global.region.clone().or_else(|| std::env::var("AWS_REGION").ok());
-    let ConfigPolicy { account, partition, operator } = arguments;
+    let ConfigPolicy { account, partition, relay, operator } = arguments;
     let location = Location { partition, region: region.unwrap_or_else(|| "*".to_owned()), account };
     let mut permissions = named.to_run(&location);
+    if relay {
+        permissions.extend(named.to_relay(&location));
+    }
     if operator {
         permissions.extend(named.to_operate(&location));
     }

@@ -92,7 +92,8 @@ pub async fn forget_the_dead(store: &LocalStore) -> Outcome<BTreeSet<WorkerId>> 
 /// Refuses definitions that were changed under the same version; with `--dev` drops what they made, to make it anew.
 async fn settle_definitions(line: &Line, dev: bool, is_alone: bool, context: &Context) -> Outcome<()> {
     let rows = Rows::new(line.assembly.services.checkpoints.clone());
-    let changed = compose::changed(&line.assembly.projections, &rows).await?;
+    let look_up = || compose::changed(&line.assembly.projections, &rows);
+    let changed = retry::until_done(&CancellationToken::new(), "looking up definitions", look_up).await?;
     if changed.is_empty() {
         return Ok(());
     }

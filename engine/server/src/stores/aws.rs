@@ -10,6 +10,7 @@ use foldstream_aws::{
     },
     events::{DynamoEvents, EventTable},
     kinesis::{self, KinesisOptions, KinesisSource},
+    relay::{RelayOptions, RelayParts, Route},
     streams::{StreamsOptions, StreamsSource},
 };
 use foldstream_config::{
@@ -17,9 +18,11 @@ use foldstream_config::{
     settings::{Name, Reading, SourceKind, Store, Tables},
 };
 use foldstream_model::{
-    Clock, Ids, Result, SourceName,
-    ports::{self, CheckpointStore, Decoder, DocumentStore, EventStore, ParkingLot},
+    Clock, Ids, Record, Result, SourceName,
+    ports::{self, CheckpointStore, Decoder, DocumentStore, EventStore, LeaseStore, ParkingLot},
 };
+
+pub use foldstream_aws::relay::Relay as TableRelay;
 
 use super::{Opening, tables};
 
@@ -64,6 +67,26 @@ impl Aws {
 
     pub(super) fn documents(&self, projection: &str) -> Option<Arc<dyn DocumentStore>> {
         self.documents.get(projection).map(|documents| documents.clone() as Arc<dyn DocumentStore>)
+    }
+
+    /// Records of one stream of events have its id as their key, so that they arrive in order.
+    pub(super) fn relay(
+        &self,
+        name: &Name,
+        stream: &str,
+        table: &str,
+        prefix: String,
+        rows: Arc<dyn CheckpointStore>,
+        leases: Arc<dyn LeaseStore>,
+    ) -> TableRelay {
+        let parts = RelayParts { rows, leases, clock: self.clock.clone(), ids: self.ids.clone() };
+        let changes = StreamsSource::new(&self.connection, StreamsOptions::new(table), self.clock.clone());
+        let route = move |record: &Record| {
+            let key = record.partition_key.strip_prefix(prefix.as_str()).filter(|key| !key.is_empty());
+            Route { partition_key: key.unwrap_or(&record.partition_key).to_owned(), explicit_hash_key: None }
+        };
+        let options = RelayOptions::new(name.as_str(), stream);
+        TableRelay::new(&self.connection, options, Arc::new(changes), Arc::new(route), parts)
     }
 
     pub(super) fn streams(&self, table: &str) -> Arc<dyn ports::Source> {

@@ -19,6 +19,7 @@ use foldstream_model::{
 use foldstream_runtime::rows::Rows;
 
 use aws::Aws;
+pub use aws::TableRelay;
 pub use online::{inspect, named};
 
 /// What the stores are opened with.
@@ -111,6 +112,17 @@ impl Stores {
                 Ok(Some(aws.streams(&table.table.value)))
             }
         }
+    }
+
+    /// What moves the changes of a source's event table into its stream; none: it has not both.
+    pub fn relay(&self, name: &Name, source: &Source) -> Result<Option<TableRelay>> {
+        let SourceKind::Kinesis { stream, event_table: Some(table), .. } = &source.kind.value else {
+            return Ok(None);
+        };
+        let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
+        let prefix = source.event.stream_id.strip_prefix.clone().unwrap_or_default();
+        let (rows, leases) = (self.checkpoints(), self.leases());
+        Ok(Some(aws.relay(name, stream, &table.table.value, prefix, rows, leases)))
     }
 
     /// Where the events of a source can be asked for again, if anywhere. `items` reads an item of a table in plain JSON.

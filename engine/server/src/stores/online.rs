@@ -62,6 +62,8 @@ pub fn named(config: &Config) -> Named {
     for source in config.sources.values() {
         if let SourceKind::Kinesis { stream, reading: declared, .. } = &source.kind.value {
             named.streams.push((stream.clone(), reading(declared)));
+            let table = source.kind.value.event_table();
+            named.relayed.extend(table.map(|table| (stream.clone(), table.table.value.clone())));
         }
         if let SourceKind::DynamodbStreams { table } = &source.kind.value {
             named.tables_with_streams.push(table.table.value.clone());

@@ -1,0 +1,66 @@
+use foldstream_config::{Config, diagnostic::nearest};
+use foldstream_model::{Error, ErrorKind};
+use foldstream_runtime::tasks::Tasks;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::RelaySources,
+    commands::{Context, mistaken},
+    compose,
+    exit::{Exit, Failure, Outcome},
+    running::stop_on_signals,
+    stores::{Stores, TableRelay},
+};
+
+/// Runs until it is told to stop, or one of the relays fails.
+pub async fn execute(arguments: RelaySources, context: &mut Context) -> Outcome {
+    let config = context.config()?;
+    compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
+    let stores = context.stores_or_new(&config).await?;
+    let relays = relays(&config, &stores, arguments.source.as_deref())?;
+    let stop = CancellationToken::new();
+    let mut signals = Tasks::new();
+    stop_on_signals(stop.clone(), &mut signals)?;
+    let mut tasks = Tasks::new();
+    for (name, relay) in relays {
+        let stopped = stop.clone();
+        tracing::info!(source = name, "relaying");
+        tasks.start(format!("relay of {name}"), async move { relay.run(stopped.cancelled_owned()).await });
+    }
+    let mut failure: Option<Error> = None;
+    while let Some((name, ended)) = tasks.next().await {
+        if let Err(error) = ended {
+            failure.get_or_insert(error.context(name));
+            stop.cancel();
+        }
+    }
+    match failure {
+        None => Ok(Exit::Done),
+        Some(error) if error.kind() == ErrorKind::Invalid => Err(Failure::unusable(error.to_string())),
+        Some(error) => Err(error.into()),
+    }
+}
+
+fn relays(config: &Config, stores: &Stores, wanted: Option<&str>) -> Outcome<Vec<(String, TableRelay)>> {
+    if let Some(wanted) = wanted.filter(|wanted| !config.sources.contains_key(*wanted)) {
+        let hint = match nearest(wanted, config.sources.keys().map(|name| name.as_str())) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "the configuration names those that there are".to_owned(),
+        };
+        return Err(Failure::invalid(format!("there is no source {wanted}; {hint}")));
+    }
+    let mut found = Vec::new();
+    for (name, source) in &config.sources {
+        if wanted.is_none_or(|wanted| wanted == name.as_str())
+            && let Some(relay) = stores.relay(name, source)?
+        {
+            found.push((name.to_string(), relay));
+        }
+    }
+    match found.is_empty() {
+        true => Err(Failure::invalid(
+            "there is nothing to relay: a source of kind kinesis needs its `event_table`, whose DynamoDB stream is moved into its `stream`",
+        )),
+        false => Ok(found),
+    }
+}
