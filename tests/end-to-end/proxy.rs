@@ -82,7 +82,9 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         // A test that is itself in a runtime may not wait for the end of another.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
