@@ -28,6 +28,7 @@ use crate::{
     patient::Patient,
     projection::{KnownControls, ProjectionTask, SourceDoor, Surroundings},
     report::{Registry, StopReport, WorkerReport},
+    retry,
     rows::{self, Rows},
     settings::Settings,
     source::SourceTask,
@@ -213,7 +214,10 @@ impl Worker {
         let controls = Controls::new(self.rows.clone());
         for spec in &self.assembly.projections {
             let at = self.assembly.services.clock.now();
-            if let Registration::Differs(_) = controls.register(spec, at).await? {
+            let register = || controls.register(spec, at);
+            let registered =
+                retry::until_done(&CancellationToken::new(), "registering a projection", register).await?;
+            if let Registration::Differs(_) = registered {
                 return Err(Error::invalid(format!(
                     "projection={}: its definition was changed under the same version; raise the version, and a new read model is built beside the old one",
                     spec.id
