@@ -67,7 +67,7 @@ pub enum Command {
     /// Read documents of the read models
     #[command(subcommand)]
     Documents(DocumentsCommand),
-    /// Append, read, follow and import events of the embedded event store
+    /// Append, read, follow and import events: of the source's event table, or of the embedded event store
     #[command(subcommand)]
     Events(EventsCommand),
     /// Who changed what, when and why

@@ -1,6 +1,6 @@
 use foldstream_config::{Config, diagnostic::nearest};
 use foldstream_model::{Error, ErrorKind};
-use foldstream_runtime::tasks::Tasks;
+use foldstream_runtime::{retry, tasks::Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     stores::{Stores, TableRelay},
 };
 
-/// Runs until it is told to stop, or one of the relays fails.
+/// Runs until it is told to stop, or one of the relays fails for good.
 pub async fn execute(arguments: RelaySources, context: &mut Context) -> Outcome {
     let config = context.config()?;
     compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
@@ -25,7 +25,10 @@ pub async fn execute(arguments: RelaySources, context: &mut Context) -> Outcome 
     for (name, relay) in relays {
         let stopped = stop.clone();
         tracing::info!(source = name, "relaying");
-        tasks.start(format!("relay of {name}"), async move { relay.run(stopped.cancelled_owned()).await });
+        tasks.start(format!("relay of {name}"), async move {
+            let run = || relay.run(stopped.clone().cancelled_owned());
+            retry::until_done(&CancellationToken::new(), "relaying", run).await
+        });
     }
     let mut failure: Option<Error> = None;
     while let Some((name, ended)) = tasks.next().await {
