@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     aws::Aws,
+    event_table,
     orders::{self, STREAM},
 };
 
@@ -73,6 +74,26 @@ async fn what_is_there_is_told_and_what_is_to_be_made() {
     for table in ["state", "state-shop", "shop-orders-v1", "shop-skus-v1"] {
         let of_table = checks.iter().filter(|check| check["resource"] == table);
         assert!(of_table.count() >= 3, "{table}: {checks:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_table_its_shape_and_its_stream_are_told() {
+    let config = orders::config(STORE, "read: polling");
+    let config = config
+        .replace("kind: kinesis", "kind: dynamodb_streams")
+        .replace("stream: shop-events", "table: shop")
+        .replace("    read: polling\n", "");
+    let aws = Aws::with_streams(&config);
+    let (checks, code) = validate(aws.command(&["validate", "--online", "-o", "json"]).output().unwrap());
+    let wrong = with(&checks, "error");
+    assert_eq!((code, wrong.len()), (2, 2), "{checks:?}");
+    assert!(wrong.iter().all(|check| check["check"] == "DescribeTable"), "{wrong:?}");
+
+    event_table::make(&aws.dynamodb()).await;
+    let said = aws.run(&["validate", "--online"]);
+    for expected in ["a stream is read", "the newest stream is arn:", "GetRecords", "0 errors"] {
+        assert!(said.contains(expected), "{expected}: {said}");
     }
 }
 

@@ -10,6 +10,7 @@ mod order;
 mod writing;
 mod sending;
 mod appending;
+mod inspection;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use tokio::sync::OnceCell;
 
 use crate::{Connection, dynamodb::table as tables};
 use appending::Appending;
+pub use inspection::inspect;
 use ksuid::Ksuids;
 use order::CommitIndex;
 use reading::Reading;

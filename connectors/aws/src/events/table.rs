@@ -56,15 +56,19 @@ pub(super) enum Range {
 impl Table {
     /// `Invalid`: there is no such table, or it is none that was described.
     pub(super) async fn open(client: Client, settings: EventTable) -> Result<Self> {
-        let key = Key::new(&settings.partition.attribute, Some(&settings.sort.attribute));
-        let wanted = Definition { name: settings.name.clone(), key, indexes: Vec::new() };
         let what_to_do = "name the table that holds the events";
-        let description = table::existing(&client, &wanted, what_to_do).await?;
-        let partition = key_type(&description, &settings.partition.attribute)?;
+        let description = table::existing(&client, &definition(&settings), what_to_do).await?;
+        Self::of(client, settings, &description)
+    }
+
+    /// `Invalid`: it is none that was described.
+    pub(super) fn of(client: Client, settings: EventTable, description: &TableDescription) -> Result<Self> {
+        table::check(&definition(&settings), description)?;
+        let partition = key_type(description, &settings.partition.attribute)?;
         if partition == KeyType::Number && !settings.partition.prefix.is_empty() {
             return Err(no_prefix(&settings.name, &settings.partition.attribute));
         }
-        let sort = key_type(&description, &settings.sort.attribute)?;
+        let sort = key_type(description, &settings.sort.attribute)?;
         let sequences = sequences(&settings, sort)?;
         Ok(Self { client, settings, partition, sequences })
     }
@@ -157,6 +161,11 @@ impl Table {
         let (partition, sort) = (&self.settings.partition.attribute, &self.settings.sort.attribute);
         format!("{partition}={} {sort}={}", shown(partition), shown(sort))
     }
+}
+
+fn definition(settings: &EventTable) -> Definition {
+    let key = Key::new(&settings.partition.attribute, Some(&settings.sort.attribute));
+    Definition { name: settings.name.clone(), key, indexes: Vec::new() }
 }
 
 fn sequences(settings: &EventTable, sort: KeyType) -> Result<Sequences> {

@@ -14,8 +14,10 @@ mod cursor;
 mod reader;
 mod opening;
 mod source;
+mod inspection;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use inspection::inspect;
 pub(crate) use source::Descent;
 pub use source::{StreamsOptions, StreamsSource};

@@ -72,8 +72,7 @@ impl StreamsSource {
     /// them are about to be trimmed.
     pub fn new(connection: &Connection, options: StreamsOptions, clock: Arc<dyn Clock>) -> Self {
         let StreamsOptions { table, calls_per_second } = options;
-        let stream = TableStream { dynamodb: connection.dynamodb(), client: connection.streams(), table };
-        Self { stream, clock, calls_per_second, known: Mutex::default() }
+        Self { stream: TableStream::of(connection, table), clock, calls_per_second, known: Mutex::default() }
     }
 
     /// The table as it was named.

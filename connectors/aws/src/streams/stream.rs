@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{StreamViewType, TableDescription};
 use foldstream_model::{Error, Result};
 
-use crate::{dynamodb::describe_table, errors};
+use crate::{Connection, dynamodb::describe_table, errors};
 
 /// A table, and the clients that reach it and its stream.
 #[derive(Debug, Clone)]
@@ -15,6 +15,10 @@ pub(super) struct TableStream {
 }
 
 impl TableStream {
+    pub(super) fn of(connection: &Connection, table: impl Into<String>) -> Self {
+        Self { dynamodb: connection.dynamodb(), client: connection.streams(), table: table.into() }
+    }
+
     /// The ARN of the newest stream of the table; it has a label, so that no two streams share one.
     ///
     /// `Invalid`: there is no such table, or it has no stream that holds new images.
@@ -26,6 +30,11 @@ impl TableStream {
                 self.table
             ))
         })?;
+        self.arn_of(table)
+    }
+
+    /// `Invalid`: the table has no stream that holds new images.
+    pub(super) fn arn_of(&self, table: TableDescription) -> Result<String> {
         self.refuse_lost_images(&table)?;
         table.latest_stream_arn.ok_or_else(|| {
             Error::invalid(format!(

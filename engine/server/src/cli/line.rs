@@ -72,9 +72,10 @@ pub struct Validate {
     /// Also ask each service that the configuration names, once, and change nothing there
     ///
     /// Tried are credentials and region; of a Kinesis stream DescribeStreamSummary, ListShards, GetShardIterator and
-    /// GetRecords, and DescribeStreamConsumer where it is read by fan-out; of each DynamoDB table DescribeTable and, where
-    /// it is there, what is done with it: writes under a condition that no item meets, or of an item that is not there. Not
-    /// tried are CreateTable, RegisterStreamConsumer and SubscribeToShard.
+    /// GetRecords, and DescribeStreamConsumer where it is read by fan-out; of the stream of a DynamoDB table DescribeStream,
+    /// GetShardIterator and GetRecords; of each DynamoDB table DescribeTable and, where it is there, what is done with it:
+    /// writes under a condition that no item meets, or of an item that is not there. Not tried are CreateTable,
+    /// RegisterStreamConsumer and SubscribeToShard, nor what `foldstream relay` does.
     #[arg(long)]
     pub online: bool,
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use foldstream_aws::{
     Connection, ConnectionOptions,
     dynamodb::{DynamoDocuments, DynamoLeases, StateTable},
+    events,
     inspection::{Finding, Severity, inspect_credentials},
     kinesis,
     permissions::Named,
+    streams,
 };
 use foldstream_config::{
     Config,
-    settings::{EventTable, SourceKind, Store},
+    settings::{EventTable, Source, SourceKind, Store},
 };
 use foldstream_model::{Ids, ProjectionId};
 
@@ -20,7 +22,7 @@ use super::{
     keeps_something_in_aws, tables,
 };
 
-/// Asks every service that a configuration names, and changes nothing. Where credentials or a region are missing nothing
+/// Asks every service that a configuration names for `run`, and changes nothing. Where credentials or a region are missing nothing
 /// else can be asked.
 pub async fn inspect(
     config: &Config,
@@ -37,6 +39,14 @@ pub async fn inspect(
         return found;
     }
     let named = named(config);
+    for source in config.sources.values() {
+        if let Some(table) = source.kind.value.event_table() {
+            found.extend(event_table(&connection, source, table).await);
+        }
+    }
+    for table in &named.tables_with_streams {
+        found.extend(streams::inspect(&connection, table).await);
+    }
     for (stream, reading) in &named.streams {
         found.extend(kinesis::inspect(&connection, stream, reading).await);
     }
@@ -54,6 +64,21 @@ pub async fn inspect(
         }
     }
     found
+}
+
+async fn event_table(connection: &Connection, source: &Source, table: &EventTable) -> Vec<Finding> {
+    match super::event_table::event_table(source, table) {
+        Ok(table) => events::inspect(connection, &table).await,
+        Err(error) => vec![Finding {
+            severity: Severity::Wrong,
+            service: "dynamodb",
+            resource: table.table.value.clone(),
+            check: "DescribeTable",
+            message: error.to_string(),
+            help: None,
+            missing_permission: None,
+        }],
+    }
 }
 
 /// By name, as far as it is in AWS.
