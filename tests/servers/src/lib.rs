@@ -27,7 +27,8 @@ impl Server {
     }
 
     /// Kinesis, in memory, with enhanced fan-out. Records arrive at whole seconds, a shard that was split names no
-    /// children when it is polled, and no lag is told.
+    /// children when it is polled, and no lag is told. Not to be read while several calls put at the same time: numbers are
+    /// given before records are stored, so that a reader passes over some; and it may hang.
     pub fn kinesis() -> Self {
         embedded::start(&["kinesis"])
     }
