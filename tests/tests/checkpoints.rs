@@ -29,6 +29,10 @@ fn claim(cut: Option<u128>, stop: Option<u128>) -> Claim {
     }
 }
 
+fn of(chain: &str, claim: Claim) -> Claim {
+    Claim { cut: claim.cut.map(|cut| CutId { chain: chain.into(), ..cut }), ..claim }
+}
+
 fn control() -> Control {
     Control {
         source: SourceName::new("events"),
@@ -114,8 +118,32 @@ async fn a_cut_that_adds_to_one_on_which_nobody_stands_any_more_is_not_claimed()
     assert_eq!(bed.stored().await.place().position, Position::new(20));
     assert_eq!(asleep.checkpoint().place().position, Position::new(20), "the next cut is taken by this");
     assert_eq!(asleep.commit(claim(Some(30), None)).await.unwrap(), Committed::Stands);
-    assert_eq!(awake.commit(claim(Some(25), None)).await.unwrap(), Committed::Stands, "more is stored");
     assert_eq!(bed.stored().await.place().position, Position::new(30));
+}
+
+/// Its cut of that place may add to what was removed, and another projection of its line may come to that place later.
+#[tokio::test]
+async fn who_finds_that_others_have_come_as_far_or_further_is_overtaken_all_the_same() {
+    for behind in [20, 15] {
+        let bed = Bed::new();
+        bed.read().await.commit(of("first", claim(Some(5), None))).await.unwrap();
+        let (awake, asleep) = (bed.read().await, bed.read().await);
+        awake.commit(of("awake", claim(Some(20), None))).await.unwrap();
+        let claim = of("asleep", claim(Some(behind), None));
+        let overtaken = asleep.commit(claim.clone()).await.unwrap();
+        assert_eq!(overtaken, Committed::Overtaken);
+        assert_eq!(bed.stored().await.cut.unwrap().chain, "awake");
+        assert_eq!(asleep.commit(claim).await.unwrap(), Committed::Stands, "it has heard of that by now");
+    }
+}
+
+/// The answer to a write may be lost; the next try finds that the checkpoint has moved.
+#[tokio::test]
+async fn nobody_is_overtaken_by_his_own_claim() {
+    let bed = Bed::new();
+    let (first_try, next_try) = (bed.read().await, bed.read().await);
+    first_try.commit(claim(Some(20), None)).await.unwrap();
+    assert_eq!(next_try.commit(claim(Some(20), None)).await.unwrap(), Committed::Stands);
 }
 
 /// Another reader's cut of the same place is one on which nobody stands, so that it may be removed.
@@ -123,12 +151,8 @@ async fn a_cut_that_adds_to_one_on_which_nobody_stands_any_more_is_not_claimed()
 async fn a_checkpoint_that_does_not_move_keeps_its_cut() {
     let bed = Bed::new();
     let (first, other) = (bed.read().await, bed.read().await);
-    let of = |chain: &str, claim: Claim| Claim {
-        cut: claim.cut.map(|cut| CutId { chain: chain.into(), ..cut }),
-        ..claim
-    };
     first.commit(of("first", claim(Some(20), None))).await.unwrap();
-    assert_eq!(other.commit(of("other", claim(Some(20), None))).await.unwrap(), Committed::Stands);
+    assert_eq!(other.commit(of("other", claim(Some(20), None))).await.unwrap(), Committed::Overtaken);
     other.commit(of("other", claim(Some(20), Some(21)))).await.unwrap();
     assert_eq!(bed.stored().await.stop.unwrap().place.position, Position::new(21));
     assert_eq!(bed.stored().await.cut.unwrap().chain, "first");

@@ -26,7 +26,7 @@ use foldstream_runtime::{
 use foldstream_tests::{
     around::{Around, Aspect, Call},
     bed::Bed,
-    crashing::Crash,
+    crashing::{Crash, gated},
     memory::MemoryCheckpoints,
     projectors::Kind,
 };
@@ -408,4 +408,69 @@ async fn a_projection_whose_cut_was_removed_before_it_stood_there_begins_on_one_
     bed.trim_before(bed.clock.now()).await;
     let outcome = bed.catch_up_from(source(), three()).await.unwrap();
     assert_eq!(outcome.stops.len(), 3, "there is nowhere to begin");
+}
+
+/// While it waited for its store, others have brought the first projection as far, and what it stood on is removed. The second
+/// one comes to the same place only then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_stands_on_a_cut_with_which_another_projection_was_overtaken_or_fenced() {
+    for rewound in [false, true] {
+        let mut bed = Bed::new(1).await;
+        // Nobody leaves the line before the test is over.
+        let hour = Duration::from_secs(3_600);
+        (bed.settings.patience, bed.settings.control_interval) = (hour, hour);
+        let collect = |name| bed.projection(name, Ordering::PerStream, Kind::Collect);
+        let ((first_gate, first), (second_gate, second)) =
+            (gated(collect("first")), gated(collect("second")));
+        let (rows, shard, stop) =
+            (Rows::new(bed.store.checkpoints()), shard(&bed).await, CancellationToken::new());
+        let cut_of = async |name: &str| {
+            let stored = rows.checkpoint(&ProjectionId::new(name, 1), &source(), &shard).await.unwrap();
+            stored.and_then(|stored| stored.body.cut)
+        };
+        let cuts_at = async |position| {
+            let ids = cut_keys(&bed, &shard).await.into_iter().filter_map(|key| cut_rows::id_of(&key));
+            ids.filter(|id| id.place.position == Position::new(position)).count()
+        };
+        let pause = || tokio::time::sleep(Duration::from_millis(5));
+        let see = async {
+            first_gate.send_replace(true);
+            bed.append("s", &[1, 2, 3, 4, 5]).await;
+            bed.relay().await;
+            while cut_of("first").await.is_none_or(|cut| cut.place.position != Position::new(5)) {
+                pause().await;
+            }
+            first_gate.send_replace(false);
+            bed.append("s", &[6, 7, 8, 9, 10]).await;
+            bed.relay().await;
+            while bed.counted.most().1 < 10 {
+                pause().await;
+            }
+            if rewound {
+                bed.rewind("first", &RewindTo::Beginning, false).await.unwrap();
+            }
+            bed.catch_up(vec![collect("first")]).await.unwrap();
+            bed.trim_before(bed.clock.now()).await;
+            while cuts_at(5).await > 0 {
+                pause().await;
+            }
+            first_gate.send_replace(true);
+            while cuts_at(10).await < 2 {
+                pause().await;
+            }
+            second_gate.send_replace(true);
+            while cut_of("second").await.is_none_or(|cut| cut.place.position != Position::new(10)) {
+                pause().await;
+            }
+            stop.cancel();
+        };
+        let worker = bed.worker(vec![bed.source()], vec![first, second]);
+        let both = async { tokio::join!(worker.run(Until::Stopped, stop.clone()), see) };
+        tokio::time::timeout(Duration::from_secs(60), both).await.expect("in time").0.unwrap();
+        let stands = cut_of("second").await.unwrap();
+        assert!(
+            rows.cuts(&source(), &shard, &stands).await.unwrap().is_some(),
+            "rewound={rewound} {stands:?}"
+        );
+    }
 }

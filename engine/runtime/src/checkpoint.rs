@@ -55,10 +55,10 @@ impl Claim {
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// The claim is stored, or more than it says.
+    /// The claim is stored, or says nothing that was not known to be.
     Stands,
-    /// Others have moved the checkpoint, and the claim was not put: what its cut adds to may be gone, as nobody stood on that
-    /// any more. What a new chain of cuts begins with may be claimed.
+    /// Others have moved the checkpoint, as far as the claim or not, and it was not put: what its cut adds to may be gone, as
+    /// nobody stood on that any more, so that cut is nobody's to stand on. What a new chain of cuts begins with may be claimed.
     Overtaken,
 }
 
@@ -109,7 +109,8 @@ impl CheckpointHandle {
             *seen = self.adopt(stored, &seen.checkpoint)?;
             self.tell(&seen);
             let was_moved = seen.checkpoint.place() > before;
-            if was_moved && claim.cut.is_some() && advances(&seen.checkpoint, &claim) {
+            // It was the claim itself that moved it if that was put without an answer: no two readers share a chain.
+            if was_moved && claim.cut.is_some() && seen.checkpoint.cut != claim.cut {
                 return Ok(Committed::Overtaken);
             }
         }

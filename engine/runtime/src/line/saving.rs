@@ -82,14 +82,12 @@ impl Line {
         let saved = saved?;
         self.remember(saved.cuts);
         for (handle, ended) in saved.commits {
-            let error = match ended {
-                Ok(Committed::Stands) => continue,
-                Ok(Committed::Overtaken) => {
-                    self.begin_chain();
-                    continue;
-                }
-                Err(error) => error,
-            };
+            // The cut of a claim that others have overtaken or fenced may add to what is removed: no other projection that comes
+            // to its place may stand on it.
+            if !matches!(ended, Ok(Committed::Stands)) {
+                self.begin_chain();
+            }
+            let Err(error) = ended else { continue };
             // It may have left meanwhile, and be here again under another generation.
             let found = self.subscribers.iter().find(|subscriber| Arc::ptr_eq(&subscriber.handle, &handle));
             match (retry::verdict(error.kind()), found) {
@@ -187,7 +185,8 @@ impl Claimed {
         let (never, handle) = (CancellationToken::new(), &self.handle);
         let commit = || handle.commit(self.claim.clone());
         let committed = retry::until_done(&never, "writing a checkpoint", commit).await?;
-        if committed == Committed::Stands {
+        // Whoever has brought it there.
+        if handle.checkpoint().place() >= self.claim.place() {
             apart::remove(context, &self.projection, &self.returned).await?;
         }
         Ok(committed)
