@@ -23,7 +23,7 @@ pub async fn inspect(connection: &Connection, settings: &EventTable) -> Vec<Find
     let client = connection.dynamodb();
     let mut inspection = Inspection::of("dynamodb", &settings.name);
     let partition = match client.describe_table().table_name(&settings.name).send().await {
-        Ok(answer) => answer.table.and_then(|table| judge(&client, settings, &table, &mut inspection)),
+        Ok(answer) => answer.table.and_then(|table| judge(connection, settings, &table, &mut inspection)),
         Err(error) => match inspection.failed(DESCRIBE, error) {
             GoOn::Yes => Some(KeyType::Text),
             GoOn::No => None,
@@ -37,12 +37,12 @@ pub async fn inspect(connection: &Connection, settings: &EventTable) -> Vec<Find
 
 /// The type of its partition key, if it can be used.
 fn judge(
-    client: &Client,
+    connection: &Connection,
     settings: &EventTable,
     description: &TableDescription,
     inspection: &mut Inspection,
 ) -> Option<KeyType> {
-    let table = match Table::of(client.clone(), settings.clone(), description) {
+    let table = match Table::of(connection.dynamodb(), settings.clone(), description) {
         Ok(table) => table,
         Err(error) => {
             inspection.error(DESCRIBE, &error);
