@@ -23,7 +23,7 @@ const ROUNDS: u64 = 12;
 const ORDERS: usize = 40;
 /// Between two looks at what other processes do.
 const PAUSE: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Process {
     child: Child,

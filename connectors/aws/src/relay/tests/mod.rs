@@ -25,7 +25,7 @@ use crate::{
     testing::{TestIds, WallClock},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const LEASE: Duration = Duration::from_secs(2);
 
 /// A Kinesis stream of two shards, and what relays keep beside it.
