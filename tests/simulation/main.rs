@@ -132,14 +132,15 @@ fn the_same_seed_gives_the_same_trace() {
 /// of a worker that added to a cut on which another stood at the same place, and of two projections that took turns on the
 /// shared line, of which one had never time enough, and of a merge's child that took out of the lot what its parent had not
 /// settled, of a fork that nobody could set aside any more, and of what waited in a parent and could not be given up in its
-/// child, and of a projection that came to a cut which another had been overtaken with.
+/// child, of a projection that came to a cut which another had been overtaken with, and of a record that could come back in a
+/// shard that nobody begins any more.
 #[test]
 fn seeds_that_once_failed_do_not_fail_again() {
     let seeds = [
         14, 48, 71, 73, 108, 144, 169, 258, 633, 1_061, 1_697, 1_998, 5_079, 5_689, 10_019, 10_058, 10_204,
         10_256, 10_592, 104_019, 106_717, 107_968, 209_367, 231_021, 231_553, 231_633, 232_248, 300_169,
         300_430, 351_054, 410_274, 453_285, 453_324, 501_368, 602_218, 700_674, 850_355, 1_100_021,
-        2_059_878, 2_060_034, 2_101_353,
+        2_059_878, 2_060_034, 2_101_353, 2_101_948,
     ];
     for (seed, outcome) in each(seeds, |seed| run::seed(seed, &Less::default())) {
         if let Err(failure) = outcome {

@@ -11,6 +11,7 @@ use foldstream_runtime::{
 
 use crate::{
     chance::Chance,
+    forgetting,
     link::Link,
     operator, parked_streams,
     watcher::SOURCE,
@@ -131,8 +132,24 @@ pub async fn resolve(world: &Arc<World>) {
     }
 }
 
-/// What nobody has decided about.
+/// What nobody has decided about, though it could come back.
 pub async fn unresolved(world: &Arc<World>) -> Option<String> {
-    let undecided = undecided(world).await;
-    undecided.first().map(|aside| format!("still set aside: {aside:?}"))
+    for aside in undecided(world).await {
+        if !waits_for_another(world, &aside).await {
+            return Some(format!("still set aside: {aside:?}"));
+        }
+    }
+    None
+}
+
+/// Where all have stopped at a loss, nobody ever begins the shard in which a record would come back: it waits for whoever
+/// reads the source next.
+async fn waits_for_another(world: &Arc<World>, aside: &RecordAside) -> bool {
+    for kind in &world.workload.kinds {
+        if !forgetting::has_stopped(world, *kind).await {
+            return false;
+        }
+    }
+    let came = parked_streams::decider(world, "resolver").read_anew(aside, decided(world)).await;
+    came.is_err_and(|error| error.kind() == ErrorKind::Invalid)
 }
