@@ -33,13 +33,13 @@ fn within(bug: Bug) -> u64 {
         | Bug::LossTakenForEnd
         | Bug::LossSkipped
         | Bug::SetAsideRead
-        | Bug::CleanedUnderPaused
         | Bug::EpochIgnored
         | Bug::ShrunkUnderMark
         | Bug::UnparkedWithoutCondition
         | Bug::PartTakenForWhole
         | Bug::GenerationIgnored => 800,
-        Bug::WrittenBehindGuard
+        Bug::CleanedUnderPaused
+        | Bug::WrittenBehindGuard
         | Bug::RecordedUndecided
         | Bug::ForkPassedUnsaid
         | Bug::RedrivenUnderWay
