@@ -36,6 +36,21 @@ async fn what_is_stored_in_a_table_comes_into_documents() {
     relays.into_iter().for_each(Process::stop);
     worker.stop();
     assert_eq!(orders::found(&aws), expected);
+
+    // All of it once more, and something new.
+    let said = aws.run(&["relay", "--forget"]);
+    assert!(said.contains("the oldest changes"), "{said}");
+    for order in 0..ORDERS {
+        event_table::store(&dynamodb, order, EVENTS + 1).await;
+    }
+    let relay = Process::of(&aws, &["relay"], 3);
+    let mut worker = Process::start(&aws, 4);
+    let all: Orders = (0..ORDERS).map(|order| (order, EVENTS + 1)).collect();
+    let expected = orders::expected(&all);
+    worker.wait("the documents have what is new", |_| (orders::found(&aws) == expected).then_some(()));
+    relay.stop();
+    worker.stop();
+    assert_eq!(orders::found(&aws), expected);
 }
 
 #[tokio::test]

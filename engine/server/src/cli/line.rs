@@ -49,6 +49,12 @@ pub struct RelaySources {
     /// The source whose event table is relayed into its stream; all that have both, if nothing is said
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
+    /// Forget how far the relay is, and end: the next one begins with the oldest changes that are kept
+    ///
+    /// For a relay that says that changes were lost, or that the table has another stream. Not while one runs. What was
+    /// relayed before comes once more, and is dropped as a repetition; what was lost is a gap, filled from the event table.
+    #[arg(long)]
+    pub forget: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 use foldstream_config::{Config, diagnostic::nearest};
 use foldstream_model::{Error, ErrorKind};
 use foldstream_runtime::{retry, tasks::Tasks};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,12 +13,32 @@ use crate::{
     stores::{Stores, TableRelay},
 };
 
-/// Runs until it is told to stop, or one of the relays fails for good.
+/// Runs until it is told to stop, or one of the relays fails for good; or forgets how far they are.
 pub async fn execute(arguments: RelaySources, context: &mut Context) -> Outcome {
     let config = context.config()?;
     compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
     let stores = context.stores_or_new(&config).await?;
     let relays = relays(&config, &stores, arguments.source.as_deref())?;
+    match arguments.forget {
+        true => forget(relays, context).await,
+        false => run(relays).await,
+    }
+}
+
+async fn forget(relays: Vec<(String, TableRelay)>, context: &mut Context) -> Outcome {
+    for (name, relay) in relays {
+        relay.forget().await?;
+        if context.output.is_json() {
+            context.output.object(&json!({ "source": name, "forgotten": true }))?;
+        } else {
+            let begins = "the next relay begins with the oldest changes that are kept";
+            context.output.line(format!("{name}: {begins}"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn run(relays: Vec<(String, TableRelay)>) -> Outcome {
     let stop = CancellationToken::new();
     let mut signals = Tasks::new();
     stop_on_signals(stop.clone(), &mut signals)?;
