@@ -40,9 +40,8 @@ pub(crate) struct Stream {
     pub view_type: &'static str,
     pub shards: Vec<Shard>,
     numbers: u128,
-    /// So many calls for records are answered with none before there are some.
+    /// So many calls for records of a shard are answered with none before there are some.
     pub stretch: usize,
-    in_stretch: usize,
     /// What is answered next to calls for records.
     pub failures: VecDeque<Reply>,
     pub calls: Vec<Instant>,
@@ -57,6 +56,7 @@ pub(crate) struct Shard {
     /// Number, arrival, key, data.
     pub records: Vec<(u128, i64, String, String)>,
     pub trimmed: usize,
+    in_stretch: usize,
 }
 
 #[derive(Clone, Default)]
@@ -212,9 +212,10 @@ impl Fake {
                 return Reply::Refused("ExpiredIteratorException");
             }
             let limit = usize::try_from(input["Limit"].as_u64().unwrap()).unwrap();
-            stream.in_stretch = (stream.in_stretch + 1) % (stream.stretch + 1);
-            let limit = if stream.in_stretch > 0 { 0 } else { limit };
+            let stretch = stream.stretch;
             let shard = stream.shard(parts[0]);
+            shard.in_stretch = (shard.in_stretch + 1) % (stretch + 1);
+            let limit = if shard.in_stretch > 0 { 0 } else { limit };
             if rank < shard.trimmed {
                 return Reply::Refused("TrimmedDataAccessException");
             }
