@@ -8,7 +8,7 @@ use bytes::Bytes;
 use foldstream_model::{Error, Record, Result, ShardId, Timestamp};
 
 use super::stream::{self, Stream};
-use crate::errors;
+use crate::{errors, polled::fetched};
 
 /// The most records of one call, and about the most bytes: an answer may stop short of the newest record at these.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
@@ -103,7 +103,7 @@ impl Stream {
         })?;
         let records = answer.records.into_iter().map(|record| self.record(record));
         let records = records.collect::<Result<Vec<_>>>().map_err(Refused::Failed)?;
-        let bytes = records.iter().map(size).sum();
+        let bytes = records.iter().map(fetched::size).sum();
         // A server that tells no lag, or always none, leaves records behind only where the answer is full.
         let is_full = records.len() >= most || bytes >= NEARLY_MOST_BYTES;
         let is_level = answer.millis_behind_latest.is_none_or(|millis| millis == 0);
@@ -130,8 +130,4 @@ impl Stream {
             data: Bytes::from(record.data.into_inner()),
         })
     }
-}
-
-pub(super) fn size(record: &Record) -> usize {
-    record.data.len() + record.partition_key.len()
 }

@@ -14,9 +14,12 @@ use foldstream_model::{
 
 use super::{
     aggregate,
-    calls::{Answer, Start, size},
+    calls::{Answer, Start},
 };
-use crate::polled::numbers;
+use crate::polled::{
+    fetched, numbers,
+    proof::{self, Proof},
+};
 
 /// Clocks differ by less: AWS refuses requests that were signed minutes ago.
 const CLOCKS: Duration = Duration::from_secs(60 * 60);
@@ -41,17 +44,6 @@ pub(super) struct Cursor {
     fetched: VecDeque<Record>,
     is_tip: bool,
     is_end: bool,
-}
-
-/// What the next record must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Whatever comes next.
-    None,
-    /// The one at this position, of which no sub-record up to its index is wanted, or directly behind it.
-    Meets(Position),
-    /// None: the shard may have lost its first records.
-    Nothing,
 }
 
 impl Cursor {
@@ -166,15 +158,7 @@ impl Cursor {
     }
 
     fn prove(&mut self, first: &Record) -> Result<()> {
-        let is_proven = match &self.proof {
-            Proof::None => true,
-            Proof::Meets(position) => {
-                first.position.number() == position.number()
-                    || numbers::is_directly_before(position, &first.position)
-            }
-            Proof::Nothing => false,
-        };
-        if !is_proven {
+        if !self.proof.admits(first) {
             return Err(self.trimmed(Some(first)));
         }
         self.proof = Proof::None;
@@ -200,10 +184,7 @@ impl Cursor {
     }
 
     fn trimmed(&self, found: Option<&Record>) -> Error {
-        let kept = found.map_or_else(
-            || "nothing is kept".to_owned(),
-            |found| format!("first_kept={} first_kept_arrived_at={}", found.position, found.arrived_at),
-        );
+        let kept = proof::kept(found);
         Error::invalid(format!(
             "records may have been trimmed before they were read: shard={} after={} {kept} retention_hours={}; what lay \
              between is not in the stream any more. Give the projections a new version, which begins with what is kept \
@@ -222,19 +203,11 @@ impl Cursor {
 
     /// What was fetched, up to a limit; nothing if nothing was.
     pub(super) fn hand_out(&mut self, limit: ReadLimit) -> Batch {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while records.len() < limit.records.max(1)
-            && (records.is_empty() || bytes < limit.bytes)
-            && let Some(record) = self.fetched.pop_front()
-        {
-            bytes += size(&record);
-            records.push(record);
-        }
-        if let Some(last) = records.last() {
+        let batch = fetched::hand_out(&mut self.fetched, limit, self.is_tip, self.is_end);
+        if let Some(last) = batch.records.last() {
             self.position = last.position.clone();
         }
-        let tip = self.is_tip && self.fetched.is_empty();
-        Batch { records, end: tip && self.is_end, tip, behind: tip.then_some(0), low_watermark: None }
+        batch
     }
 }
 
@@ -255,7 +228,7 @@ mod tests {
     fn answer(first: u128, end: u128) -> Answer {
         let records: Vec<Record> = (first..end).map(record).collect();
         let next = (end <= RECORDS).then(String::new);
-        Answer { bytes: records.iter().map(size).sum(), is_tip: next.is_none(), next, records }
+        Answer { bytes: records.iter().map(fetched::size).sum(), is_tip: next.is_none(), next, records }
     }
 
     fn record(number: u128) -> Record {

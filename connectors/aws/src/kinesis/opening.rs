@@ -9,13 +9,13 @@ use foldstream_model::{Error, Position, Record, Result, Timestamp, ports::From};
 
 use super::{
     calls::{MOST_RECORDS, Refused, Start},
-    cursor::{Cursor, Proof},
+    cursor::Cursor,
     polling::PollingReader,
     shards::KnownShard,
     source::KinesisSource,
     stream::Described,
 };
-use crate::polled::numbers;
+use crate::polled::{numbers, proof::Proof};
 
 /// What is trimmed sooner than this is not begun with: who comes back to where it began would find it gone.
 const MARGIN: Duration = Duration::from_secs(5 * 60);

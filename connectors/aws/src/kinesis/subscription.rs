@@ -11,11 +11,11 @@ use foldstream_model::{Error, ErrorKind, Record, Result, ShardId};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    calls::{Answer, Start, size},
+    calls::{Answer, Start},
     consumer::Consumer,
     stream::{self, Stream},
 };
-use crate::errors;
+use crate::{errors, polled::fetched};
 
 /// The client's own timeouts do not cover the first frame, which a request waits for.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -113,7 +113,7 @@ impl Stream {
         let has_children = event.child_shards.is_some_and(|children| !children.is_empty());
         // Kinesis names children in the last event alone, which continues nowhere; others do from when a shard is closed.
         let is_end = has_children && (continuation.is_empty() || records.is_empty());
-        let bytes = records.iter().map(size).sum();
+        let bytes = records.iter().map(fetched::size).sum();
         let is_tip = is_end || event.millis_behind_latest == 0;
         let next = (!is_end).then(String::new);
         Ok(Pushed { answer: Answer { records, bytes, next, is_tip }, continuation })

@@ -8,6 +8,7 @@ use aws_sdk_dynamodbstreams::{
 use foldstream_model::{Error, Record, Result};
 
 use super::{shards::Listing, stream::TableStream};
+use crate::polled::fetched;
 
 /// The most records of one call.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html>
@@ -88,11 +89,7 @@ impl TableStream {
         })?;
         let records = answer.records().iter().map(|record| self.record(listing, record));
         let records = records.collect::<Result<Vec<_>>>().map_err(Refused::Failed)?;
-        let bytes = records.iter().map(size).sum();
+        let bytes = records.iter().map(fetched::size).sum();
         Ok(Answer { records, bytes, next: answer.next_shard_iterator })
     }
-}
-
-pub(super) fn size(record: &Record) -> usize {
-    record.data.len() + record.partition_key.len()
 }

@@ -8,10 +8,13 @@ use foldstream_model::{
 };
 
 use super::{
-    calls::{Answer, Start, size},
+    calls::{Answer, Start},
     shards::KnownShard,
 };
-use crate::polled::numbers;
+use crate::polled::{
+    fetched,
+    proof::{self, Proof},
+};
 
 /// DynamoDB tells no lag, and goes through stretches without records call by call: after so many answers without any, the
 /// newest has been seen.
@@ -31,17 +34,6 @@ pub(super) struct Cursor {
     fetched: VecDeque<Record>,
     empty_answers: u32,
     is_end: bool,
-}
-
-/// What the next record must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Whatever comes next.
-    None,
-    /// The one at this position, or directly behind it.
-    Meets(Position),
-    /// None: what was asked for is trimmed, and only where nothing came since may that mean nothing.
-    Nothing,
 }
 
 impl Cursor {
@@ -108,15 +100,7 @@ impl Cursor {
     }
 
     fn prove(&mut self, first: &Record) -> Result<()> {
-        let is_proven = match &self.proof {
-            Proof::None => true,
-            Proof::Meets(position) => {
-                first.position.number() == position.number()
-                    || numbers::is_directly_before(position, &first.position)
-            }
-            Proof::Nothing => false,
-        };
-        if !is_proven {
+        if !self.proof.admits(first) {
             return Err(self.trimmed(Some(first)));
         }
         self.proof = Proof::None;
@@ -146,10 +130,7 @@ impl Cursor {
 
     /// What a reader says of records that are gone.
     pub(super) fn trimmed(&self, found: Option<&Record>) -> Error {
-        let kept = found.map_or_else(
-            || "nothing is kept".to_owned(),
-            |found| format!("first_kept={} first_kept_arrived_at={}", found.position, found.arrived_at),
-        );
+        let kept = proof::kept(found);
         Error::invalid(format!(
             "records may have been trimmed before they were read: shard={} after={} {kept} retention_hours=24; what lay \
              between is not in the table's stream any more, but its items are in the table. Give the projections a new \
@@ -162,18 +143,11 @@ impl Cursor {
 
     /// What was fetched, up to a limit; nothing if nothing was.
     pub(super) fn hand_out(&mut self, limit: ReadLimit) -> Batch {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while records.len() < limit.records.max(1)
-            && (records.is_empty() || bytes < limit.bytes)
-            && let Some(record) = self.fetched.pop_front()
-        {
-            bytes += size(&record);
-            records.push(record);
-        }
-        if let Some(last) = records.last() {
+        let is_tip = self.is_tip();
+        let batch = fetched::hand_out(&mut self.fetched, limit, is_tip, self.is_end);
+        if let Some(last) = batch.records.last() {
             self.position = last.position.clone();
         }
-        let tip = self.is_tip() && self.fetched.is_empty();
-        Batch { records, end: tip && self.is_end, tip, behind: tip.then_some(0), low_watermark: None }
+        batch
     }
 }

@@ -13,12 +13,12 @@ use foldstream_model::{Error, Position, Result, Timestamp, ports::From};
 
 use super::{
     calls::{Refused, Start},
-    cursor::{Cursor, Proof},
+    cursor::Cursor,
     reader::StreamsReader,
     shards::{KnownShard, Listing},
     stream::TableStream,
 };
-use crate::polled::{numbers, pace::Pace};
+use crate::polled::{numbers, pace::Pace, proof::Proof};
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html#Streams.DataRetention>
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
