@@ -2,7 +2,7 @@
 //! to. Conditional writes are handed through: what became of one is for its caller to find out; but for those of
 //! a parking lot, which may be asked for any number of times.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,25 +13,16 @@ use foldstream_model::{
         Put, Revision, Row, RowKey, ShardReader, Source, SourceDescription, Table,
     },
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::retry;
+use crate::retry::until_done;
 
 /// Another one, asked again.
 pub struct Patient<T: ?Sized>(pub Arc<T>);
 
-async fn again<T, F, R>(what: &str, call: F) -> Result<T>
-where
-    F: FnMut() -> R,
-    R: Future<Output = Result<T>>,
-{
-    retry::until_done(&CancellationToken::new(), what, call).await
-}
-
 #[async_trait]
 impl CheckpointStore for Patient<dyn CheckpointStore> {
     async fn get(&self, key: &RowKey) -> Result<Option<Row>> {
-        again("reading the checkpoint store", || self.0.get(key)).await
+        until_done("reading the checkpoint store", || self.0.get(key)).await
     }
 
     async fn list(
@@ -41,7 +32,8 @@ impl CheckpointStore for Patient<dyn CheckpointStore> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Row>> {
-        again("listing what is in the checkpoint store", || self.0.list(table, partition, after, limit)).await
+        until_done("listing what is in the checkpoint store", || self.0.list(table, partition, after, limit))
+            .await
     }
 
     async fn put(
@@ -55,7 +47,7 @@ impl CheckpointStore for Patient<dyn CheckpointStore> {
     }
 
     async fn delete(&self, key: &RowKey) -> Result<()> {
-        again("removing from the checkpoint store", || self.0.delete(key)).await
+        until_done("removing from the checkpoint store", || self.0.delete(key)).await
     }
 }
 
@@ -66,30 +58,30 @@ impl EventStore for Patient<dyn EventStore> {
     }
 
     async fn read_stream(&self, stream: &StreamId, from: Sequence, limit: usize) -> Result<Vec<Event>> {
-        again("reading a stream", || self.0.read_stream(stream, from, limit)).await
+        until_done("reading a stream", || self.0.read_stream(stream, from, limit)).await
     }
 
     async fn read_all(&self, after: &Offset, limit: usize) -> Result<Vec<(Offset, Event)>> {
-        again("reading all events", || self.0.read_all(after, limit)).await
+        until_done("reading all events", || self.0.read_all(after, limit)).await
     }
 
     async fn last_sequences(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
-        again("reading last sequences", || self.0.last_sequences(streams)).await
+        until_done("reading last sequences", || self.0.last_sequences(streams)).await
     }
 }
 
 #[async_trait]
 impl Source for Patient<dyn Source> {
     async fn describe(&self) -> Result<SourceDescription> {
-        again("describing a source", || self.0.describe()).await
+        until_done("describing a source", || self.0.describe()).await
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {
-        again("listing shards", || self.0.shards()).await
+        until_done("listing shards", || self.0.shards()).await
     }
 
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
-        again("opening a shard", || self.0.open(shard, from.clone())).await
+        until_done("opening a shard", || self.0.open(shard, from.clone())).await
     }
 
     fn hash_key(&self, partition_key: &str) -> u128 {
@@ -100,7 +92,7 @@ impl Source for Patient<dyn Source> {
 #[async_trait]
 impl ParkingLot for Patient<dyn ParkingLot> {
     async fn append(&self, lot: &Lot, parkings: Vec<Parking>) -> Result<Vec<Parked>> {
-        again("parking events", || self.0.append(lot, parkings.clone())).await
+        until_done("parking events", || self.0.append(lot, parkings.clone())).await
     }
 
     async fn list(
@@ -110,18 +102,18 @@ impl ParkingLot for Patient<dyn ParkingLot> {
         after: Option<(&DocumentKey, &ParkedOrder)>,
         limit: usize,
     ) -> Result<ParkedPage> {
-        again("listing parked events", || self.0.list(lot, document, after, limit)).await
+        until_done("listing parked events", || self.0.list(lot, document, after, limit)).await
     }
 
     async fn remove(&self, lot: &Lot, document: &DocumentKey, orders: &[ParkedOrder]) -> Result<()> {
-        again("removing parked events", || self.0.remove(lot, document, orders)).await
+        until_done("removing parked events", || self.0.remove(lot, document, orders)).await
     }
 
     async fn close(&self, lot: &Lot, document: &DocumentKey, mark: MarkNumber) -> Result<bool> {
-        again("closing a mark", || self.0.close(lot, document, mark)).await
+        until_done("closing a mark", || self.0.close(lot, document, mark)).await
     }
 
     async fn clear(&self, lot: &Lot) -> Result<()> {
-        again("clearing a lot", || self.0.clear(lot)).await
+        until_done("clearing a lot", || self.0.clear(lot)).await
     }
 }

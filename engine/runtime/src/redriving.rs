@@ -8,7 +8,6 @@ use foldstream_model::{
     Document, DocumentKey, Epoch, Error, ErrorKind, Event, Lot, Ordering, ParkedEvent, Result,
     ports::{Change, DocumentWrite, ParkingLot, StateCarried, StoredDocument, Touch, Written},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     assembly::{ProjectionSpec, Services, SourceSpec},
@@ -160,8 +159,7 @@ impl Redriver {
                 }
                 Step::Close(mark) => {
                     let close = || self.parking.close(&self.lot, document, mark);
-                    let closed =
-                        retry::until_done(&CancellationToken::new(), "closing a mark", close).await?;
+                    let closed = retry::until_done("closing a mark", close).await?;
                     redrive.closed(closed);
                 }
                 Step::Ended(ended) => return Ok(ended),
@@ -230,7 +228,7 @@ impl Redriver {
     async fn read(&self, document: &DocumentKey) -> Result<Option<StoredDocument>> {
         let keys = [document.clone()];
         let read = || self.spec.documents.read(&self.spec.id, &keys);
-        let found = retry::until_done(&CancellationToken::new(), "reading a document", read).await?;
+        let found = retry::until_done("reading a document", read).await?;
         Ok(found.into_iter().next().flatten())
     }
 

@@ -3,7 +3,6 @@
 use std::{future::Future, time::Duration};
 
 use foldstream_model::{Error, ErrorKind, Result};
-use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -52,8 +51,8 @@ impl Default for Backoff {
     }
 }
 
-/// Calls until it succeeds, fails for good, or the work is cancelled (`Fenced`).
-pub async fn until_done<T, F, R>(cancel: &CancellationToken, what: &str, mut call: F) -> Result<T>
+/// Calls until it succeeds or fails for good. Whoever cannot wait so long drops it.
+pub async fn until_done<T, F, R>(what: &str, mut call: F) -> Result<T>
 where
     F: FnMut() -> R,
     R: Future<Output = Result<T>>,
@@ -61,13 +60,7 @@ where
     let mut backoff = Backoff::new();
     loop {
         match call().await {
-            Err(error) if verdict(error.kind()) == Verdict::Again => {
-                tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return Err(Error::fenced(format!("{what}: cancelled"))),
-                    () = backoff.pause(&error, what) => {}
-                }
-            }
+            Err(error) if verdict(error.kind()) == Verdict::Again => backoff.pause(&error, what).await,
             ended => return ended,
         }
     }

@@ -215,8 +215,7 @@ impl Worker {
         for spec in &self.assembly.projections {
             let at = self.assembly.services.clock.now();
             let register = || controls.register(spec, at);
-            let registered =
-                retry::until_done(&CancellationToken::new(), "registering a projection", register).await?;
+            let registered = retry::until_done("registering a projection", register).await?;
             if let Registration::Differs(_) = registered {
                 return Err(Error::invalid(format!(
                     "projection={}: its definition was changed under the same version; raise the version, and a new read model is built beside the old one",

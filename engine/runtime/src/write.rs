@@ -282,9 +282,7 @@ impl Running {
         }
         let (documents, model) = self.store();
         self.operation = Some(Box::pin(async move {
-            let never = CancellationToken::new();
-            let answer =
-                retry::until_done(&never, "reading documents", || documents.read(&model, &keys)).await;
+            let answer = retry::until_done("reading documents", || documents.read(&model, &keys)).await;
             Answer::Read(keys, answer)
         }));
         true
@@ -471,7 +469,6 @@ pub(crate) async fn record_late(
     projection: &foldstream_model::ProjectionId,
     late: &[LateEvent],
 ) -> Result<()> {
-    let never = CancellationToken::new();
     for event in late {
         let origin = &event.origin;
         let key = rows::late_key(projection, event.epoch, &event.key, origin);
@@ -482,7 +479,7 @@ pub(crate) async fn record_late(
             behind: event.behind.clone(),
         };
         // A row that is there already was recorded by whoever met the event before.
-        retry::until_done(&never, "recording a late event", || rows.put(&key, None, &row)).await?;
+        retry::until_done("recording a late event", || rows.put(&key, None, &row)).await?;
     }
     Ok(())
 }

@@ -12,7 +12,6 @@ use foldstream_model::{
     DocumentKey, Error, ErrorKind, Event, LeftOut, MarkNumber, ParkedEvent, ParkedOrder, ParkedStream, Place,
     ReEntry, Result, ShardNumber, StreamId, Timestamp, Value, ports::Parking,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{Line, ShardContext};
 use crate::{
@@ -199,15 +198,14 @@ impl Line {
     ) -> Result<()> {
         let Aside { parked, waiting, discarded } = mem::take(&mut dispatched.aside);
         let (context, lot) = (&self.context, &subscription.projection.streams_lot);
-        let (never, rows, spec) = (CancellationToken::new(), &context.rows, &subscription.projection.spec);
+        let (rows, spec) = (&context.rows, &subscription.projection.spec);
         for (placed, error) in &discarded {
             let event = LeftOutEvent {
                 error: Some(error.to_string()),
                 ..left_out(&placed.event, "on_failure: discard".to_owned(), None, now)?
             };
             tracing::warn!(projection = %lot.projection, stream = %event.stream, sequence = event.sequence.0, %error, "it cannot be told which documents an event touches: it is discarded");
-            retry::until_done(&never, "recording a discarded event", || rows.leave_out(spec, lot, &event))
-                .await?;
+            retry::until_done("recording a discarded event", || rows.leave_out(spec, lot, &event)).await?;
             metrics::discarded(lot.projection.name.as_str(), 1);
         }
         let Some((first, _)) = waiting.first() else { return Ok(()) };
@@ -221,7 +219,7 @@ impl Line {
         // First where it begins: what waits is found by that.
         for parked in &parked {
             tracing::warn!(projection = %lot.projection, stream = %parked.stream, sequence = parked.sequence.0, error = %parked.error, "it cannot be told which documents an event touches: its stream is parked");
-            retry::until_done(&never, "parking a stream", || rows.park_stream(spec, lot, parked)).await?;
+            retry::until_done("parking a stream", || rows.park_stream(spec, lot, parked)).await?;
         }
         metrics::parked(lot.projection.name.as_str(), waiting.len());
         for parking in parkings {
@@ -233,8 +231,8 @@ impl Line {
     /// What becomes of the stream of a fork.
     async fn decide_fork(&self, projection: &Active, fork: ParkedStream) -> Result<ParkedStream> {
         let (rows, spec, lot) = (&self.context.rows, &projection.spec, &projection.streams_lot);
-        let (never, decide) = (CancellationToken::new(), || rows.decide_fork(spec, lot, &fork));
-        let decided = retry::until_done(&never, "deciding about a fork", decide).await?;
+        let decide = || rows.decide_fork(spec, lot, &fork);
+        let decided = retry::until_done("deciding about a fork", decide).await?;
         if decided == fork && !decided.is_void() {
             tracing::warn!(projection = %lot.projection, stream = %decided.stream, sequence = decided.sequence.0, error = %decided.error, "two events have one sequence: the stream is parked");
         }
@@ -281,9 +279,9 @@ impl Line {
         let stream = entry.stream.hash();
         let Some(parked) = apart.streams.re_enter(stream, at) else { return Ok(Parts::new()) };
         let (context, projection) = (self.context.clone(), subscription.projection.clone());
-        let (never, lot) = (CancellationToken::new(), &projection.streams_lot);
+        let lot = &projection.streams_lot;
         let end = || context.rows.end_parked(lot, &parked);
-        retry::until_done(&never, "letting a parked stream come back", end).await?;
+        retry::until_done("letting a parked stream come back", end).await?;
         let waiting = waiting(&context, &projection, &parked).await?;
         // Another may have been here before, and have taken away by now what it has decided about.
         let known_left_out = context.rows.left_out(lot).await?.into_keys();
@@ -297,7 +295,7 @@ impl Line {
                     let LeftOut { who, reason, .. } = without;
                     let event = left_out(event, who.clone(), reason.clone(), without.at)?;
                     let put = || context.rows.leave_out(&projection.spec, lot, &event);
-                    retry::until_done(&never, "recording a discarded event", put).await?;
+                    retry::until_done("recording a discarded event", put).await?;
                     apart.streams.leave_out(stream, event.sequence);
                 }
             }

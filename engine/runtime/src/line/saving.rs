@@ -6,7 +6,6 @@ use foldstream_model::{
     Cut, CutId, Ordering, Place, ProjectionId, Result,
     ports::{RowKey, Table},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Left, Line, ShardContext,
@@ -182,9 +181,9 @@ impl Line {
 
 impl Claimed {
     async fn commit(&self, context: &ShardContext) -> Result<Committed> {
-        let (never, handle) = (CancellationToken::new(), &self.handle);
+        let handle = &self.handle;
         let commit = || handle.commit(self.claim.clone());
-        let committed = retry::until_done(&never, "writing a checkpoint", commit).await?;
+        let committed = retry::until_done("writing a checkpoint", commit).await?;
         // Whoever has brought it there.
         if handle.checkpoint().place() >= self.claim.place() {
             apart::remove(context, &self.projection, &self.returned).await?;
@@ -209,7 +208,6 @@ impl Save {
     }
 
     async fn write_cuts(&self) -> Result<()> {
-        let never = CancellationToken::new();
         let partition = rows::cuts_partition(&self.context.source.name, &self.context.shard.id);
         for (place, cut) in &self.cuts {
             let id = CutId { chain: self.chain.clone(), place: place.clone() };
@@ -217,7 +215,7 @@ impl Save {
                 let (sort, body) = row?;
                 let key = RowKey::new(Table::Cuts, partition.clone(), sort);
                 let put = || self.context.rows.put_once(&key, body.clone());
-                retry::until_done(&never, "saving how far the streams of a shard are", put).await?;
+                retry::until_done("saving how far the streams of a shard are", put).await?;
             }
         }
         Ok(())

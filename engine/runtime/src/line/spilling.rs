@@ -13,7 +13,7 @@ const AT_ONCE: usize = 16;
 impl Line {
     /// Writes rows until memory is within its bound.
     pub(super) async fn spill(&mut self) -> Result<()> {
-        let (context, never) = (self.context.clone(), CancellationToken::new());
+        let context = self.context.clone();
         loop {
             let spills = self.order.next_spills(&context.shard.id, AT_ONCE)?;
             if spills.is_empty() {
@@ -25,7 +25,7 @@ impl Line {
             let rows = spills.iter().map(|spill| {
                 let put =
                     || context.rows.spill(&context.source.name, &spill.name, &spill.at, &spill.envelope);
-                retry::until_done(&never, "spilling an early event", put)
+                retry::until_done("spilling an early event", put)
             });
             try_join_all(rows).await?;
             spills.iter().for_each(|spill| self.order.spilled(&spill.name));

@@ -8,7 +8,6 @@ use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use foldstream_model::{Error, ErrorKind, Event, OnFailure, Place, Position, ReadAnew, Result};
-use tokio_util::sync::CancellationToken;
 
 use super::{Line, gaps};
 use crate::{
@@ -59,9 +58,9 @@ impl Line {
         }
         let aside = self.record(&record.position, &record.partition_key, &error);
         let aside = RecordAside { arrived_at: record.arrived_at, fate, ..aside };
-        let (never, context) = (CancellationToken::new(), self.context.clone());
+        let context = self.context.clone();
         let put = || context.rows.set_record_aside(&source, &aside, &record.data);
-        retry::until_done(&never, "setting a record aside", put).await?;
+        retry::until_done("setting a record aside", put).await?;
         self.wish(Wish::SetAside(record.position.clone())).await?;
         if self.journal.sets_aside(&record.position) {
             tracing::warn!(source = %source, shard = %context.shard.id, position = %aside.position, partition_key = %aside.partition_key, error = %aside.error, "a record cannot be decoded: it is set aside, and what follows in its stream waits for the event that is missing there");
@@ -69,7 +68,7 @@ impl Line {
             return Ok(None);
         }
         let forget = || context.rows.forget_record(&source, &aside);
-        retry::until_done(&never, "forgetting a record", forget).await?;
+        retry::until_done("forgetting a record", forget).await?;
         Ok(None)
     }
 
@@ -113,9 +112,8 @@ impl Line {
         let event = &refused.placed.event;
         let data = event.to_envelope().map_or_else(|_| event.payload.raw.clone(), Bytes::from);
         let aside = RecordAside { arrived_at: event.recorded_at, fate, ..aside };
-        let (never, put) =
-            (CancellationToken::new(), || context.rows.set_record_aside(source, &aside, &data));
-        retry::until_done(&never, "setting a refused event aside", put).await?;
+        let put = || context.rows.set_record_aside(source, &aside, &data);
+        retry::until_done("setting a refused event aside", put).await?;
         tracing::warn!(source = %source, shard = %context.shard.id, place = %refused.placed.place, error = %refused.error, "an event is refused");
         self.count_set_aside();
         refused.is_kept = true;

@@ -6,7 +6,6 @@ use foldstream_model::{
     DocumentKey, Lot, Ordering, ParkedOrder, Result, Timestamp,
     ports::{Parked, Parking, ParkingLot},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Running};
 use crate::{
@@ -132,7 +131,7 @@ fn parking_of(aside: &Aside, request: &ParkRequest, first: usize, at: Timestamp)
 }
 
 async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: Timestamp) -> Result<()> {
-    let (never, lot) = (CancellationToken::new(), &aside.lot);
+    let lot = &aside.lot;
     let mut new = 0;
     for discard in discards {
         let event = parking::parked_event(aside.ordering, &discard.key, &discard.event, at)?;
@@ -147,7 +146,7 @@ async fn record_discards(rows: &Rows, aside: &Aside, discards: &[Discard], at: T
         };
         // A row that is there already was recorded by whoever met the event before.
         let put = || rows.put(&key, None, &row);
-        if retry::until_done(&never, "recording a discarded event", put).await?.is_some() {
+        if retry::until_done("recording a discarded event", put).await?.is_some() {
             tracing::warn!(projection = %lot.projection, document = %discard.key, stream = %origin.stream, sequence = origin.sequence.0, error, "a document cannot take an event: it is discarded");
             new += 1;
         }

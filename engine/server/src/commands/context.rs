@@ -7,7 +7,6 @@ use foldstream_model::{
     ports::{EventStore, Table},
 };
 use foldstream_runtime::retry;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{ByProjection, Global},
@@ -54,7 +53,7 @@ impl Context {
     /// The stores of a configuration; what is not there is made. Waits for a service that is busy or does not answer.
     pub async fn stores_or_new(&self, config: &Config) -> Outcome<Stores> {
         let open = || Stores::open(Some(config), self.opening(CREATE));
-        let opened = retry::until_done(&CancellationToken::new(), "opening the stores", open).await;
+        let opened = retry::until_done("opening the stores", open).await;
         opened.map_err(|error| Failure::unusable(error.to_string()))
     }
 

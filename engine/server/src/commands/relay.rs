@@ -48,7 +48,7 @@ async fn run(relays: Vec<(String, TableRelay)>) -> Outcome {
         tracing::info!(source = name, "relaying");
         tasks.start(format!("relay of {name}"), async move {
             let run = || relay.run(stopped.clone().cancelled_owned());
-            retry::until_done(&CancellationToken::new(), "relaying", run).await
+            retry::until_done("relaying", run).await
         });
     }
     let mut failure: Option<Error> = None;

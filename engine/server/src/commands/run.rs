@@ -34,7 +34,7 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
     // Another process of the fleet may hold the database while it is frozen.
     let assemble =
         || compose::assemble(&config, &compiled, &stores, context.clock.clone(), context.ids.clone());
-    let mut line = retry::until_done(&CancellationToken::new(), "opening the streams", assemble).await?;
+    let mut line = retry::until_done("opening the streams", assemble).await?;
     settle_definitions(&line, arguments.dev, is_alone, context).await?;
     if is_alone {
         line.assembly.dead = forget_the_dead(stores.local()?).await?;
@@ -93,7 +93,7 @@ pub async fn forget_the_dead(store: &LocalStore) -> Outcome<BTreeSet<WorkerId>> 
 async fn settle_definitions(line: &Line, dev: bool, is_alone: bool, context: &Context) -> Outcome<()> {
     let rows = Rows::new(line.assembly.services.checkpoints.clone());
     let look_up = || compose::changed(&line.assembly.projections, &rows);
-    let changed = retry::until_done(&CancellationToken::new(), "looking up definitions", look_up).await?;
+    let changed = retry::until_done("looking up definitions", look_up).await?;
     if changed.is_empty() {
         return Ok(());
     }

@@ -4,7 +4,6 @@ use foldstream_local::{LocalLog, Relay};
 use foldstream_model::{Clock, Result};
 use foldstream_runtime::{retry, tasks::Tasks};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::stores::Stores;
 
@@ -68,7 +67,7 @@ async fn move_until_complete(relay: &Relay, mut complete: watch::Receiver<bool>)
                     return std::future::pending().await;
                 }
             }
-            waited = patiently("waiting for events", || relay.wait_for_events()) => waited?,
+            waited = retry::until_done("waiting for events", || relay.wait_for_events()) => waited?,
         }
     }
 }
@@ -76,31 +75,23 @@ async fn move_until_complete(relay: &Relay, mut complete: watch::Receiver<bool>)
 async fn move_for_ever(relay: &Relay) -> Result<()> {
     loop {
         if moved(relay).await? == 0 {
-            patiently("waiting for events", || relay.wait_for_events()).await?;
+            retry::until_done("waiting for events", || relay.wait_for_events()).await?;
         }
     }
 }
 
+/// Again and again: a process that is frozen while it writes holds the database for as long, and the disk may be full.
 async fn moved(relay: &Relay) -> Result<usize> {
-    patiently("moving events into a stream", || relay.run_once(BATCH)).await
-}
-
-/// A process that is frozen while it writes holds the database for as long, and the disk may be full.
-async fn patiently<T, F, R>(what: &str, call: F) -> Result<T>
-where
-    F: FnMut() -> R,
-    R: Future<Output = Result<T>>,
-{
-    retry::until_done(&CancellationToken::new(), what, call).await
+    retry::until_done("moving events into a stream", || relay.run_once(BATCH)).await
 }
 
 async fn trim(log: LocalLog, clock: Arc<dyn Clock>) -> Result<()> {
     let mut interval = tokio::time::interval(TRIM_INTERVAL);
     loop {
         interval.tick().await;
-        let description = patiently("looking at a stream", || log.describe()).await?;
+        let description = retry::until_done("looking at a stream", || log.describe()).await?;
         if description.retention.is_some() {
-            while patiently("trimming a stream", || log.trim(clock.now())).await? > 0 {}
+            while retry::until_done("trimming a stream", || log.trim(clock.now())).await? > 0 {}
         }
     }
 }
