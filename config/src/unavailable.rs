@@ -2,7 +2,7 @@
 
 use crate::{
     diagnostic::{Diagnostic, Place},
-    settings::{Config, Gaps, OnModify, OnNewerSchema, OnRemove, Projector, Source, SourceKind},
+    settings::{Config, Gaps, OnModify, OnRemove, Projector, Source, SourceKind},
 };
 
 /// Everything in what could be read of a file that this version cannot do, kinds of sources and sinks aside,
@@ -39,15 +39,9 @@ fn check_source(path: &str, source: &Source, refuse: &mut impl FnMut(Place, Stri
     };
     let remove = source.on_remove.value == OnRemove::Park && is_local;
     let remove = remove.then_some("`on_remove: park` of a local source");
-    let newer = match source.on_newer_schema.value {
-        OnNewerSchema::Wait => None,
-        OnNewerSchema::Park => Some("`on_newer_schema: park`"),
-        OnNewerSchema::Ignore => Some("`on_newer_schema: ignore`"),
-    };
     let choices = [
         (modify, source.on_modify.place, "on_modify", "use `ignore`"),
         (remove, source.on_remove.place, "on_remove", "use `ignore`"),
-        (newer, source.on_newer_schema.place, "on_newer_schema", "use `wait`"),
     ];
     for (what, place, field, help) in choices {
         if let Some(what) = what {

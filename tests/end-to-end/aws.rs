@@ -4,17 +4,19 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Output},
+    sync::Arc,
     time::Duration,
 };
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_kinesis::types::StreamStatus;
+use aws_sdk_kinesis::types::{Record, ShardIteratorType, StreamStatus};
 use foldstream_test_servers::Server;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     chance::Chance,
-    proxy::{Fault, Proxy},
+    proxy::{Call, Fault, Proxy},
 };
 
 const REGION: &str = "eu-west-1";
@@ -24,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Kinesis, DynamoDB, and a folder with a configuration.
 pub struct Aws {
     folder: TempDir,
-    kinesis: Server,
-    dynamodb: Server,
+    kinesis: Arc<Server>,
+    dynamodb: Arc<Server>,
     /// Before Kinesis and DynamoDB, for the binary alone.
     proxies: Option<[Proxy; 2]>,
 }
@@ -34,21 +36,52 @@ impl Aws {
     pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("foldstream.yaml"), config).unwrap();
-        Self { folder, kinesis: Server::kinesis(), dynamodb: Server::dynamodb(), proxies: None }
+        let (kinesis, dynamodb) = (Arc::new(Server::kinesis()), Arc::new(Server::dynamodb()));
+        Self { folder, kinesis, dynamodb, proxies: None }
     }
 
     /// The same, with tables that have streams.
     pub fn with_streams(config: &str) -> Self {
-        Self { dynamodb: Server::ministack(), ..Self::new(config) }
+        Self { dynamodb: Arc::new(Server::ministack()), ..Self::new(config) }
+    }
+
+    /// The same, and Kinesis is where DynamoDB itself can put changes.
+    pub fn with_destination(config: &str) -> Self {
+        let both = Arc::new(Server::ministack());
+        Self { kinesis: both.clone(), dynamodb: both, ..Self::new(config) }
+    }
+
+    /// The same, with a Kinesis that is slower, and may be read while several put: its polled shards tell their children,
+    /// when records came, and how far behind a read is.
+    pub fn with_kinesis_local(config: &str) -> Self {
+        Self { kinesis: Arc::new(Server::kinesis_local()), ..Self::new(config) }
+    }
+
+    /// Both of that.
+    pub fn whole(config: &str) -> Self {
+        Self { kinesis: Arc::new(Server::kinesis_local()), ..Self::with_streams(config) }
+    }
+
+    /// Of Kinesis and DynamoDB.
+    pub fn urls(&self) -> (String, String) {
+        (self.kinesis.url(), self.dynamodb.url())
     }
 
     /// From now on the binary's requests meet with faults.
     pub fn disturb(&mut self, chance: &mut Chance) {
-        let mut before = |server: &Server| {
-            let service = server.url().trim_start_matches("http://").to_owned();
-            Proxy::before(service, chance.fork())
-        };
+        let mut before = |server: &Server| Proxy::before(address(server), Some(chance.fork()));
         self.proxies = Some([before(&self.kinesis), before(&self.dynamodb)]);
+    }
+
+    /// From now on the binary's requests are kept.
+    pub fn record(&mut self) {
+        let before = |server: &Server| Proxy::before(address(server), None);
+        self.proxies = Some([before(&self.kinesis), before(&self.dynamodb)]);
+    }
+
+    /// No more; what was asked.
+    pub fn recorded(&mut self) -> Vec<Call> {
+        self.proxies.take().iter().flatten().flat_map(Proxy::calls).collect()
     }
 
     /// No more; what was injected, at Kinesis and at DynamoDB.
@@ -93,6 +126,30 @@ impl Aws {
         panic!("the stream {name} is not there yet");
     }
 
+    /// How many records there are in the open shards of a stream that nobody has resharded.
+    pub async fn kinesis_records(&self, name: &str) -> usize {
+        self.records(name).await.len()
+    }
+
+    /// The same, without the heartbeats of relays.
+    pub async fn kinesis_changes(&self, name: &str) -> usize {
+        let is_change =
+            |record: &&Record| String::from_utf8_lossy(record.data().as_ref()).contains("NewImage");
+        self.records(name).await.iter().filter(is_change).count()
+    }
+
+    async fn records(&self, name: &str) -> Vec<Record> {
+        let (kinesis, mut records) = (self.kinesis(), Vec::new());
+        for shard in kinesis.list_shards().stream_name(name).send().await.unwrap().shards() {
+            let iterator = kinesis.get_shard_iterator().stream_name(name).shard_id(shard.shard_id());
+            let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+            let read = kinesis.get_records().set_shard_iterator(iterator.shard_iterator);
+            records.extend(read.send().await.unwrap().records);
+        }
+        tokio::time::sleep(PAUSE).await;
+        records
+    }
+
     /// The binary, which finds the services by the variables that the SDKs of AWS know.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let (kinesis, dynamodb) = match &self.proxies {
@@ -121,6 +178,22 @@ impl Aws {
         assert!(status.success(), "{arguments:?}: {status}\n{said}\n{failed}");
         said
     }
+
+    /// All documents of a projection by their keys; `of` are further arguments.
+    pub fn documents(&self, projection: &str, of: &[&str]) -> BTreeMap<String, Value> {
+        let list = ["documents", "list", projection, "--limit", "0", "-o", "json"];
+        let listed = self.run(&[&list, of].concat());
+        let documents = listed.lines().map(|line| {
+            let shown: Value = serde_json::from_str(line).unwrap();
+            (shown["key"].as_str().unwrap().to_owned(), shown["document"].clone())
+        });
+        documents.collect()
+    }
+}
+
+/// Host and port.
+fn address(server: &Server) -> String {
+    server.url().trim_start_matches("http://").to_owned()
 }
 
 fn credentials() -> Credentials {

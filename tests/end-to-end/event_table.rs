@@ -1,5 +1,7 @@
 //! A table of events that its owner has made: what never came is found there, and what was redacted is no fork.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{
     Client,
     types::{
@@ -34,10 +36,19 @@ pub async fn make(client: &Client) {
 
 /// Stores an event as its record has it.
 pub async fn store(client: &Client, order: usize, sequence: usize) {
+    client.put_item().table_name(TABLE).set_item(Some(item(order, sequence))).send().await.unwrap();
+}
+
+pub async fn store_all(client: &Client, events: &[(usize, usize)]) {
+    for (order, sequence) in events {
+        store(client, *order, *sequence).await;
+    }
+}
+
+fn item(order: usize, sequence: usize) -> HashMap<String, AttributeValue> {
     let record = orders::inserted(order, sequence);
     let image = record["dynamodb"]["NewImage"].as_object().unwrap();
-    let item = image.iter().map(|(name, value)| (name.clone(), attribute(value)));
-    client.put_item().table_name(TABLE).set_item(Some(item.collect())).send().await.unwrap();
+    image.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
 fn attribute(typed: &Value) -> AttributeValue {
@@ -55,8 +66,8 @@ fn attribute(typed: &Value) -> AttributeValue {
 
 async fn filled(source: &str) -> Aws {
     let aws = Aws::new(&orders::config("store: { kind: dynamodb, table: state }", source));
-    let (kinesis, dynamodb) = (aws.kinesis(), aws.dynamodb());
-    kinesis.create_stream().stream_name(STREAM).shard_count(2).send().await.unwrap();
+    let dynamodb = aws.dynamodb();
+    aws.create_stream(STREAM, 2).await;
     make(&dynamodb).await;
     for order in 0..ORDERS {
         for sequence in 1..=EVENTS {
@@ -133,4 +144,33 @@ async fn events_are_appended_to_the_table_and_read_from_it() {
         AttributeValue::S("ItemAdded".to_owned()),
         "as the table's owner writes it"
     );
+}
+
+/// What DynamoDB itself puts into Kinesis may come in any order, twice, or never.
+#[tokio::test]
+async fn what_dynamodb_puts_into_kinesis_itself_is_put_in_order_and_what_is_missing_is_found_in_the_table() {
+    let config =
+        orders::config("store: { kind: dynamodb, table: state }", "event_table: { table: shop, width: 6 }");
+    let aws = Aws::with_destination(&config);
+    let dynamodb = aws.dynamodb();
+    aws.create_stream(STREAM, 1).await;
+    make(&dynamodb).await;
+    for order in 0..ORDERS {
+        store(&dynamodb, order, 2).await;
+    }
+    let described = aws.kinesis().describe_stream_summary().stream_name(STREAM).send().await.unwrap();
+    let stream = described.stream_description_summary().unwrap().stream_arn().to_owned();
+    let destination = dynamodb.enable_kinesis_streaming_destination().table_name(TABLE);
+    destination.stream_arn(stream).send().await.unwrap();
+    for sequence in [4, 1, 3, 6, 5] {
+        for order in 0..ORDERS {
+            store(&dynamodb, order, sequence).await;
+        }
+    }
+    orders::put(&aws.kinesis(), &[(1, 1), (2, 6), (3, 4)]).await;
+    let came = aws.kinesis_records(STREAM).await;
+    assert_eq!(came, ORDERS * (EVENTS - 1) + 3, "what was stored before never comes");
+    let said = aws.run(&["run", "--until-caught-up"]);
+    assert!(said.contains("caught up") && !said.contains("except"), "{said}");
+    assert_eq!(orders::found(&aws), orders::expected(&all()));
 }

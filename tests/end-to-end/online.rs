@@ -141,3 +141,36 @@ async fn without_a_region_nothing_is_asked() {
     assert!(output.status.code() == Some(2) && said.contains("AWS_REGION"), "{said}");
     assert!(!said.contains("DescribeTable"), "{said}");
 }
+
+#[tokio::test]
+async fn of_a_relay_is_told_what_it_reads_and_whether_it_may_write_and_nothing_is_put() {
+    let config = orders::config(STORE, "event_table: { table: shop, width: 6 }");
+    let aws = Aws::with_streams(&config);
+    let (checks, code) =
+        validate(aws.command(&["validate", "--online", "--relay", "-o", "json"]).output().unwrap());
+    let wrong: Vec<_> = with(&checks, "error").iter().map(|check| check["check"].clone()).collect();
+    assert_eq!(
+        (code, wrong),
+        (2, vec!["DescribeTable".into(), "DescribeStreamSummary".into()]),
+        "{checks:?}"
+    );
+
+    aws.create_stream(STREAM, 1).await;
+    event_table::make(&aws.dynamodb()).await;
+    let said = aws.run(&["validate", "--online", "--relay"]);
+    for expected in ["the newest stream is arn:", "GetRecords", "allowed; nothing was put", "0 errors"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(aws.kinesis_records(STREAM).await, 0);
+
+    let url = refusing("AccessDeniedException");
+    let mut command = aws.command(&["validate", "--online", "--relay", "-o", "json"]);
+    command.env("AWS_ENDPOINT_URL_KINESIS", &url);
+    let (checks, code) = validate(command.output().unwrap());
+    let missing: Vec<&str> = checks.iter().filter_map(|check| check["missing_permission"].as_str()).collect();
+    assert_eq!(
+        (code, missing),
+        (2, vec!["kinesis:DescribeStreamSummary", "kinesis:PutRecords"]),
+        "{checks:?}"
+    );
+}

@@ -70,7 +70,7 @@ pub fn inserted(order: usize, sequence: usize) -> Value {
     })
 }
 
-fn sku(order: usize, sequence: usize) -> String {
+pub fn sku(order: usize, sequence: usize) -> String {
     format!("sku-{}", (order + sequence) % 5)
 }
 
@@ -105,7 +105,7 @@ pub fn expected(orders: &Orders) -> BTreeMap<&'static str, BTreeMap<String, Valu
 }
 
 /// So many items of 1.50.
-fn price(items: u64) -> Value {
+pub fn price(items: u64) -> Value {
     let cents = items * 150;
     let text = if cents.is_multiple_of(100) {
         (cents / 100).to_string()
@@ -117,13 +117,5 @@ fn price(items: u64) -> Value {
 
 /// All documents of both projections.
 pub fn found(aws: &Aws) -> BTreeMap<&'static str, BTreeMap<String, Value>> {
-    let of = |projection: &str| {
-        let listed = aws.run(&["documents", "list", projection, "--limit", "0", "-o", "json"]);
-        let documents = listed.lines().map(|line| {
-            let shown: Value = serde_json::from_str(line).unwrap();
-            (shown["key"].as_str().unwrap().to_owned(), shown["document"].clone())
-        });
-        documents.collect()
-    };
-    BTreeMap::from([("orders", of("orders")), ("skus", of("skus"))])
+    ["orders", "skus"].map(|projection| (projection, aws.documents(projection, &[]))).into()
 }

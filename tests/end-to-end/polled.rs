@@ -29,7 +29,7 @@ async fn nothing_is_kept_on_the_machine_where_the_store_is_in_dynamodb() {
 async fn become_documents(store: &str) -> Aws {
     let aws = Aws::new(&orders::config(store, "read: polling"));
     let kinesis = aws.kinesis();
-    kinesis.create_stream().stream_name(STREAM).shard_count(4).send().await.unwrap();
+    aws.create_stream(STREAM, 4).await;
     for sequence in 1..=EVENTS {
         orders::put(&kinesis, &(0..ORDERS).map(|order| (order, sequence)).collect::<Vec<_>>()).await;
     }

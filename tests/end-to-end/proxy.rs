@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::chance::Chance;
+use crate::{chance::Chance, units};
 
 /// Longer than whoever asks waits for an answer.
 const HALF_OPEN: Duration = Duration::from_secs(15);
@@ -36,25 +36,40 @@ pub enum Fault {
 pub struct Proxy {
     port: u16,
     counts: Arc<Mutex<BTreeMap<Fault, u64>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
     runtime: Option<Runtime>,
+}
+
+/// What was asked of a service.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// As `DynamoDB_20120810.GetItem`.
+    pub target: String,
+    pub body: serde_json::Value,
+    /// Of DynamoDB: request units, as it says itself.
+    pub units: f64,
 }
 
 struct Passing {
     service: String,
-    chance: Mutex<Chance>,
+    /// None: there are no faults, and calls are kept.
+    chance: Option<Mutex<Chance>>,
     counts: Arc<Mutex<BTreeMap<Fault, u64>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Proxy {
     /// `service` is `host:port`.
-    pub fn before(service: String, chance: Chance) -> Self {
+    pub fn before(service: String, chance: Option<Chance>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let counts = Arc::default();
-        let passing = Arc::new(Passing { service, chance: Mutex::new(chance), counts: Arc::clone(&counts) });
+        let (counts, calls) = (Arc::default(), Arc::default());
+        let chance = chance.map(Mutex::new);
+        let passing = Passing { service, chance, counts: Arc::clone(&counts), calls: Arc::clone(&calls) };
+        let passing = Arc::new(passing);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let mut open = JoinSet::new();
@@ -66,11 +81,15 @@ impl Proxy {
                 while open.try_join_next().is_some() {}
             }
         });
-        Self { port, counts, runtime: Some(runtime) }
+        Self { port, counts, calls, runtime: Some(runtime) }
     }
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
     }
 
     /// How often each was injected.
@@ -89,8 +108,23 @@ impl Drop for Proxy {
 }
 
 impl Passing {
+    async fn record(&self, mut client: TcpStream, mut request: Vec<u8>) -> io::Result<()> {
+        let call = call(&request);
+        if call.as_ref().is_some_and(|call| call.target.starts_with("DynamoDB_")) {
+            units::ask_for(&mut request);
+        }
+        let mut service = TcpStream::connect(&self.service).await?;
+        service.write_all(&request).await?;
+        let mut answer = Vec::new();
+        service.read_to_end(&mut answer).await?;
+        self.calls.lock().unwrap().extend(call.map(|call| Call { units: units::taken(&answer), ..call }));
+        client.write_all(&answer).await?;
+        client.shutdown().await
+    }
+
     fn draw(&self) -> (Fault, Duration) {
-        let mut chance = self.chance.lock().unwrap();
+        let Some(chance) = &self.chance else { return (Fault::None, Duration::ZERO) };
+        let mut chance = chance.lock().unwrap();
         let fault = match chance.within(0..1_000) {
             0..10 => Fault::Throttled,
             10..15 => Fault::RequestLost,
@@ -108,6 +142,9 @@ impl Passing {
     /// One request and its answer; what keeps a connection open for more is left out.
     async fn pass(&self, mut client: TcpStream) -> io::Result<()> {
         let Some(request) = request(&mut client).await? else { return Ok(()) };
+        if self.chance.is_none() {
+            return self.record(client, request).await;
+        }
         let (fault, delay) = self.draw();
         match fault {
             Fault::Throttled => return throttle(&mut client).await,
@@ -134,7 +171,7 @@ impl Passing {
     }
 }
 
-/// A whole request, in which is asked that the connection be closed after the answer.
+/// A whole request, head and body, in which is asked that the connection be closed after the answer.
 async fn request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let head = loop {
@@ -156,6 +193,15 @@ async fn request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let first_line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     bytes.splice(first_line..first_line, *b"connection: close\r\n");
     Ok(Some(bytes))
+}
+
+fn call(request: &[u8]) -> Option<Call> {
+    let end = units::head_length(request);
+    let head = std::str::from_utf8(&request[..end]).ok()?;
+    let targets = head.lines().filter_map(|line| line.split_once(": "));
+    let target = targets.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"))?.1;
+    let body = serde_json::from_slice(&request[end..]).unwrap_or_default();
+    Some(Call { target: target.to_owned(), body, units: 0.0 })
 }
 
 async fn throttle(client: &mut TcpStream) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! The template of the deployment says the same as what it deploys.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use foldstream_runtime::settings::Settings;
+use foldstream_runtime::{metrics::FOR_ALARMS, settings::Settings};
 use serde_json::Value;
 
 use crate::aws::Aws;
@@ -11,12 +11,17 @@ const TEMPLATE: &str = include_str!("../../deploy/cloudformation.yaml");
 const METRICS: &str = include_str!("../../engine/runtime/src/metrics.rs");
 const EXAMPLE: &str = include_str!("../../config/examples/aws-single-table.yaml");
 /// The template's parameters, as the example's defaults have them.
-const PARAMETERS: [(&str, &str); 3] =
-    [("${EventStream}", "shop-events"), ("${StateTable}", "foldstream"), ("${TablePrefix}", "shop")];
+const PARAMETERS: [(&str, &str); 4] = [
+    ("${EventStream}", "shop-events"),
+    ("${EventTable}", "shop"),
+    ("${StateTable}", "foldstream"),
+    ("${TablePrefix}", "shop"),
+];
 
-/// The first policy document of the template, which is written in JSON.
-fn of_template() -> Vec<Value> {
-    let behind = TEMPLATE.split("PolicyDocument:\n            {").nth(1).expect("a policy in JSON");
+/// A policy document of the template, those that are written in JSON.
+fn of_template(name: &str) -> Vec<Value> {
+    let of_role = TEMPLATE.split(&format!("PolicyName: {name}\n")).nth(1).expect("a policy of this name");
+    let behind = of_role.split("PolicyDocument:\n            {").nth(1).expect("a policy in JSON");
     let (document, _) = behind.split_once("\n            }\n").expect("it has an end");
     let policy: Value = serde_json::from_str(&format!("{{{document}}}")).unwrap();
     policy["Statement"].as_array().unwrap().clone()
@@ -37,11 +42,16 @@ fn is_matched(resource: &str, pattern: &str) -> bool {
 
 #[test]
 fn the_template_allows_what_the_example_needs_and_nothing_else() {
+    allows("foldstream", &[]);
+    allows("foldstream-relay", &["--relay"]);
+}
+
+fn allows(name: &str, arguments: &[&str]) {
     let aws = Aws::new(EXAMPLE);
     let location = ["--region", "${AWS::Region}", "--account", "${AWS::AccountId}", "--partition"];
-    let arguments = [&["config", "policy"], &location[..], &["${AWS::Partition}"]].concat();
+    let arguments = [&["config", "policy"], &location[..], &["${AWS::Partition}"], arguments].concat();
     let needed: Value = serde_json::from_str(&aws.run(&arguments)).unwrap();
-    let (needed, allowed) = (needed["Statement"].as_array().unwrap(), of_template());
+    let (needed, allowed) = (needed["Statement"].as_array().unwrap(), of_template(name));
     assert_eq!(needed.len(), allowed.len());
     for (needed, allowed) in needed.iter().zip(&allowed) {
         for part in ["Sid", "Effect", "Action"] {
@@ -64,11 +74,9 @@ fn the_template_allows_what_the_example_needs_and_nothing_else() {
 #[test]
 fn the_template_looks_at_metrics_and_lines_of_the_log_that_there_are() {
     let named = TEMPLATE.split(|c: char| c != '_' && !c.is_ascii_lowercase());
-    let named: Vec<&str> = named.filter(|word| word.starts_with("foldstream_")).collect();
-    assert!(named.len() > 6, "{named:?}");
-    for name in named {
-        assert!(METRICS.contains(&format!("\"{name}\"")), "there is no metric {name}");
-    }
+    let named: BTreeSet<&str> = named.filter(|word| word.starts_with("foldstream_")).collect();
+    let told: BTreeSet<&str> = FOR_ALARMS.iter().map(|(name, _, _)| *name).collect();
+    assert_eq!(named, told, "what reaches CloudWatch is what alarms are about");
     let pattern =
         TEMPLATE.split("FilterPattern: '\"").nth(1).and_then(|text| text.split("\"'").next()).unwrap();
     assert!(METRICS.contains(pattern), "nothing logs {pattern:?}");
@@ -76,7 +84,10 @@ fn the_template_looks_at_metrics_and_lines_of_the_log_that_there_are() {
 
 #[test]
 fn a_task_has_more_time_to_stop_than_a_drain_takes() {
-    let seconds = TEMPLATE.split("StopTimeout: ").nth(1).and_then(|text| text.split_whitespace().next());
-    let timeout = Duration::from_secs(seconds.unwrap().parse().unwrap());
-    assert!(timeout > 2 * Settings::default().patience && timeout <= Duration::from_secs(120));
+    let timeouts: Vec<&str> = TEMPLATE.split("StopTimeout: ").skip(1).collect();
+    assert_eq!(timeouts.len(), 2);
+    for text in timeouts {
+        let timeout = Duration::from_secs(text.split_whitespace().next().unwrap().parse().unwrap());
+        assert!(timeout > 2 * Settings::default().patience && timeout <= Duration::from_secs(120));
+    }
 }

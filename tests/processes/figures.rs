@@ -1,13 +1,10 @@
 //! How long a shard is without a worker: figures, by a command that the list of figures names.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use foldstream_local::ShardDescription;
 use foldstream_model::{ShardId, ports::Source};
+use foldstream_tests::figures::percentiles;
 
 use crate::{bed::Bed, chance::Chance, events::Appender, fleet::Fleet, graceful, shop};
 
@@ -46,19 +43,13 @@ fn figures_of_take_overs_after_kills() {
         fleet.wait("all share the work", |_| bed.is_shared_by(PROCESSES));
     }
     fleet.end();
-    print("from kill -9 to the first document of a shard by another", times);
+    println!("from kill -9 to the first document of a shard by another: {}", percentiles(times));
 }
 
 #[test]
 #[ignore = "it measures"]
 fn figures_of_hand_offs() {
-    print("nobody reads a shard that is passed on", graceful::stops_and_joins(STOPS));
-}
-
-fn print(what: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent).div_ceil(100).max(1) - 1].as_millis();
-    println!("{what}: p50 {} ms, p99 {} ms, longest {} ms, of {}", at(50), at(99), at(100), times.len());
+    println!("nobody reads a shard that is passed on: {}", percentiles(graceful::stops_and_joins(STOPS)));
 }
 
 fn one_stream_of_each_shard(bed: &Bed) -> BTreeMap<ShardId, usize> {

@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     bed::{Bed, eventually},
-    process::{Process, Said},
+    process::Process,
+    said::Said,
 };
 
 pub struct Fleet<'a> {

@@ -1,25 +1,16 @@
 //! One `foldstream run`.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use jiff::Timestamp;
-use serde_json::Value;
+use crate::said::Said;
 
 pub struct Process {
     child: Child,
     log: PathBuf,
-}
-
-/// A line of what a process said.
-#[derive(Debug, Clone)]
-pub struct Said {
-    pub at: Timestamp,
-    pub message: String,
-    pub fields: Value,
 }
 
 impl Process {
@@ -56,21 +47,6 @@ impl Process {
 
     pub fn log(&self) -> &Path {
         &self.log
-    }
-}
-
-impl Said {
-    /// Whole lines only: the last one may be in the making.
-    pub fn all(log: &Path) -> Vec<Self> {
-        let text = fs::read_to_string(log).unwrap();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let said = lines.map(|line| Self {
-            at: line["timestamp"].as_str().unwrap().parse().unwrap(),
-            message: line["fields"]["message"].as_str().unwrap_or_default().to_owned(),
-            fields: line["fields"].clone(),
-        });
-        said.collect()
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use foldstream_model::{Fingerprint, Ids, ProjectionId, Result, Sequence, SourceName, ports::EventStore};
+use foldstream_model::{
+    Fingerprint, Ids, ProjectionId, Result, Sequence, SourceName, WorkerId,
+    ports::{DocumentStore, EventStore, LeaseStore, Source},
+};
 use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
     order::Gaps,
     settings::Settings,
+    upcast::OnNewerSchema,
     worker::{Assembly, Outcome, Until, Worker},
 };
 use foldstream_tests::memory::leases::MemoryLeases;
@@ -14,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aws,
     chance::Chance,
     link::{Code, Link},
     ports::{Checkpoints, Documents, Events, Leases, Log, Parking},
@@ -41,12 +46,16 @@ fn settings(chance: &mut Chance, weather: &Weather, parked_events: usize) -> Set
         control_interval: millis(chance, &[100, 500]),
         discovery_interval: millis(chance, &[100, 5_000]),
         trim_interval: millis(chance, &[100, 2_000]),
+        // Its source forgets what it likes, not what is old.
+        keeping_interval: Duration::from_secs(365 * 24 * 60 * 60),
         // Whoever stops has the time to end what it has begun.
         patience: millis(chance, if weather.gentle { &[60_000] } else { &[50, 500, 5_000] }),
         parked_events,
         gap_patience: millis(chance, &[10, 500, 5_000]),
         lease_duration: Duration::from_millis(weather.lease),
         trial: Duration::from_millis(weather.trial),
+        // No application of another kind reads its shards.
+        takeover_patience: Duration::from_secs(20),
     }
 }
 
@@ -64,23 +73,41 @@ pub fn projection(link: &Arc<Link>, kind: Kind) -> ProjectionSpec {
         reducer,
         known_types: None,
         on_failure: link.world.workload.on_failure.get(&kind).copied().unwrap_or_default(),
-        documents: Arc::new(Documents(link.clone())),
+        documents: documents(link, kind),
         definition: definition.as_str().into(),
         fingerprint: Fingerprint(definition.as_str().into()),
         allowed_lateness: link.world.workload.lateness,
     }
 }
 
-fn leases(world: &World) -> Arc<MemoryLeases> {
-    if world.weather.alone { Arc::default() } else { world.leases.clone() }
+fn documents(link: &Arc<Link>, kind: Kind) -> Arc<dyn DocumentStore> {
+    match &link.world.cloud {
+        None => Arc::new(Documents(link.clone())),
+        Some(cloud) => aws::documents(link, cloud, kind),
+    }
 }
 
-pub fn source(link: &Arc<Link>) -> SourceSpec {
+fn leases(world: &World) -> Arc<dyn LeaseStore> {
+    if world.weather.alone { Arc::new(MemoryLeases::default()) } else { world.leases.clone() }
+}
+
+/// What a process works with, and what it reads.
+pub async fn open(link: &Arc<Link>) -> (Services, SourceSpec) {
+    match &link.world.cloud {
+        None => (services(link), spec(link, Arc::new(Log(link.clone())))),
+        Some(cloud) => {
+            let (services, source) = aws::open(link, cloud).await;
+            (services, spec(link, source))
+        }
+    }
+}
+
+fn spec(link: &Arc<Link>, source: Arc<dyn Source>) -> SourceSpec {
     let world = &link.world;
     let events = world.workload.has_store.then(|| Arc::new(Events(link.clone())) as Arc<dyn EventStore>);
     SourceSpec {
         name: SourceName::new(SOURCE),
-        source: Arc::new(Log(link.clone())),
+        source,
         decoder: Arc::new(Mapping(link.clone())),
         upcasters: Vec::new(),
         events,
@@ -88,11 +115,12 @@ pub fn source(link: &Arc<Link>) -> SourceSpec {
         gaps: Gaps::Refuse,
         start: Start::TrimHorizon,
         redacts: false,
+        on_newer_schema: OnNewerSchema::Wait,
         types: None,
     }
 }
 
-pub fn services(link: &Arc<Link>) -> Services {
+fn services(link: &Arc<Link>) -> Services {
     let world = &link.world;
     Services {
         checkpoints: Arc::new(Checkpoints(link.clone())),
@@ -103,7 +131,8 @@ pub fn services(link: &Arc<Link>) -> Services {
     }
 }
 
-fn worker(link: &Arc<Link>) -> Worker {
+/// What is drawn for a process.
+fn drawn(link: &Arc<Link>) -> (Settings, BTreeSet<WorkerId>) {
     let world = &link.world;
     let mut chance = world.chance().fork();
     let most = if world.is_calm() { 0 } else { world.weather.skew * 1_000 };
@@ -112,17 +141,16 @@ fn worker(link: &Arc<Link>) -> Worker {
     if skew != 0 {
         world.count("wrong clock");
     }
-    let known = world.workload.kinds.iter().filter(|kind| link.code.lacks != Some(**kind));
+    // By their leases nobody sees who has crashed.
+    let dead = if world.weather.alone { world.dead() } else { BTreeSet::new() };
+    (settings(&mut chance, &world.weather, world.parked_events()), dead)
+}
+
+async fn worker(link: &Arc<Link>, (settings, dead): (Settings, BTreeSet<WorkerId>)) -> Worker {
+    let known = link.world.workload.kinds.iter().filter(|kind| link.code.lacks != Some(**kind));
     let projections = known.map(|kind| projection(link, *kind)).collect();
-    Worker::new(Assembly {
-        services: services(link),
-        sources: vec![source(link)],
-        projections,
-        settings: settings(&mut chance, &world.weather, world.parked_events()),
-        // By their leases nobody sees who has crashed.
-        dead: if world.weather.alone { world.dead() } else { BTreeSet::new() },
-        process: 0,
-    })
+    let (services, source) = open(link).await;
+    Worker::new(Assembly { services, sources: vec![source], projections, settings, dead, process: 0 })
 }
 
 /// A process that runs.
@@ -147,8 +175,15 @@ impl Process {
         link.saw("starts");
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
-        let (worker, stopping) = (worker(&link), stop.clone());
-        running.spawn(async move { worker.run(Until::Stopped, stopping).await });
+        let (starting, drawn, stopping) = (link.clone(), drawn(&link), stop.clone());
+        running.spawn(async move {
+            let worker = tokio::select! {
+                biased;
+                worker = worker(&starting, drawn) => worker,
+                () = stopping.cancelled() => return Ok(Outcome::default()),
+            };
+            worker.run(Until::Stopped, stopping).await
+        });
         Self { _life: world.life(), link, stop, running }
     }
 
@@ -324,7 +359,8 @@ async fn haunt(world: Arc<World>, mut zombie: Process) {
 pub async fn closing(world: &Arc<World>) -> Result<Outcome> {
     let link = Link::new(world, "closing".to_owned());
     let (_complete, complete) = tokio::sync::watch::channel(true);
-    let outcome = worker(&link).run(Until::CaughtUp(complete), CancellationToken::new()).await;
+    let outcome =
+        worker(&link, drawn(&link)).await.run(Until::CaughtUp(complete), CancellationToken::new()).await;
     // It has left: whoever follows takes over from nobody.
     world.forget_dead();
     outcome

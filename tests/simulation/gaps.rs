@@ -9,6 +9,9 @@ use foldstream_runtime::deciding::{OpenGap, open_gaps};
 
 use crate::{operator, parked_streams, watcher::SOURCE, workload, world::World};
 
+/// In a journal behind one horizon: far more than there are events in a run.
+const MOST_ENTRIES: usize = 1_000;
+
 async fn open(world: &Arc<World>) -> Vec<OpenGap> {
     let hash_key = |key: &str| world.log.hash_key(key);
     open_gaps(&operator::rows(world), &SourceName::new(SOURCE), Sequence(1), &hash_key).await.expect("gaps")
@@ -18,7 +21,7 @@ async fn give_up_one(world: &Arc<World>, open: &OpenGap) {
     let gap = &open.gap;
     let what = format!("{} #{} to #{}", gap.stream, gap.first_missing, gap.last_missing);
     world.count("given up");
-    match parked_streams::decider(world, "giver").give_up(open).await {
+    match parked_streams::decider(world, "giver").await.give_up(open).await {
         Ok(shard) => world.saw(&format!("{what} given up in {shard}")),
         Err(error) => world.saw(&format!("{what} not given up: {error}")),
     }
@@ -48,6 +51,9 @@ pub async fn entered(world: &Arc<World>, shard: &ShardId, from: &Position) {
     let (rows, source) = (operator::rows(world), SourceName::new(SOURCE));
     let stored = rows.journal(&source, shard, None, from).await.expect("a journal");
     let Some((_, Journal { entries, .. })) = stored else { return };
+    if entries.len() > MOST_ENTRIES {
+        world.break_off(format!("the journal of {shard} grows without end: entries={}", entries.len()));
+    }
     for JournalEntry { after, entry } in entries {
         let Entry::GiveUp { stream, up_to } = entry else { continue };
         let stream = workload::stream(stream.as_str());

@@ -254,6 +254,15 @@ impl Link {
         answer
     }
 
+    /// Some projections are slower than others.
+    pub async fn dawdle(&self, kind: Kind) {
+        let speeds = &self.world.weather.speeds;
+        if let Some(most) = speeds.get(&kind).filter(|_| !self.world.is_calm()) {
+            let time = self.world.chance().within(0..most + 1);
+            pause(Duration::from_millis(time)).await;
+        }
+    }
+
     pub fn saw(&self, what: &str) {
         self.world.saw(&format!("{} {what}", self.name));
     }

@@ -7,10 +7,12 @@ mod workload;
 mod drawing;
 mod less;
 mod oracle;
+mod stores;
 mod world;
 mod watcher;
 mod link;
 mod ports;
+mod aws;
 mod fleet;
 mod operator;
 mod resolving;
@@ -18,6 +20,7 @@ mod parked_streams;
 mod records;
 mod forgetting;
 mod gaps;
+mod producer;
 mod run;
 mod shrinking;
 #[cfg(feature = "planted")]
@@ -35,6 +38,7 @@ use std::{
 use less::Less;
 use run::Failure;
 use shrinking::Shrunk;
+use stores::Bed;
 use table::Table;
 
 /// Of a run's time a good part is small allocations.
@@ -43,6 +47,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// As many seeds as an ordinary run of the tests has time for.
 const SEEDS: u64 = 40;
+/// Behind the clients of AWS a run takes several times as long.
+const SEEDS_OVER_AWS: u64 = 10;
 /// Of the seeds that fail, so many are shortened, each in up to 150 runs.
 const SHORTENED: usize = 3;
 
@@ -75,34 +81,34 @@ fn each<T: Send>(numbers: impl IntoIterator<Item = u64>, work: impl Fn(u64) -> T
 }
 
 /// The command that repeats a run that has failed.
-fn tell(seed: u64, less: &Less, failure: &Failure) {
-    println!("seed {seed}: {failure}\n\n{}\n", command(seed, less));
+fn tell(bed: Bed, seed: u64, less: &Less, failure: &Failure) {
+    println!("seed {seed}: {failure}\n\n{}\n", command(bed, seed, less));
 }
 
 /// The same of what is left of the run, once all is left out without which it fails, too.
-fn tell_shortened(seed: u64, less: Less, failure: Failure) {
-    let Shrunk { less, failure, .. } = Shrunk::of(seed, less, failure);
-    println!("shortened: {failure}\n\n{}\n", command(seed, &less));
+fn tell_shortened(bed: Bed, seed: u64, less: Less, failure: Failure) {
+    let Shrunk { less, failure, .. } = Shrunk::of(bed, seed, less, failure);
+    println!("shortened: {failure}\n\n{}\n", command(bed, seed, &less));
 }
 
-fn command(seed: u64, less: &Less) -> String {
+fn command(bed: Bed, seed: u64, less: &Less) -> String {
     let less = if *less == Less::default() { String::new() } else { format!(" --less '{less}'") };
     let planted =
         std::env::var("SIMULATION_PLANTED").map_or(String::new(), |bug| format!(" --planted {bug}"));
-    format!("tests/run simulation{planted} --seeds 1 --from {seed}{less}")
+    let aws = if bed == Bed::Aws { " --aws" } else { "" };
+    format!("tests/run simulation{aws}{planted} --seeds 1 --from {seed}{less}")
 }
 
-#[test]
-fn every_seed_ends_with_the_documents_of_a_sequential_fold() {
-    let (seeds, from) = (number("SIMULATION_SEEDS", SEEDS), number("SIMULATION_FROM", 0));
+fn every_seed(bed: Bed, seeds: u64) {
+    let (seeds, from) = (number("SIMULATION_SEEDS", seeds), number("SIMULATION_FROM", 0));
     let (mut table, mut failed) = (Table::default(), Vec::new());
-    for (seed, outcome) in each(from..from + seeds, |seed| run::seed(seed, &less())) {
+    for (seed, outcome) in each(from..from + seeds, |seed| run::seed(bed, seed, &less())) {
         match outcome {
             Ok(report) => table.add(&report),
             Err(failure) => {
-                tell(seed, &less(), &failure);
+                tell(bed, seed, &less(), &failure);
                 if failed.len() < SHORTENED {
-                    tell_shortened(seed, less(), failure);
+                    tell_shortened(bed, seed, less(), failure);
                 }
                 failed.push(seed);
             }
@@ -113,11 +119,31 @@ fn every_seed_ends_with_the_documents_of_a_sequential_fold() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace() {
-    let all = || each(0..20, |seed| run::seed(seed, &Less::default()).map_err(|failure| failure.to_string()));
+fn every_seed_ends_with_the_documents_of_a_sequential_fold() {
+    every_seed(Bed::Memory, SEEDS);
+}
+
+#[test]
+fn every_seed_over_aws_ends_with_the_documents_of_a_sequential_fold() {
+    every_seed(Bed::Aws, SEEDS_OVER_AWS);
+}
+
+fn is_repeatable(bed: Bed, seeds: u64) {
+    let run = |seed| run::seed(bed, seed, &Less::default()).map_err(|failure| failure.to_string());
+    let all = || each(0..seeds, run);
     for ((seed, once), (_, again)) in all().into_iter().zip(all()) {
         assert_eq!(once, again, "seed {seed}");
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    is_repeatable(Bed::Memory, 20);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_over_aws() {
+    is_repeatable(Bed::Aws, SEEDS_OVER_AWS / 2);
 }
 
 /// Of lists of shards that others had overtaken, of parents that others had ended, of merges of many shards at rest, of
@@ -142,7 +168,7 @@ fn seeds_that_once_failed_do_not_fail_again() {
         300_430, 351_054, 410_274, 453_285, 453_324, 501_368, 602_218, 700_674, 850_355, 1_100_021,
         2_059_878, 2_060_034, 2_101_353, 2_101_948,
     ];
-    for (seed, outcome) in each(seeds, |seed| run::seed(seed, &Less::default())) {
+    for (seed, outcome) in each(seeds, |seed| run::seed(Bed::Memory, seed, &Less::default())) {
         if let Err(failure) = outcome {
             panic!("seed {seed}: {failure}");
         }

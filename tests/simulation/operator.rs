@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
     Checkpoint, Epoch, ErrorKind, LeaseKey, ProjectionId, SourceName, Timestamp,
-    ports::{From, LeaseStore, Source, Table},
+    ports::{From, Source, Table},
 };
 use foldstream_runtime::{
     assembly::ProjectionSpec,

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use foldstream_model::{
-    DocumentKey, Ids, LeftOut, Lot, OnFailure, ParkedStream, ProjectionId, Sequence, ports::ParkingLot,
-};
+use foldstream_model::{DocumentKey, Ids, LeftOut, Lot, OnFailure, ParkedStream, ProjectionId, Sequence};
 use foldstream_runtime::deciding::Decider;
 
 use crate::{
@@ -32,10 +30,11 @@ async fn parked(world: &Arc<World>, lot: &Lot) -> Vec<ParkedStream> {
     parked
 }
 
-pub fn decider(world: &Arc<World>, name: &str) -> Decider {
+pub async fn decider(world: &Arc<World>, name: &str) -> Decider {
     // By its ids entries of a journal are told apart.
     let link = Link::with(world, name.to_owned(), world.ids.unique(), Code::of_now(world), false);
-    Decider::new(fleet::source(&link), fleet::services(&link))
+    let (services, source) = fleet::open(&link).await;
+    Decider::new(source, services)
 }
 
 /// Every stream may come back.
@@ -60,7 +59,7 @@ pub async fn let_back_once(world: &Arc<World>, kind: Kind) {
 async fn come_back(world: &Arc<World>, lot: &Lot, parked: &ParkedStream, without: Option<LeftOut>) -> bool {
     let what = format!("{} {}", lot.row_name(), parked.stream);
     world.count("let back");
-    match decider(world, "decider").let_back(lot, parked, without).await {
+    match decider(world, "decider").await.let_back(lot, parked, without).await {
         Ok(shard) => world.saw(&format!("{what} may come back in {shard}")),
         Err(error) => {
             world.saw(&format!("{what} may not come back: {error}"));

@@ -1,6 +1,6 @@
 //! The ports as one worker has them: full stores behind a link that fails.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,8 +14,6 @@ use foldstream_model::{
     },
 };
 
-use foldstream_tests::memory::leases::MemoryLeases;
-
 use crate::{
     link::{Link, pause},
     projections::Kind,
@@ -25,18 +23,6 @@ use crate::{
 
 pub struct Documents(pub Arc<Link>);
 
-impl Documents {
-    /// Some projections are slower than others.
-    async fn dawdle(&self, model: &ReadModel) {
-        let world = &self.0.world;
-        let speeds = &world.weather.speeds;
-        if let Some(most) = speeds.get(&Kind::of(model.name.as_str())).filter(|_| !world.is_calm()) {
-            let time = world.chance().within(0..most + 1);
-            pause(Duration::from_millis(time)).await;
-        }
-    }
-}
-
 async fn write(world: Arc<World>, model: ReadModel, writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
     let mut outcomes = Vec::new();
     for write in writes {
@@ -44,7 +30,7 @@ async fn write(world: Arc<World>, model: ReadModel, writes: Vec<DocumentWrite>) 
             outcomes.push(Written::Rejected(Error::poison("the store does not take this document")));
             continue;
         }
-        let before = world.documents.stored(&model, &write.key);
+        let before = world.known_documents.stored(&model, &write.key);
         let after = write.clone();
         let outcome = world.documents.write(&model, vec![write]).await?.remove(0);
         if matches!(outcome, Written::Done) {
@@ -72,12 +58,12 @@ impl DocumentStore for Documents {
     }
 
     async fn read(&self, model: &ReadModel, keys: &[DocumentKey]) -> Result<Vec<Option<StoredDocument>>> {
-        self.dawdle(model).await;
+        self.0.dawdle(Kind::of(model.name.as_str())).await;
         self.0.read("reading documents", self.0.world.documents.read(model, keys)).await
     }
 
     async fn write(&self, model: &ReadModel, mut writes: Vec<DocumentWrite>) -> Result<Vec<Written>> {
-        self.dawdle(model).await;
+        self.0.dawdle(Kind::of(model.name.as_str())).await;
         let partial = writes.len() > 1 && self.0.world.strikes("partial batch", self.0.world.weather.partial);
         if partial {
             let mut chance = self.0.world.chance().fork();
@@ -111,7 +97,7 @@ impl DocumentStore for Documents {
 /// The leases of the fleet; or those of a worker that sees nobody else, and believes that everything is its own.
 pub struct Leases {
     pub link: Arc<Link>,
-    pub store: Arc<MemoryLeases>,
+    pub store: Arc<dyn LeaseStore>,
 }
 
 impl Leases {

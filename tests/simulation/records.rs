@@ -75,7 +75,7 @@ fn decided(world: &Arc<World>) -> Decided {
 /// All that was set aside is read anew.
 pub async fn read_anew(world: &Arc<World>) {
     for aside in undecided(world).await.into_iter().filter(|aside| aside.fork.is_none()) {
-        take(world, &parked_streams::decider(world, "reader"), &aside).await;
+        take(world, &parked_streams::decider(world, "reader").await, &aside).await;
     }
 }
 
@@ -103,7 +103,7 @@ pub async fn discard(world: &Arc<World>, number: u64) {
     }
     let Some(chosen) = number.checked_rem(unmissed.len() as u64) else { return };
     let aside = &unmissed[usize::try_from(chosen).unwrap_or(0)];
-    leave_out(world, &parked_streams::decider(world, "discarder"), aside).await;
+    leave_out(world, &parked_streams::decider(world, "discarder").await, aside).await;
 }
 
 /// Whether an event would be missing for good: one that the event store has is asked for by the next of its stream.
@@ -125,7 +125,7 @@ async fn is_missed(world: &Arc<World>, aside: &RecordAside) -> bool {
 /// Faults have stopped, and the mapping is mended: everything comes back but what is no event.
 pub async fn resolve(world: &Arc<World>) {
     for aside in undecided(world).await {
-        let decider = parked_streams::decider(world, "resolver");
+        let decider = parked_streams::decider(world, "resolver").await;
         if aside.fork.is_some() || !take(world, &decider, &aside).await {
             leave_out(world, &decider, &aside).await;
         }
@@ -150,6 +150,6 @@ async fn waits_for_another(world: &Arc<World>, aside: &RecordAside) -> bool {
             return false;
         }
     }
-    let came = parked_streams::decider(world, "resolver").read_anew(aside, decided(world)).await;
+    let came = parked_streams::decider(world, "resolver").await.read_anew(aside, decided(world)).await;
     came.is_err_and(|error| error.kind() == ErrorKind::Invalid)
 }

@@ -3,10 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use foldstream_model::{
-    Epoch, Event, Lot, Ordering, ProjectionId,
-    ports::{CheckpointStore, ParkingLot, Table},
-};
+use foldstream_model::{Epoch, Event, Lot, Ordering, ProjectionId, ports::Table};
 use foldstream_runtime::{
     redriving::{Pace, Redriver},
     rows::{Discard, DiscardRow, Rows},
@@ -22,9 +19,9 @@ fn chosen(world: &World, number: u64) -> Kind {
     kinds[usize::try_from(number % kinds.len() as u64).unwrap_or(0)]
 }
 
-fn redriver(world: &Arc<World>, kind: Kind, epoch: Epoch, name: &str) -> Redriver {
+async fn redriver(world: &Arc<World>, kind: Kind, epoch: Epoch, name: &str) -> Redriver {
     let link = Link::new(world, name.to_owned());
-    let (source, services) = (fleet::source(&link), fleet::services(&link));
+    let (services, source) = fleet::open(&link).await;
     Redriver::new(&source, fleet::projection(&link, kind), epoch, &services, Pace::default())
 }
 
@@ -57,7 +54,7 @@ async fn redrive_all_of(world: &Arc<World>, kind: Kind, name: &str) {
     let lot = Lot::of_documents(&id, epoch);
     let page = world.parking.list(&lot, None, None, 1_000).await.expect("a list");
     let documents: BTreeSet<_> = page.events.into_iter().map(|parked| parked.document).collect();
-    let redriver = redriver(world, kind, epoch, name);
+    let redriver = redriver(world, kind, epoch, name).await;
     for document in documents {
         match redriver.redrive(&document).await {
             Ok(ended) => world.saw(&format!("{id} {document} redriven: {ended:?}")),
@@ -87,7 +84,7 @@ pub async fn discard(world: &Arc<World>, number: u64) {
         return records::discard(world, number).await;
     }
     let parked = &failing[usize::try_from(number % failing.len() as u64).unwrap_or(0)];
-    let redriver = redriver(world, kind, epoch, "discard");
+    let redriver = redriver(world, kind, epoch, "discard").await;
     world.count("discard");
     match redriver.discard(&parked.document, std::slice::from_ref(parked), &operator::actor(world)).await {
         Ok(ended) => world.saw(&format!("{id} {} discarded: {ended:?}", parked.document)),
@@ -104,7 +101,7 @@ pub async fn left_out(world: &Arc<World>, kind: Kind) -> BTreeSet<(String, u64, 
     let id = ProjectionId::new(kind.name(), 1);
     let Some(epoch) = operator::epoch(world, &id).await else { return BTreeSet::new() };
     let lot = Lot::of_documents(&id, epoch);
-    let rows = Rows::new(world.checkpoints.clone() as Arc<dyn CheckpointStore>);
+    let rows = Rows::new(world.checkpoints.clone());
     let rows = rows.all::<DiscardRow>(Table::Discarded, &lot.row_name()).await.expect("rows");
     let discarded = rows.into_iter().filter(|(_, row)| row.body.discard == Discard::Done);
     let parked = discarded.map(|(_, row)| row.body.event);

@@ -8,10 +8,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, Event, EventId, OnFailure, Position, ProjectionId, ShardId, Timestamp,
-    ports::{Append, CheckpointStore, EventStore, ExpectedSequence, NewEvent, Table},
+    DocumentKey, Event, EventId, OnFailure, ProjectionId, ShardId,
+    ports::{Append, EventStore, ExpectedSequence, NewEvent, Table},
 };
 use foldstream_runtime::{report::StopReport, worker::Outcome};
 use tokio::{task::JoinSet, time::Instant};
@@ -22,8 +21,10 @@ use crate::{
     operator,
     oracle::{self, LeftOut},
     parked_streams,
+    producer::{Producer, put},
     projections::Kind,
     records, resolving,
+    stores::Bed,
     watcher::Violations,
     workload::{self, Action, Fact, Workload},
     world::World,
@@ -66,13 +67,13 @@ impl Display for Failure {
 }
 
 /// Runs a seed.
-pub fn seed(seed: u64, less: &Less) -> Result<Report, Failure> {
+pub fn seed(bed: Bed, seed: u64, less: &Less) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let world = runtime.block_on(async { World::new(seed, less) });
+    let world = runtime.block_on(World::new(bed, seed, less));
     let run = || runtime.block_on(async { (whole(&world).await, world.began.elapsed()) });
     let run = || metrics::with_local_recorder(&Violations(world.clone()), run);
     match catch_unwind(AssertUnwindSafe(run)) {
@@ -168,7 +169,9 @@ fn sound(world: &World) -> Result<(), String> {
 
 async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), String> {
     let mut born = BTreeSet::new();
+    let mut producer = Producer::default();
     for (at, action) in &world.workload.actions {
+        producer.before(world, *at, action);
         tokio::time::sleep_until(world.began + *at).await;
         sound(world)?;
         if world.is_gone() && action.is_operators() {
@@ -177,10 +180,7 @@ async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), S
         match action {
             Action::Store(fact) => store(world, fact).await,
             Action::Arrive(fact) => {
-                let event = fact.event();
-                let what = format!("{}#{}", event.stream_id, event.sequence);
-                let at = put(world, fact.stream, records::record(&world.workload, &event), &what);
-                world.has_record(fact.stream, fact.sequence, at);
+                producer.put(world, *at, fact);
             }
             Action::Fork(fact) => {
                 let event = Event { id: EventId::new("fork"), ..fact.event() };
@@ -224,6 +224,7 @@ async fn produce(world: &Arc<World>, redrives: &mut JoinSet<()>) -> Result<(), S
             Action::Release { number, freezes } => operator::release(world, *number, *freezes).await,
         }
     }
+    producer.flush(world);
     Ok(())
 }
 
@@ -235,14 +236,6 @@ fn count_reshard(world: &World, what: &'static str, parents: &[ShardId], born: &
     if parents.iter().any(|shard| born.contains(shard)) {
         world.count("reshard of a child");
     }
-}
-
-/// A record arrives.
-fn put(world: &World, stream: u64, data: Bytes, what: &str) -> (ShardId, Position) {
-    let now = i64::try_from(world.began.elapsed().as_micros()).unwrap_or(0);
-    let (shard, position) = world.log.put(&format!("s-{stream}"), data, Timestamp::from_micros(now));
-    world.saw(&format!("{what} at {shard} {position}"));
-    (shard, position)
 }
 
 async fn store(world: &World, fact: &Fact) {
@@ -309,7 +302,7 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
         }
         let left_out = LeftOut { of_documents, of_streams };
         let expected = oracle::documents(*kind, &facts, &left_out);
-        let found = world.documents.shown(&id);
+        let found = world.known_documents.shown(&id);
         if found != expected {
             let differs = |(key, document): &(&String, &String)| found.get(*key) != Some(*document);
             let first = expected.iter().find(differs);
@@ -318,7 +311,7 @@ async fn wrong(world: &Arc<World>) -> Option<String> {
                 "{id}: expected={first:?} found={:?} guard={:?} surplus={surplus:?} left_out={left_out:?}",
                 first.and_then(|(key, _)| found.get(key)),
                 first
-                    .and_then(|(key, _)| world.documents.stored(&id, &DocumentKey::new(key.as_str())))
+                    .and_then(|(key, _)| world.known_documents.stored(&id, &DocumentKey::new(key.as_str())))
                     .map(|stored| stored.guard)
             ));
         }

@@ -6,6 +6,7 @@ use crate::{
     less::Less,
     projections::Kind,
     run::{self, Failure},
+    stores::Bed,
 };
 
 /// Runs that are tried at most.
@@ -13,6 +14,7 @@ const TRIES: usize = 150;
 
 /// The smallest run found that fails.
 pub struct Shrunk {
+    bed: Bed,
     seed: u64,
     pub less: Less,
     pub failure: Failure,
@@ -20,8 +22,8 @@ pub struct Shrunk {
 }
 
 impl Shrunk {
-    pub fn of(seed: u64, less: Less, failure: Failure) -> Self {
-        let mut shrunk = Self { seed, less, failure, tries: TRIES };
+    pub fn of(bed: Bed, seed: u64, less: Less, failure: Failure) -> Self {
+        let mut shrunk = Self { bed, seed, less, failure, tries: TRIES };
         shrunk.projections();
         shrunk.workers();
         shrunk.happenings();
@@ -40,7 +42,7 @@ impl Shrunk {
             return false;
         }
         self.tries -= 1;
-        let Err(failure) = run::seed(self.seed, &less) else { return false };
+        let Err(failure) = run::seed(self.bed, self.seed, &less) else { return false };
         (self.less, self.failure) = (less, failure);
         true
     }
@@ -67,7 +69,9 @@ impl Shrunk {
     }
 
     fn happenings(&mut self) {
-        for what in self.failure.world.counts().into_keys().chain(["skew", "latency"]) {
+        for what in
+            self.failure.world.counts().into_keys().chain(["skew", "latency", "fan-out", "busy shards"])
+        {
             self.fails(|less| less.without.extend([what.to_owned()]));
         }
     }

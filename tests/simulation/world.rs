@@ -9,21 +9,21 @@ use std::{
     time::Duration,
 };
 
+use foldstream_model::ports::{DocumentStore, LeaseStore, ParkingLot};
 use foldstream_model::{self as model, Event, OnFailure, Position, ShardId, WorkerId};
 use foldstream_tests::{
     bed::CountedIds,
-    memory::{
-        MemoryCheckpoints, documents::MemoryDocuments, events::MemoryEvents, leases::MemoryLeases,
-        log::MemoryLog, parking::MemoryParking,
-    },
+    memory::{events::MemoryEvents, log::MemoryLog},
 };
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use crate::{
+    aws::Cloud,
     chance::Chance,
     less::Less,
     link::Link,
     projections::Kind,
+    stores::{Bed, KnownDocuments, KnownRows, Stores},
     workload::{Action, Fails, Workload},
 };
 
@@ -159,12 +159,15 @@ impl Weather {
 pub type Records = Vec<(ShardId, Position)>;
 
 pub struct World {
-    pub documents: Arc<MemoryDocuments>,
-    pub checkpoints: Arc<MemoryCheckpoints>,
-    pub leases: Arc<MemoryLeases>,
-    pub parking: Arc<MemoryParking>,
+    pub documents: Arc<dyn DocumentStore>,
+    pub known_documents: Arc<dyn KnownDocuments>,
+    pub checkpoints: Arc<dyn KnownRows>,
+    pub leases: Arc<dyn LeaseStore>,
+    pub parking: Arc<dyn ParkingLot>,
     pub events: Arc<MemoryEvents>,
     pub log: MemoryLog,
+    /// The services, where stores and source are in AWS.
+    pub cloud: Option<Arc<Cloud>>,
     pub ids: Arc<CountedIds>,
     pub weather: Weather,
     pub workload: Workload,
@@ -221,7 +224,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub fn new(seed: u64, less: &Less) -> Arc<Self> {
+    pub async fn new(bed: Bed, seed: u64, less: &Less) -> Arc<Self> {
         let mut chance = Chance::new(seed);
         let mut workload = Workload::draw(&mut chance.fork());
         let mut weather = Weather::draw(&mut chance.fork());
@@ -252,14 +255,23 @@ impl World {
                 .actions
                 .retain(|(_, action)| !matches!(action, Action::Fork(_) | Action::NoEvent { .. }));
         }
+        let ids: Arc<CountedIds> = Arc::default();
+        let stores = Stores::new(bed, seed, less, workload.shards, ids.clone()).await;
+        if stores.cloud.is_some() {
+            // What is trimmed, is so after a day.
+            workload.actions.retain(|(_, action)| !matches!(action, Action::Forget { .. }));
+            workload.forgets = false;
+        }
         Arc::new(Self {
-            documents: Arc::default(),
-            checkpoints: Arc::default(),
-            leases: Arc::default(),
-            parking: Arc::default(),
+            documents: stores.documents,
+            known_documents: stores.known_documents,
+            checkpoints: stores.checkpoints,
+            leases: stores.leases,
+            parking: stores.parking,
             events: Arc::default(),
-            log: MemoryLog::new("log", workload.shards),
-            ids: Arc::default(),
+            log: stores.log,
+            cloud: stores.cloud,
+            ids,
             weather,
             workload,
             began: Instant::now(),

@@ -28,6 +28,7 @@ use foldstream_runtime::{
     report::{Phase, WorkerReport},
     rows::{REPORTS, Rows},
     settings::Settings,
+    upcast::OnNewerSchema,
     worker::{Assembly, Outcome, Until, Worker},
 };
 use tokio::sync::watch;
@@ -38,7 +39,15 @@ use crate::memory::leases::MemoryLeases;
 use crate::projectors::{Kind, TYPE, Totals, Toy};
 
 /// A clock that moves a millisecond with each look.
+#[derive(Default)]
 pub struct StepClock(AtomicU64);
+
+impl StepClock {
+    pub fn passes(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_add(millis, Atomic::Relaxed);
+    }
+}
 
 impl Clock for StepClock {
     fn now(&self) -> Timestamp {
@@ -100,7 +109,7 @@ impl Bed {
     }
 
     async fn over(data: &Path, folder: tempfile::TempDir, shards: u32, recorded_in_order: bool) -> Self {
-        let clock = Arc::new(StepClock(AtomicU64::new(0)));
+        let clock = Arc::new(StepClock::default());
         let ids = Arc::<CountedIds>::default();
         let store = open_store(data, &clock, &ids);
         let options = LogOptions { shards, retention: None, recorded_in_order };
@@ -197,6 +206,7 @@ impl Bed {
             gaps: Gaps::Refuse,
             start: Start::TrimHorizon,
             redacts: false,
+            on_newer_schema: OnNewerSchema::Wait,
             types: None,
         }
     }

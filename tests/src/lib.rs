@@ -6,3 +6,4 @@ pub mod bed;
 pub mod around;
 pub mod crashing;
 pub mod memory;
+pub mod figures;

@@ -175,7 +175,7 @@ pub struct MemoryHandle(pub Arc<MemorySource>);
 #[async_trait]
 impl Source for MemoryHandle {
     async fn describe(&self) -> Result<SourceDescription> {
-        Ok(SourceDescription { incarnation: Incarnation::new("memory") })
+        Ok(SourceDescription { incarnation: Incarnation::new("memory"), retention: None })
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {

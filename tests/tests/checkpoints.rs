@@ -22,6 +22,7 @@ fn claim(cut: Option<u128>, stop: Option<u128>) -> Claim {
     let place = |position| Place::end(Position::new(position), 0);
     Claim {
         cut: cut.map(|position| CutId { chain: "chain".into(), place: place(position) }),
+        waits_from: None,
         ended: false,
         settled_until: None,
         stop: stop.map(|position| Stop { place: place(position), event: None, reason: "why".into(), at }),

@@ -3,7 +3,7 @@
 use super::{Reader, section};
 use crate::{
     diagnostic::{Place, nearest},
-    settings::{Config, Name},
+    settings::{Config, Name, Source, SourceKind, Start, Store},
     yaml::Node,
 };
 
@@ -22,6 +22,7 @@ pub(super) fn references(reader: &mut Reader<'_>, config: &Config, root: &Node) 
         reducers: section::names(root, "reducers"),
         projections: section::names(root, "projections"),
     };
+    takeovers(reader, config);
     for (name, projection) in &config.projections {
         let path = format!("projections.{name}");
         let source = &projection.source;
@@ -34,6 +35,27 @@ pub(super) fn references(reader: &mut Reader<'_>, config: &Config, root: &Node) 
         }
     }
     tests(reader, config, &declared);
+}
+
+/// Where a source begins where an application has left it, there is one.
+fn takeovers(reader: &mut Reader<'_>, config: &Config) {
+    let begins_so = |(_, source): &(&Name, &Source)| source.start.value == Start::LeaseTable;
+    for (name, source) in config.sources.iter().filter(begins_so) {
+        let help = match (&source.kind.value, &config.store) {
+            (SourceKind::Kinesis { lease_table: Some(_), .. }, Store::Dynamodb { .. }) => continue,
+            (SourceKind::Kinesis { lease_table: Some(_), .. }, Store::Local) => {
+                "leases are in DynamoDB where the store is: add `store: { kind: dynamodb }`"
+            }
+            (SourceKind::Kinesis { lease_table: None, .. }, _) => {
+                "add `lease_table:` with the name of the application of the Kinesis Client Library"
+            }
+            (SourceKind::Local { .. } | SourceKind::DynamodbStreams { .. }, _) => {
+                "only a Kinesis stream has such a table; begin at TRIM_HORIZON, LATEST or AT_TIMESTAMP"
+            }
+        };
+        let message = "there is no lease table to begin with";
+        reader.at(&format!("sources.{name}.start"), |reader| reader.error(source.start.place, message, help));
+    }
 }
 
 fn tests(reader: &mut Reader<'_>, config: &Config, declared: &Declared) {

@@ -160,13 +160,14 @@ fn order(reader: &mut Reader<'_>, node: &Node) -> Option<CommitOrder> {
 }
 
 fn start(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<Spanned<Start>> {
-    let words = ["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"];
+    let words = ["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "LEASE_TABLE"];
     let word = fields.word(reader, "start", &words.map(|word| (word, word)))?;
     let start = match word.value {
         "AT_TIMESTAMP" => {
             Start::AtTimestamp(fields.required(reader, "start_timestamp", Reader::timestamp)?)
         }
         "LATEST" => Start::Latest,
+        "LEASE_TABLE" => Start::LeaseTable,
         _ => Start::TrimHorizon,
     };
     Some(Spanned::new(start, word.place))

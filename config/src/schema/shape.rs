@@ -108,13 +108,25 @@ struct Sink {
     table: Option<String>,
     /// Where the key of a document stands in an item (dynamodb); an attribute called `key` if nothing is said.
     key: Option<TableKey>,
-    /// Global secondary indexes (dynamodb), by name. Their keys are fields of documents that hold texts.
+    /// Global secondary indexes (dynamodb), by name. Their keys are fields of documents; one that lacks a field is not in the
+    /// index.
     indexes: Option<Named<IndexKey>>,
     /// Whether a table that is not there is made (dynamodb).
     #[schemars(extend("default" = true))]
     create: Option<bool>,
     /// Write units a second of each projection (dynamodb); no bound if nothing is said.
     max_write_units: Option<Whole>,
+    /// Tags of a table that is made (dynamodb).
+    tags: Option<BTreeMap<String, String>>,
+    /// Whether a table can be restored to any second of the last 35 days (dynamodb).
+    #[schemars(extend("default" = false))]
+    point_in_time_recovery: Option<bool>,
+    /// Whether a table that is made is protected from being deleted (dynamodb).
+    #[schemars(extend("default" = false))]
+    deletion_protection: Option<bool>,
+    /// After so many days DynamoDB removes what is left of deleted documents of `per_stream` projections (dynamodb), such as 30d; never if
+    /// nothing is said.
+    purge_deleted_after: Option<String>,
     /// The domain (opensearch).
     domain: Option<String>,
     /// The index (opensearch); `{projection}` and `{version}` stand for those of the projection.
@@ -134,8 +146,8 @@ enum TableKey {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct BothKeys {
-    partition: String,
-    sort: Option<String>,
+    partition: KeyAttribute,
+    sort: Option<KeyAttribute>,
     /// At its first place in a document's key this is cut in two.
     #[schemars(extend("default" = "/"))]
     separator: Option<String>,
@@ -144,8 +156,32 @@ struct BothKeys {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct IndexKey {
-    partition: String,
-    sort: Option<String>,
+    partition: KeyAttribute,
+    sort: Option<KeyAttribute>,
+}
+
+/// An attribute's name, or that of one that holds numbers.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum KeyAttribute {
+    OfStrings(String),
+    Typed(TypedKey),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TypedKey {
+    attribute: String,
+    /// Numbers have 38 digits at most; a document's key has them in their shortest form.
+    #[serde(rename = "type")]
+    holds: Option<KeyType>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum KeyType {
+    String,
+    Number,
 }
 
 #[derive(JsonSchema)]

@@ -25,7 +25,7 @@ pub use limits::Limits;
 pub use name::{Name, Spanned};
 pub use operation::{Change, ChangeKind, Operation, Pick, PickKind, Step};
 pub use projection::{Documents, Handler, OnFailure, Ordering, Projection, Projector};
-pub use sink::{IndexKey, Sink, SinkKind, TableKey, Tables};
+pub use sink::{IndexKey, KeyAttribute, KeyType, Sink, SinkKind, TableKey, Tables};
 pub use source::{
     CommitOrder, EventTable, OnModify, OnNewerSchema, OnRemove, OnUnknownType, Reading, Source, SourceKind,
     Start, Upcaster, UpcasterChange,

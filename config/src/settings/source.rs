@@ -10,7 +10,7 @@ use crate::diagnostic::Place;
 pub struct Source {
     pub place: Place,
     pub kind: Spanned<SourceKind>,
-    /// Where a projection without a checkpoint begins.
+    /// Where a source begins that was never read.
     pub start: Spanned<Start>,
     /// Which items are events; none: all of them.
     pub include: Option<Expression>,
@@ -96,12 +96,14 @@ pub enum Reading {
     FanOut { consumer: String },
 }
 
-/// The words are those of Kinesis' iterators.
+/// The words are those of Kinesis' iterators, and one more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     TrimHorizon,
     Latest,
     AtTimestamp(Timestamp),
+    /// Behind the checkpoints of the application that the source's lease table is named after.
+    LeaseTable,
 }
 
 /// What to do when an item that was an event was changed in its table.
@@ -119,11 +121,14 @@ pub enum OnRemove {
     Park,
 }
 
-/// What to do with an event of a newer schema version than the upcasters lead to.
+/// What to do with an event of a newer schema version than the upcasters of its type lead to. It goes before `on_failure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnNewerSchema {
+    /// The projection stops before it in its shard.
     Wait,
+    /// Its stream is parked for the projection.
     Park,
+    /// It has no effect.
     Ignore,
 }
 

@@ -23,8 +23,10 @@ pub enum OnChange {
     Park,
 }
 
-/// What a relay calls a record that says only that it lives.
+/// What a relay calls a record that says only that it lives, and up to when it has relayed all changes.
 pub const HEARTBEAT: &str = "HEARTBEAT";
+/// Under which key heartbeats are put.
+pub const HEARTBEAT_KEY: &str = "foldstream-heartbeat";
 
 /// Reads an inserted item as a record of its own, in plain JSON. A record that is no change of an item is handed on as
 /// it is.
@@ -85,6 +87,15 @@ impl Decoder for ChangeDecoder {
                 "a change of an item that is none of INSERT, MODIFY, REMOVE: eventName={other}"
             ))),
         }
+    }
+
+    fn heartbeat(&self, record: &Record) -> Option<Timestamp> {
+        if &*record.partition_key != HEARTBEAT_KEY {
+            return None;
+        }
+        let change: Change<'_> = serde_json::from_slice(&record.data).ok()?;
+        let is_heartbeat = change.event_name.as_deref() == Some(HEARTBEAT);
+        change.dynamodb.filter(|_| is_heartbeat)?.created_at()
     }
 }
 

@@ -5,6 +5,7 @@
 //! kind of an error whether it is worth another try, so that there is one place that retries and one budget.
 
 mod errors;
+pub mod planted;
 mod connection;
 pub mod permissions;
 pub mod inspection;
@@ -15,6 +16,8 @@ pub mod dynamodb;
 pub mod events;
 pub mod streams;
 pub mod relay;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
 #[cfg(test)]
 mod testing;
 

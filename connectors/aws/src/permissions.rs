@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::kinesis::Reading;
+use crate::{dynamodb::Provision, kinesis::Reading};
 
 const STREAM: &[&str] = &[
     "kinesis:DescribeStreamSummary",
@@ -36,11 +36,29 @@ const LEASES: &[&str] = &[
     "dynamodb:Scan",
     "dynamodb:UpdateItem",
 ];
-const DOCUMENTS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
+const DOCUMENTS: &[&str] =
+    &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:PutItem"];
+const SEE_BACKUPS: &[&str] = &["dynamodb:DescribeContinuousBackups"];
+const SEE_TAGS: &[&str] = &["dynamodb:ListTagsOfResource"];
+const SWITCH_PURGES_ON: &[&str] = &["dynamodb:UpdateTimeToLive"];
+const SWITCH_BACKUPS_ON: &[&str] = &["dynamodb:UpdateContinuousBackups"];
+/// A table that is made with tags needs it.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Tagging.Operations.html>
+const TAG: &[&str] = &["dynamodb:TagResource"];
 const READ_EVENTS: &[&str] = &["dynamodb:DescribeTable", "dynamodb:Query"];
 const READ_CHANGES: &[&str] =
     &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+const FIND_STREAM: &[&str] = &["dynamodb:DescribeTable"];
 const RELAY: &[&str] = &["kinesis:DescribeStreamSummary", "kinesis:PutRecords"];
+/// Rows and leases of a relay change one by one.
+const RELAY_STATE: &[&str] = &[
+    "dynamodb:DeleteItem",
+    "dynamodb:DescribeTable",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+];
 const APPEND_EVENTS: &[&str] = &["dynamodb:PutItem"];
 const MAKE_TABLES: &[&str] = &["dynamodb:CreateTable"];
 const LIST_DOCUMENTS: &[&str] = &["dynamodb:Scan"];
@@ -66,6 +84,15 @@ pub struct Permission {
     pub resources: Vec<String>,
 }
 
+/// A table of documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentTable {
+    pub name: String,
+    /// Whether it may be made.
+    pub create: bool,
+    pub provision: Provision,
+}
+
 /// What a configuration names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
@@ -73,8 +100,7 @@ pub struct Named {
     pub streams: Vec<(String, Reading)>,
     pub state_table: Option<String>,
     pub lease_tables: Vec<String>,
-    /// With whether each may be made.
-    pub document_tables: Vec<(String, bool)>,
+    pub document_tables: Vec<DocumentTable>,
     /// Streams, and the tables of the events in them.
     pub relayed: Vec<(String, String)>,
     /// Whose streams are read.
@@ -90,7 +116,17 @@ impl Named {
         let (registered, found) = (self.consumers(location, false), self.consumers(location, true));
         let tables = |names: &[String]| names.iter().map(|name| location.table(name)).collect();
         let state: Vec<String> = self.state_table.iter().map(|name| location.table(name)).collect();
-        let documents = self.document_tables.iter().map(|(name, _)| location.table(name));
+        let documents = self.document_tables.iter().map(|table| location.table(&table.name));
+        let backed_up = |is_made: bool| {
+            let is_meant = |table: &DocumentTable| table.provision.point_in_time_recovery;
+            self.documents(location, |table| is_meant(table) && (table.create || !is_made))
+        };
+        let tagged = |is_made: bool| {
+            let is_meant = |table: &DocumentTable| !table.provision.tags.is_empty();
+            self.documents(location, |table| is_meant(table) && (table.create || !is_made))
+        };
+        let purged =
+            self.documents(location, |table| table.create && table.provision.purge_deleted_after.is_some());
         let permissions = [
             ("ReadStreams", STREAM, streams.collect()),
             ("SubscribeAsOwnConsumer", CONSUMER_BY_NAME, registered),
@@ -101,6 +137,11 @@ impl Named {
             ("ReadEvents", READ_EVENTS, self.events(location)),
             ("ReadChanges", READ_CHANGES, self.changes(location)),
             ("MakeTables", MAKE_TABLES, [state, tables(&self.lease_tables), self.made(location)].concat()),
+            ("SeeBackups", SEE_BACKUPS, backed_up(false)),
+            ("SwitchBackupsOn", SWITCH_BACKUPS_ON, backed_up(true)),
+            ("SeeTags", SEE_TAGS, tagged(false)),
+            ("TagTables", TAG, tagged(true)),
+            ("SwitchPurgesOn", SWITCH_PURGES_ON, purged),
         ];
         allowed(permissions)
     }
@@ -121,16 +162,25 @@ impl Named {
         resources
     }
 
-    /// What `foldstream relay` needs beside that, of each source that has an event table: its stream, and its table.
+    /// What `foldstream relay` needs, of each source that has an event table: its stream, its table, and where it keeps how far
+    /// it is.
     pub fn to_relay(&self, location: &Location) -> Vec<Permission> {
-        let streams = self.relayed.iter().map(|(stream, _)| location.stream(stream));
-        let tables = self.relayed.iter().map(|(_, table)| format!("{}/stream/*", location.table(table)));
-        allowed([("RelayInto", RELAY, streams.collect()), ("RelayFrom", READ_CHANGES, tables.collect())])
+        let streams = self.relayed.iter().map(|(stream, _)| location.stream(stream)).collect();
+        let tables = || self.relayed.iter().map(|(_, table)| location.table(table));
+        let changes = tables().map(|table| format!("{table}/stream/*")).collect();
+        let state: Vec<String> = self.state_table.iter().map(|name| location.table(name)).collect();
+        allowed([
+            ("RelayInto", RELAY, streams),
+            ("RelayFrom", READ_CHANGES, changes),
+            ("FindStream", FIND_STREAM, tables().collect()),
+            ("KeepState", RELAY_STATE, state.clone()),
+            ("MakeTables", MAKE_TABLES, state),
+        ])
     }
 
-    /// What commands of an operator need beside that: `documents list`, `projections delete`, `events append`.
+    /// What commands of an operator need beside what a run needs: `documents list`, `projections delete`, `events append`.
     pub fn to_operate(&self, location: &Location) -> Vec<Permission> {
-        let documents = self.document_tables.iter().map(|(name, _)| location.table(name));
+        let documents = self.document_tables.iter().map(|table| location.table(&table.name));
         let event_tables = self.event_tables.iter().map(|(name, _)| location.table(name));
         allowed([
             ("ListDocuments", LIST_DOCUMENTS, documents.collect()),
@@ -140,8 +190,12 @@ impl Named {
     }
 
     fn made(&self, location: &Location) -> Vec<String> {
-        let made = self.document_tables.iter().filter(|(_, create)| *create);
-        made.map(|(name, _)| location.table(name)).collect()
+        self.documents(location, |table| table.create)
+    }
+
+    fn documents(&self, location: &Location, which: impl Fn(&DocumentTable) -> bool) -> Vec<String> {
+        let tables = self.document_tables.iter().filter(|table| which(table));
+        tables.map(|table| location.table(&table.name)).collect()
     }
 
     /// A consumer is asked for under its stream's ARN, and subscribes under its own, which ends with when it was registered.

@@ -1,19 +1,13 @@
 //! Connections to the servers of tests.
 
-pub(crate) mod memory;
-
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, retry::RetryConfig,
-    stalled_stream_protection::StalledStreamProtectionConfig,
-};
 use aws_sdk_dynamodb::{
     config::{
-        ConfigBag, Credentials, Intercept, RuntimeComponents, SharedCredentialsProvider, http::HttpResponse,
+        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse,
         interceptors::BeforeDeserializationInterceptorContextMut,
     },
     error::BoxError,
@@ -23,29 +17,13 @@ use foldstream_model::{Clock, Ids, Timestamp};
 use foldstream_test_servers::Server;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Connection, connection, dynamodb::StateTable};
+use crate::{Connection, dynamodb::StateTable, memory};
 
 impl Connection {
     /// To a server that stands for all services.
     pub(crate) fn to(server: &Server) -> Self {
-        Self { sdk: sdk().into_builder().endpoint_url(server.url()).build() }
+        Self { sdk: memory::sdk().into_builder().endpoint_url(server.url()).build() }
     }
-
-    pub(crate) fn in_memory(service: Arc<dyn memory::Service>) -> Self {
-        Self { sdk: sdk().into_builder().http_client(memory::client(service)).build() }
-    }
-}
-
-fn sdk() -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "tests");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(connection::timeouts())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build()
 }
 
 /// A server with a state table.

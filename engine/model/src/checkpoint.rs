@@ -12,7 +12,7 @@ use crate::{
     document::DocumentKey,
     event::EventType,
     guard::Epoch,
-    position::Place,
+    position::{Place, Position},
     projection::{Fingerprint, Ordering},
     shard::{ShardId, SourceName},
     stream::{Sequence, StreamId},
@@ -31,6 +31,9 @@ pub struct Checkpoint {
     /// The order stage's state that this checkpoint stands on; its place is the checkpoint. None: the shard's beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<CutId>,
+    /// The first record of this shard that brought an event which waits for a missing one at that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_from: Option<Position>,
     /// The shard is sealed and all of it is settled.
     #[serde(default)]
     pub ended: bool,

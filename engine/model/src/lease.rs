@@ -44,9 +44,39 @@ pub struct Lease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<WorkerId>,
     pub counter: u64,
-    /// A shard's: the least position that the holder's projections had settled when it was last written.
+    /// A shard's: up to here nothing is needed any more of whoever goes on with it, as far as the holder knew when it was last
+    /// written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Position>,
+}
+
+/// A lease as any application has left it, in a table that it shares with us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignLease {
+    pub shard: ShardId,
+    /// Who works under it, or did: the name stays when a worker has stopped.
+    pub owner: Option<WorkerId>,
+    /// Who is alive raises it every few seconds.
+    pub counter: u64,
+    pub left_at: LeftAt,
+    /// We have made it, though others may have gone on with it since.
+    pub is_ours: bool,
+}
+
+/// How far an application is in a shard, or was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftAt {
+    /// It has settled nothing, and begins at the oldest record that is kept.
+    TrimHorizon,
+    /// It has settled nothing, and begins behind the newest record.
+    Latest,
+    /// It has settled nothing, and begins at an instant that it alone knows.
+    AtTimestamp,
+    /// Everything up to here is settled; of an aggregated record, what stands up to the index.
+    Behind(Position),
+    /// The shard is settled to its end.
+    End,
 }
 
 impl Lease {

@@ -19,6 +19,7 @@ pub mod parking;
 pub mod checkpoint;
 pub mod lease;
 pub mod ports;
+mod planted;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
@@ -29,7 +30,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventId, EventType, Payload, PayloadReads, SchemaVersion};
 pub use guard::{Epoch, Fed, Guard, Mark, MarkNumber, OrderKey, Reach, ShardPlaces};
 pub use journal::{BasePolicy, Entry, Journal, JournalEntry, LeftOut, ReEntry, ReadAnew};
-pub use lease::{Lease, LeaseKey, WorkerId};
+pub use lease::{ForeignLease, Lease, LeaseKey, LeftAt, WorkerId};
 pub use parking::{Lot, LotOf, ParkedEvent, ParkedOrder, ParkedStream};
 pub use position::{Place, Position};
 pub use projection::{Fingerprint, OnFailure, Ordering, ProjectionId, ProjectionName, ProjectionVersion};

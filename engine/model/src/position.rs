@@ -152,6 +152,11 @@ impl Place {
         Self { position, entry, ordinal }
     }
 
+    /// Whether all that the record released is before it.
+    pub fn is_past_record(&self) -> bool {
+        self.entry > 0 || self.ordinal == u64::MAX
+    }
+
     /// Behind all that the record or entry released.
     pub fn end(position: Position, entry: u32) -> Self {
         Self { position, entry, ordinal: u64::MAX }

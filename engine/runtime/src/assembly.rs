@@ -10,7 +10,7 @@ use foldstream_model::{
     },
 };
 
-use crate::order::Gaps;
+use crate::{order::Gaps, upcast::OnNewerSchema};
 
 /// What all of a worker's parts share.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub struct SourceSpec {
     pub gaps: Gaps,
     /// Where shards that exist at the first start are read from.
     pub start: Start,
+    /// What becomes of events of a newer schema version than the upcasters of their type lead to.
+    pub on_newer_schema: OnNewerSchema,
     /// The types that the source knows; none knows all. What is not known is counted, and said once.
     pub types: Option<BTreeSet<EventType>>,
 }
@@ -52,6 +54,8 @@ pub enum Start {
     Latest,
     /// At the first record that arrived at or after this instant; a stream's first event seen is its base.
     AtTimestamp(Timestamp),
+    /// Behind what the application has settled that had the source's leases before; a stream's first event seen is its base.
+    LeaseTable,
 }
 
 /// A projection, and where its documents go.

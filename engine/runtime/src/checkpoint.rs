@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex as Latest, PoisonError};
 
 use foldstream_model::{
-    Checkpoint, CutId, Error, Generation, Place, ProjectionId, Result, ShardId, SourceName, Stop, Timestamp,
+    Checkpoint, CutId, Error, Generation, Place, Position, ProjectionId, Result, ShardId, SourceName, Stop,
+    Timestamp,
     ports::{Revision, RowKey},
 };
 use tokio::sync::Mutex;
@@ -39,6 +40,8 @@ struct Seen {
 pub struct Claim {
     /// The cut at the settled place; none where that has not moved.
     pub cut: Option<CutId>,
+    /// The first record that brought an event which waits at that place.
+    pub waits_from: Option<Position>,
     pub ended: bool,
     pub settled_until: Option<Timestamp>,
     pub stop: Option<Stop>,
@@ -110,7 +113,8 @@ impl CheckpointHandle {
             self.tell(&seen);
             let was_moved = seen.checkpoint.place() > before;
             // It was the claim itself that moved it if that was put without an answer: no two readers share a chain.
-            if was_moved && claim.cut.is_some() && seen.checkpoint.cut != claim.cut {
+            let is_overtaken = was_moved && claim.cut.is_some() && seen.checkpoint.cut != claim.cut;
+            if is_overtaken && !planted::is(Bug::OvertakenGoesOn) {
                 return Ok(Committed::Overtaken);
             }
         }
@@ -123,9 +127,12 @@ impl CheckpointHandle {
     /// A checkpoint that does not move keeps the cut on which it stands: another of the same place may be removed.
     fn body(&self, claim: &Claim, stored: &Checkpoint) -> Checkpoint {
         let moves = |cut: &&CutId| stored.cut.as_ref().is_none_or(|stored| cut.place > stored.place);
+        let moved = claim.cut.as_ref().filter(moves);
+        let waits_from = if moved.is_some() { &claim.waits_from } else { &stored.waits_from };
         Checkpoint {
             generation: self.generation,
-            cut: claim.cut.as_ref().filter(moves).or(stored.cut.as_ref()).cloned(),
+            cut: moved.or(stored.cut.as_ref()).cloned(),
+            waits_from: waits_from.clone(),
             ended: claim.ended,
             settled_until: claim.settled_until.max(stored.settled_until),
             stop: claim.stop.clone(),
@@ -156,6 +163,7 @@ pub fn effective(
         _ => Checkpoint {
             generation: control.generation,
             cut: control.starts.get(shard).cloned(),
+            waits_from: None,
             ended: control.ended.contains(shard),
             settled_until: None,
             stop: None,

@@ -6,22 +6,30 @@ use std::{
 };
 
 use foldstream_model::{
-    Error, ErrorKind, Event, EventType, FieldMask, PayloadReads, Record, Result, Sequence,
+    Error, ErrorKind, Event, EventType, FieldMask, PayloadReads, Record, Result, SchemaVersion, Sequence,
+    Timestamp,
     ports::{Decoder, Projector, Reads, Reducer},
 };
 
 use crate::{
     assembly::{ProjectionSpec, SourceSpec},
     metrics, pure,
-    upcast::Upcasts,
+    upcast::{OnNewerSchema, Upcasts, on_newer_schema},
 };
+
+/// What is said once, however often it is met.
+#[derive(Default)]
+struct Said {
+    unknown: BTreeSet<EventType>,
+    too_new: BTreeSet<(EventType, SchemaVersion)>,
+}
 
 /// Turns a source's records into events that the line can order, fold and project.
 pub struct Intake {
     decoder: Arc<dyn Decoder>,
     reading: Reading,
     known: Option<BTreeSet<EventType>>,
-    said: Mutex<BTreeSet<EventType>>,
+    said: Mutex<Said>,
     first: Sequence,
     source: String,
 }
@@ -29,7 +37,7 @@ pub struct Intake {
 impl Intake {
     /// Reads what any of the source's projections and their reducers read.
     pub fn new(source: &SourceSpec, projections: &[ProjectionSpec]) -> Self {
-        let mut reading = Reading::new(Upcasts::new(&source.upcasters));
+        let mut reading = Reading::new(Upcasts::new(&source.upcasters, source.on_newer_schema));
         for projection in projections.iter().filter(|projection| projection.source == source.name) {
             let reducer = projection.reducer.as_ref().map(|named| &*named.reducer);
             reading.add(&*projection.projector, reducer);
@@ -58,11 +66,19 @@ impl Intake {
         Ok(Some(event))
     }
 
+    /// Up to when all that was stored is in the source, if a record that is no event says so.
+    pub fn heartbeat(&self, record: &Record) -> Option<Timestamp> {
+        pure::guarded("the decoder", || Ok(self.decoder.heartbeat(record))).ok().flatten()
+    }
+
     /// Parses and lifts an event, whether it came by a record, out of a cut, a journal or the event store. One that cannot
     /// be read is marked so: it is poison for those who handle it, and nothing to the others.
     pub fn prepare(&self, event: &mut Event) -> Result<()> {
         match self.read(event) {
             Err(error) if error.kind() == ErrorKind::Poison => {
+                if let Some(on_newer) = on_newer_schema(&error) {
+                    self.say_too_new(event, on_newer);
+                }
                 event.payload.set_unreadable(error);
                 Ok(())
             }
@@ -80,8 +96,19 @@ impl Intake {
     fn say_unknown(&self, event_type: &EventType) {
         metrics::unknown_type(&self.source, event_type.as_str());
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.insert(event_type.clone()) {
+        if said.unknown.insert(event_type.clone()) {
             tracing::warn!(source = %self.source, event_type = %event_type, "a type that the source's list does not know: its events are ignored, or wait where `on_unknown_type: park` says so");
+        }
+    }
+
+    /// Who waits says so by itself.
+    fn say_too_new(&self, event: &Event, on_newer: OnNewerSchema) {
+        metrics::newer_schema(&self.source, event.event_type.as_str());
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if on_newer == OnNewerSchema::Ignore
+            && said.too_new.insert((event.event_type.clone(), event.schema_version))
+        {
+            tracing::warn!(source = %self.source, event_type = %event.event_type, schema_version = event.schema_version.0, "a newer schema version than the upcasters lead to: its events are ignored, as `on_newer_schema: ignore` says");
         }
     }
 }
@@ -112,12 +139,7 @@ impl Reading {
     /// Parses and lifts an event. Poison: it cannot be read.
     pub fn read(&self, event: &mut Event) -> Result<()> {
         let Some(reads) = self.reads.get(&event.event_type) else { return Ok(()) };
-        if let Some(newest) = self.upcasts.falls_short_of(event) {
-            return Err(Error::poison(format!(
-                "stream={} sequence={} type={} schema_version={} is newer than {}, to which the upcasters lead; it waits for a configuration that knows it",
-                event.stream_id, event.sequence, event.event_type, event.schema_version.0, newest.0
-            )));
-        }
+        self.upcasts.refuse_newer(event)?;
         event.metadata.parse(&reads.metadata)?;
         if self.upcasts.lifts(event) {
             event.payload.parse(&FieldMask::ALL)?;

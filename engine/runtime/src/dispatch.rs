@@ -18,9 +18,10 @@ use crate::{
     progress::BatchId,
     pure,
     streams::{Streams, Turn},
-    subscription::Subscription,
+    subscription::{Recorded, Subscription},
     trial::{self, Attempt},
     trying::{Trials, Tried},
+    upcast::{self, OnNewerSchema},
 };
 
 /// Events that one record batch released, with the states of every reducer; shared by all projections of a reading.
@@ -34,7 +35,7 @@ pub struct Released {
     pub re_entry: Option<(Place, ReEntry)>,
     /// By place.
     pub forks: Vec<Refused>,
-    pub recorded_until: Option<Timestamp>,
+    pub recorded: Option<Recorded>,
     /// When the source was asked, if this ended at the shard's tip.
     pub tip: Option<Timestamp>,
     /// What the source stated with it.
@@ -221,7 +222,11 @@ impl Released {
     ) -> (Result<Option<Arc<StateCarried>>>, OnFailure) {
         let (configured, ordering) = (subscription.on_failure(), subscription.projection.spec.ordering);
         let touched = self.touch(subscription, index, tried, touches);
-        let failed = touched.as_ref().err().map(|error| trial::on_failure(configured, ordering, error));
+        let failed = touched.as_ref().err().map(|error| match upcast::on_newer_schema(error) {
+            Some(OnNewerSchema::Wait) => OnFailure::Stop,
+            Some(OnNewerSchema::Park) => OnFailure::Park,
+            _ => trial::on_failure(configured, ordering, error),
+        });
         (touched, failed.unwrap_or(configured))
     }
 
@@ -243,7 +248,9 @@ impl Released {
         if !spec.projector.event_types().contains(&event.event_type) {
             return Ok(None);
         }
-        event.payload.refuse_unreadable()?;
+        if !upcast::is_taken(event)? {
+            return Ok(None);
+        }
         if let Some(guilty) = &tried.guilty {
             return Err(guilty.clone());
         }

@@ -19,6 +19,7 @@ use crate::{
     pure,
     trial::Attempt,
     trying::Trials,
+    upcast,
 };
 
 /// Events that one read of the event store asks for.
@@ -138,7 +139,9 @@ impl Fold {
         if !self.reducer.event_types().contains(&event.event_type) {
             return Ok(before.clone());
         }
-        event.payload.refuse_unreadable()?;
+        if !upcast::is_taken(event)? {
+            return Ok(before.clone());
+        }
         pure::guarded("the reducer", || self.reducer.reduce(event, before))
     }
 

@@ -190,6 +190,7 @@ mod tests {
         let checkpoint = |generation, ended| Checkpoint {
             generation: Generation(generation),
             cut: None,
+            waits_from: None,
             ended,
             settled_until: None,
             stop: None,

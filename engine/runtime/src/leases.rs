@@ -6,6 +6,7 @@
 //! nor on leases at all.
 
 mod balance;
+pub mod safe;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ pub struct Leases {
     lasts: Duration,
     /// What there was to be claimed when that was last looked up, and when; none: not yet.
     work: Option<(Duration, BTreeSet<LeaseKey>)>,
+    /// The source was not read yet: leases of its shards are another application's.
+    is_new: bool,
     seen: BTreeMap<LeaseKey, Seen>,
     asked: BTreeMap<LeaseKey, Asked>,
     drained: BTreeSet<LeaseKey>,
@@ -84,6 +87,7 @@ impl Leases {
             me,
             lasts,
             work: None,
+            is_new: false,
             seen: BTreeMap::new(),
             asked: BTreeMap::new(),
             drained: BTreeSet::new(),
@@ -103,7 +107,15 @@ impl Leases {
         self.work = Some((asked_at, work));
     }
 
+    /// As long as nobody has read the source, leases of its shards are left alone, whoever made them.
+    pub fn is_new(&mut self, is_new: bool) {
+        self.is_new = is_new;
+    }
+
     fn is_over(&self, key: &LeaseKey, seen: &Seen) -> bool {
+        if self.is_new && matches!(key, LeaseKey::Shard(_)) {
+            return false;
+        }
         self.work.as_ref().is_some_and(|(at, work)| seen.first < *at && !work.contains(key))
     }
 
@@ -111,13 +123,16 @@ impl Leases {
     fn work(&self) -> impl Iterator<Item = &LeaseKey> {
         let needed = self.work.iter().flat_map(|(_, work)| work);
         let made_since = self.seen.iter().filter(|(key, seen)| {
+            if self.is_new && matches!(key, LeaseKey::Shard(_)) {
+                return false;
+            }
             let is_needed = self.work.as_ref().is_some_and(|(_, work)| work.contains(key));
             !matches!(key, LeaseKey::Worker(_)) && !is_needed && !self.is_over(key, seen)
         });
         needed.chain(made_since.map(|(key, _)| key))
     }
 
-    /// How far the projections are that this worker serves under a lease; the next renewal says so.
+    /// Where whoever takes a lease of a shard may go on without losing an event; the next renewal says so.
     pub fn settled(&mut self, key: LeaseKey, checkpoint: Position) {
         self.checkpoints.insert(key, checkpoint);
     }

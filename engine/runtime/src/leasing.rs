@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Checkpoint, Lease, LeaseKey, Ordering, Position, Result, ShardId, SourceName, WorkerId,
+    Checkpoint, Lease, LeaseKey, Ordering, ProjectionId, Result, Shard, ShardId, SourceName, WorkerId,
     ports::{LeaseStore, PutLease, Table},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -22,8 +22,11 @@ use crate::{
     checkpoint,
     control::Controls,
     invariants,
-    leases::{Change, Holding, Leases, Offer},
-    lineage::Standing,
+    leases::{
+        Change, Holding, Leases, Offer,
+        safe::{self, Safe, Stands},
+    },
+    lineage::{Lineage, Standing},
     metrics,
     report::{Busy, Registry},
     retry::{self, Backoff, Verdict},
@@ -59,6 +62,14 @@ impl Holdings {
         })
     }
 
+    /// A merge is worked on, which reads all shards.
+    pub fn has_merge(&self) -> bool {
+        let is_merge = |(key, holding): (&LeaseKey, &Holding)| {
+            matches!((key, holding), (LeaseKey::Merge(_), Holding::Work))
+        };
+        self.held.iter().any(is_merge)
+    }
+
     /// The work that is to end now, so that it can be passed on.
     pub fn to_pass_on(&self) -> impl Iterator<Item = (&LeaseKey, Offer)> {
         self.held.iter().filter_map(|(key, holding)| match holding {
@@ -73,8 +84,8 @@ impl Holdings {
 pub enum Told {
     /// The work under a lease that is to be passed on has ended.
     Drained(LeaseKey, Offer),
-    /// What a worker serves under the lease is settled up to here.
-    Settled(LeaseKey, Position),
+    /// Where the projections stand that this worker serves in a shard.
+    Stands(ShardId, BTreeMap<ProjectionId, Stands>),
     /// There may be new work, or less; the worker counts as busy until that is looked up.
     Changed(Busy),
     /// An owner works as these holdings say.
@@ -117,9 +128,13 @@ pub struct Leasing {
     told: mpsc::Receiver<Told>,
     writes: FuturesUnordered<BoxFuture<'static, (LeaseKey, Result<Option<Lease>>)>>,
     listing: Option<BoxFuture<'static, (Duration, Result<Vec<Lease>>)>>,
-    audit: Option<BoxFuture<'static, (Duration, Result<BTreeSet<LeaseKey>>)>>,
+    audit: Option<BoxFuture<'static, (Duration, Result<Needed>)>>,
     /// Something has changed since the last audit began.
     audit_again: bool,
+    /// How far all registered projections are, by shard.
+    safe: BTreeMap<ShardId, Safe>,
+    /// The shards of which nobody needs anything any more, with their children.
+    settled: BTreeMap<ShardId, Vec<Shard>>,
     /// The versions that the owners of the work follow.
     followed: Vec<u64>,
     trials: Arc<Trials>,
@@ -149,6 +164,8 @@ impl Leasing {
             held: Board::new(Holdings::default()),
             tell,
             told,
+            safe: BTreeMap::new(),
+            settled: BTreeMap::new(),
             followed: Vec::new(),
             busy: Some(registry.busy()),
             trials,
@@ -200,7 +217,7 @@ impl Leasing {
                     self.leases.answered(now, &key, stored?);
                 }
                 (at, leases) = pending(&mut self.listing) => self.listed(at, leases)?,
-                (at, work) = pending(&mut self.audit) => self.leases.needed(at, work?),
+                (at, needed) = pending(&mut self.audit) => self.needed(at, needed?),
                 () = leave.cancelled(), if !self.leases.is_leaving() => self.leases.leave(),
                 _ = look.tick() => {}
             }
@@ -214,7 +231,13 @@ impl Leasing {
     fn told(&mut self, told: Told) {
         match told {
             Told::Drained(key, offer) => self.leases.drained(key, offer),
-            Told::Settled(key, position) => self.leases.settled(key, position),
+            Told::Stands(shard, served) => {
+                let safe = self.safe.entry(shard.clone()).or_default();
+                safe.served(served);
+                if let Some(position) = safe.position() {
+                    self.leases.settled(LeaseKey::Shard(shard), position);
+                }
+            }
             Told::Changed(busy) => {
                 self.audit_again = true;
                 self.busy.get_or_insert(busy);
@@ -225,6 +248,16 @@ impl Leasing {
                 }
             }
         }
+    }
+
+    fn needed(&mut self, asked_at: Duration, needed: Needed) {
+        self.settled = needed.settled;
+        self.safe.retain(|shard, _| needed.stands.contains_key(shard));
+        for (shard, registered) in needed.stands {
+            self.safe.entry(shard).or_default().looked_up(registered);
+        }
+        self.leases.is_new(needed.is_new);
+        self.leases.needed(asked_at, needed.work);
     }
 
     fn look_whether_busy(&mut self) {
@@ -272,6 +305,10 @@ impl Leasing {
                 metrics::watch("lease_moves_on", invariants::lease_moves_on(before, after));
             }
             let (store, source, patience) = (self.store.clone(), self.source.clone(), self.leases.interval());
+            let children = match &change.key {
+                LeaseKey::Shard(shard) => self.settled.get(shard).cloned().unwrap_or_default(),
+                LeaseKey::Worker(_) | LeaseKey::Merge(_) => Vec::new(),
+            };
             let (trials, dead) = (self.trials.clone(), self.leases.taken_from(&change).cloned());
             let written = async move {
                 // Before the lease is taken: what the dead one left behind is found by its lease.
@@ -280,7 +317,7 @@ impl Leasing {
                 {
                     return (change.key, Err(error));
                 }
-                write(store, source, change, patience).await
+                write(store, source, change, children, patience).await
             };
             self.writes.push(written.boxed());
         }
@@ -297,18 +334,20 @@ impl Leasing {
     }
 }
 
-/// What is stored once the change was tried. Of a write without an answer it is asked what came of it.
+/// What is stored once the change was tried. Of a write without an answer it is asked what came of it. `children`: of its
+/// shard, if nobody needs anything of that any more.
 async fn write(
     store: Arc<dyn LeaseStore>,
     source: SourceName,
     change: Change,
+    children: Vec<Shard>,
     patience: Duration,
 ) -> (LeaseKey, Result<Option<Lease>>) {
     let Change { key, expected, lease } = &change;
     let written = async {
         match (expected, lease) {
             (expected, Some(lease)) => store.put(&source, expected.as_ref(), lease).await,
-            (Some(expected), None) => store.delete(&source, expected).await,
+            (Some(expected), None) => store.hand_back(&source, expected, &children).await,
             (None, None) => Ok(PutLease::Done),
         }
     };
@@ -366,37 +405,69 @@ async fn pending<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     }
 }
 
-/// The work that some registered projection of the source has, whether this worker knows the projection or not: the
-/// shards that it may read, as far as they were ever listed, and its merge.
-async fn needed(
-    rows: Rows,
-    source: SourceName,
-    asked_at: Duration,
-) -> (Duration, Result<BTreeSet<LeaseKey>>) {
+/// What registered projections of a source need, whether this worker knows them or not.
+#[derive(Default)]
+struct Needed {
+    /// The source was never read.
+    is_new: bool,
+    /// The shards that some of them may read, as far as they were ever listed, and their merges.
+    work: BTreeSet<LeaseKey>,
+    /// Where all of them stand, by shard.
+    stands: BTreeMap<ShardId, BTreeMap<ProjectionId, Stands>>,
+    /// The shards of which none of them needs anything any more, with their children.
+    settled: BTreeMap<ShardId, Vec<Shard>>,
+}
+
+impl Needed {
+    /// As long as its children are not listed, the lease of a shard stays with who has it: others could not go on with them.
+    fn look_for_settled(&mut self, lineage: &Lineage) {
+        for (shard, _) in self.stands.iter().filter(|(_, registered)| safe::is_settled(registered)) {
+            let children: Vec<Shard> = lineage.children(shard).collect();
+            let is_listed = lineage.get(shard).is_some_and(|known| known.gone_at.is_none());
+            if children.is_empty() && is_listed {
+                self.work.insert(LeaseKey::Shard(shard.clone()));
+            }
+            self.settled.insert(shard.clone(), children);
+        }
+    }
+}
+
+async fn needed(rows: Rows, source: SourceName, asked_at: Duration) -> (Duration, Result<Needed>) {
     (asked_at, look_up(&rows, &source).await)
 }
 
-async fn look_up(rows: &Rows, source: &SourceName) -> Result<BTreeSet<LeaseKey>> {
+async fn look_up(rows: &Rows, source: &SourceName) -> Result<Needed> {
     let controls = Controls::new(rows.clone()).list().await?;
-    let controls = controls.into_iter().filter(|(_, control)| control.source == *source);
-    let (merged, others): (Vec<_>, Vec<_>) =
-        controls.partition(|(_, control)| control.ordering == Ordering::Global);
-    let mut work: BTreeSet<LeaseKey> = merged.into_iter().map(|(id, _)| LeaseKey::Merge(id)).collect();
-    let Some(lineage) = rows.source(source).await? else { return Ok(work) };
-    for fault in lineage.body.range_faults() {
+    let controls: Vec<_> = controls.into_iter().filter(|(_, control)| control.source == *source).collect();
+    let merged = controls.iter().filter(|(_, control)| control.ordering == Ordering::Global);
+    let mut needed = Needed::default();
+    needed.work.extend(merged.map(|(id, _)| LeaseKey::Merge(id.clone())));
+    let Some(lineage) = rows.source(source).await?.map(|stored| stored.body) else {
+        needed.is_new = true;
+        return Ok(needed);
+    };
+    for fault in lineage.range_faults() {
         tracing::error!(%source, "{fault}: what belongs there is read by nobody, or twice; look at how the source was resharded");
     }
-    for (id, control) in others {
+    for (id, control) in controls {
         let stored = rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await?;
         let checkpoint = |shard: &ShardId| {
             let sort = format!("{source}/{shard}");
             let body = stored.iter().find(|(key, _)| *key == sort).map(|(_, stored)| stored.body.clone());
             checkpoint::effective(body, &control, shard)
         };
-        let outlook = lineage.body.outlook(&control.gone, |shard| Standing::of(&checkpoint(shard)));
+        for (shard, known) in lineage.shards() {
+            let stands = Stands::of(&checkpoint(shard), Some(known));
+            needed.stands.entry(shard.clone()).or_default().insert(id.clone(), stands);
+        }
+        if control.ordering == Ordering::Global {
+            continue;
+        }
+        let outlook = lineage.outlook(&control.gone, |shard| Standing::of(&checkpoint(shard)));
         // What is gone may have been read and be on its way to the documents.
         let lost = outlook.lost.into_iter().filter(|shard| checkpoint(shard).stop.is_none());
-        work.extend(outlook.ready.into_iter().chain(lost).map(LeaseKey::Shard));
+        needed.work.extend(outlook.ready.into_iter().chain(lost).map(LeaseKey::Shard));
     }
-    Ok(work)
+    needed.look_for_settled(&lineage);
+    Ok(needed)
 }

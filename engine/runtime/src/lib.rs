@@ -33,6 +33,7 @@ pub mod subscription;
 pub mod shard;
 pub mod source;
 pub mod trimming;
+pub mod keeping;
 pub mod projection;
 pub mod worker;
 

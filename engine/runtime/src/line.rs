@@ -23,8 +23,7 @@ use std::{
 };
 
 use foldstream_model::{
-    CutId, Error, ErrorKind, Place, Position, ProjectionId, Result, Shard, ShardId, ShardNumber, Stop,
-    Timestamp,
+    CutId, Error, ErrorKind, Place, Position, ProjectionId, Result, Shard, ShardId, Stop, Timestamp,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -41,6 +40,7 @@ use crate::{
     fold::Fold,
     journal::JournalView,
     lanes::LineId,
+    lineage::KnownShard,
     metrics,
     order::{CutLog, Fork, Order, Outcome, Placed},
     planted::{self, Bug},
@@ -61,9 +61,8 @@ pub use rejoin::{Command, SharedLine};
 pub struct ShardContext {
     pub source: SourceSpec,
     pub shard: Shard,
-    pub number: ShardNumber,
-    /// It was there when the source was first read, so the start policy is about it.
-    pub initial: bool,
+    /// As it was when it was discovered.
+    pub known: KnownShard,
     pub intake: Arc<Intake>,
     pub services: Services,
     pub rows: Rows,
@@ -295,6 +294,9 @@ impl Line {
         }
         if self.delivered == before && self.kind == LineKind::Merge {
             self.tell_tip().await?;
+        }
+        if let Some(until) = batch.complete_until {
+            self.gauge.complete_until(until);
         }
         self.tell_where(batch.behind);
         Ok(())

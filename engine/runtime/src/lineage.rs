@@ -6,7 +6,7 @@ use std::{
 };
 
 use foldstream_model::{
-    Checkpoint, Error, HashKeyRange, Incarnation, Result, Shard, ShardId, ShardNumber, Timestamp,
+    Checkpoint, Error, HashKeyRange, Incarnation, LeftAt, Result, Shard, ShardId, ShardNumber, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct KnownShard {
     /// It was there when the source was first read: the start policy is about it.
     #[serde(default)]
     pub initial: bool,
+    /// How far the application was that was taken over when the source was first read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<LeftAt>,
     /// When the source was first found not to list it any more: all of its records were trimmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_at: Option<Timestamp>,
@@ -50,6 +53,13 @@ pub enum Standing {
     Begun,
     /// The shard is sealed and settled to its end.
     Ended,
+}
+
+impl KnownShard {
+    /// An application had settled all of it before it was taken over: nothing of it is ever read here.
+    pub fn was_ended(&self) -> bool {
+        self.left_at == Some(LeftAt::End)
+    }
 }
 
 impl Standing {
@@ -110,9 +120,25 @@ impl Lineage {
         self.shards.iter()
     }
 
-    /// The shards that were there when the source was first read.
-    pub fn initial(&self) -> impl Iterator<Item = &ShardId> {
-        self.shards.iter().filter(|(_, known)| known.initial).map(|(id, _)| id)
+    /// The shards that were split or merged from one, as their source lists them.
+    pub fn children<'a>(&'a self, of: &'a ShardId) -> impl Iterator<Item = Shard> + 'a {
+        let children = self.shards.iter().filter(|(_, known)| known.parents.contains(of));
+        children.map(|(id, known)| Shard {
+            id: id.clone(),
+            parents: known.parents.clone(),
+            range: known.range,
+        })
+    }
+
+    /// Every shard goes on where an application has left it. One that it has no lease of was settled to its end if it has one
+    /// of a shard that descends from it; else the application has not come to it.
+    pub fn take_over(&mut self, left: &BTreeMap<ShardId, LeftAt>) {
+        let ended = self.ancestors(|shard| left.contains_key(shard));
+        let ended: BTreeSet<ShardId> = ended.into_iter().cloned().collect();
+        for (id, known) in &mut self.shards {
+            let otherwise = if ended.contains(id) { LeftAt::End } else { LeftAt::TrimHorizon };
+            known.left_at = Some(left.get(id).cloned().unwrap_or(otherwise));
+        }
     }
 
     /// Takes what a source lists now, parents before children; says whether anything is new or gone. New shards get the
@@ -150,7 +176,7 @@ impl Lineage {
             number.map_err(|_| Error::internal("a source has had more shards than can be numbered"))?;
         let parents =
             shard.parents.iter().filter(|parent| self.shards.contains_key(parent)).cloned().collect();
-        let known = KnownShard { number, parents, range: shard.range, initial, gone_at: None };
+        let known = KnownShard { number, parents, range: shard.range, initial, left_at: None, gone_at: None };
         self.shards.insert(shard.id.clone(), known);
         Ok(true)
     }
@@ -210,7 +236,8 @@ impl Lineage {
     }
 
     fn ended(&self, gone: &BTreeSet<ShardId>, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {
-        let mut ended = self.ancestors_of_begun(&standing);
+        let mut ended = self.ancestors(|shard| standing(shard) != Standing::NotBegun);
+        ended.extend(self.shards.iter().filter(|(_, known)| known.was_ended()).map(|(id, _)| id));
         ended.extend(self.shards.keys().filter(|id| match standing(id) {
             Standing::Ended => true,
             Standing::Begun => false,
@@ -219,9 +246,9 @@ impl Lineage {
         ended
     }
 
-    fn ancestors_of_begun(&self, standing: impl Fn(&ShardId) -> Standing) -> BTreeSet<&ShardId> {
-        let begun = self.shards.iter().filter(|(id, _)| standing(id) != Standing::NotBegun);
-        let mut parents: Vec<&ShardId> = begun.flat_map(|(_, known)| &known.parents).collect();
+    fn ancestors(&self, of: impl Fn(&ShardId) -> bool) -> BTreeSet<&ShardId> {
+        let descendants = self.shards.iter().filter(|(id, _)| of(id));
+        let mut parents: Vec<&ShardId> = descendants.flat_map(|(_, known)| &known.parents).collect();
         let mut ancestors = BTreeSet::new();
         while let Some(parent) = parents.pop() {
             if ancestors.insert(parent) {

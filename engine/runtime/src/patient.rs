@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use foldstream_model::{
-    DocumentKey, Event, Lot, MarkNumber, ParkedOrder, Result, Sequence, Shard, ShardId, StreamId,
+    DocumentKey, Event, Lot, MarkNumber, ParkedOrder, Position, Result, Sequence, Shard, ShardId, StreamId,
+    Timestamp,
     ports::{
         Append, Appended, CheckpointStore, EventStore, From, Offset, Parked, ParkedPage, Parking, ParkingLot,
         Put, Revision, Row, RowKey, ShardReader, Source, SourceDescription, Table,
@@ -82,6 +83,10 @@ impl Source for Patient<dyn Source> {
 
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
         until_done("opening a shard", || self.0.open(shard, from.clone())).await
+    }
+
+    async fn oldest_behind(&self, shard: &ShardId, position: &Position) -> Result<Option<Timestamp>> {
+        until_done("looking for the oldest record", || self.0.oldest_behind(shard, position)).await
     }
 
     fn hash_key(&self, partition_key: &str) -> u128 {

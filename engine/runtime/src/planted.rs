@@ -3,28 +3,12 @@
 //!
 //! Only a build with the feature `planted` can be wrong; in any other [`is`] is the constant `false`.
 
-#[cfg(feature = "planted")]
-use std::cell::Cell;
-
 use foldstream_model::{
     ReadModel,
     ports::{Condition, DocumentStore, DocumentWrite},
 };
 
-macro_rules! bugs {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Bug {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Bug {
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-        }
-    };
-}
-
-bugs! {
+foldstream_model::planted_bugs! {
     // order, journal, cuts
     /// What comes early is released at once.
     GapSkipped,
@@ -146,29 +130,10 @@ bugs! {
     RewindWithoutGeneration,
     /// Checkpoints are written over those of a higher generation.
     GenerationIgnored,
+    /// Who is overtaken adds to the cuts that it has written, whoever stands on them.
+    OvertakenGoesOn,
     /// A projection is handed over before all up to there is settled.
     RejoinWithoutBarrier,
-}
-
-#[cfg(feature = "planted")]
-thread_local! {
-    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
-}
-
-/// Plants a bug in all that runs on this thread from now on, in place of the one before.
-#[cfg(feature = "planted")]
-pub fn plant(bug: Option<Bug>) {
-    PLANTED.set(bug);
-}
-
-#[cfg(feature = "planted")]
-pub fn is(bug: Bug) -> bool {
-    PLANTED.get() == Some(bug)
-}
-
-#[cfg(not(feature = "planted"))]
-pub const fn is(_: Bug) -> bool {
-    false
 }
 
 /// Writes are done whatever was stored when they were sent.

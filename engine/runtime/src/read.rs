@@ -35,6 +35,8 @@ pub struct Decoded {
     pub asked_at: Timestamp,
     /// When its newest record arrived.
     pub arrived_at: Option<Timestamp>,
+    /// Up to when all that was stored is in the source, as its newest heartbeat says.
+    pub complete_until: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -144,13 +146,17 @@ impl Decoding<'_> {
     async fn decode(&self, batch: Batch, asked_at: Timestamp) -> Result<Decoded> {
         let bytes = batch.records.iter().map(|record| record.data.len() + size_of::<Event>()).sum();
         let arrived_at = batch.records.last().map(|record| record.arrived_at);
-        let mut records = Vec::with_capacity(batch.records.len());
+        let (mut records, mut complete_until) = (Vec::with_capacity(batch.records.len()), None);
         let mut left = batch.records.into_iter();
         while !left.as_slice().is_empty() {
             let next = left.as_slice();
             let tried = self.trials.next(next.len(), |index| self.attempt(&next[index])).await?;
             let now = left.by_ref().take(tried.count);
-            records.extend(now.map(|record| self.decode_record(record, tried.guilty.as_ref())));
+            for record in now {
+                let heartbeat = self.intake.heartbeat(&record);
+                complete_until = heartbeat.max(complete_until);
+                records.push(self.decode_record(record, tried.guilty.as_ref()));
+            }
             self.trials.came_back(tried).await?;
         }
         Ok(Decoded {
@@ -162,6 +168,7 @@ impl Decoding<'_> {
             low_watermark: batch.low_watermark,
             asked_at,
             arrived_at,
+            complete_until,
         })
     }
 

@@ -18,6 +18,7 @@ use crate::{
     patient::Patient,
     pure, retry,
     rows::{self, Discard, DiscardRow, Rows, Versioned},
+    upcast,
     write::{LateRow, record_late},
 };
 
@@ -209,6 +210,9 @@ impl Redriver {
     fn change(&self, parked: &ParkedEvent, mut event: Event) -> Result<Box<dyn Change>> {
         let mut touches = Vec::new();
         let touched = self.intake.prepare(&mut event).and_then(|()| {
+            if !upcast::is_taken(&event)? {
+                return Ok(());
+            }
             let (before, state) = (parked.before.clone(), parked.state.clone());
             let carried = StateCarried { event: Arc::new(event), before, state };
             pure::guarded("the projector", || self.spec.projector.touch(&carried, &mut touches))

@@ -68,8 +68,11 @@ struct LineState {
     at_tip: bool,
     /// When the source was asked for that tip.
     asked_at: Option<Timestamp>,
+    /// When it was last asked for one.
+    tip_at: Option<Timestamp>,
     behind: Option<u64>,
     gaps: usize,
+    complete_until: Option<Timestamp>,
     ended: bool,
     closed: bool,
     serves: Vec<Arc<Subscription>>,
@@ -98,8 +101,15 @@ impl LineGauge {
         state.place = Some(place.clone());
         state.at_tip = tip.is_some();
         state.asked_at = tip;
+        state.tip_at = tip.or(state.tip_at);
         state.behind = behind;
         state.gaps = gaps;
+    }
+
+    /// A heartbeat has come: all that was stored up to then is in the source.
+    pub fn complete_until(&self, until: Timestamp) {
+        let mut state = self.lock();
+        state.complete_until = state.complete_until.max(Some(until));
     }
 
     /// Something has come that is not put in order yet.
@@ -167,6 +177,23 @@ pub struct WorkerReport {
     pub ended: bool,
     pub shards: Vec<ShardReport>,
     pub projections: Vec<ProjectionReport>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptReport>,
+    /// By source: up to when all that was stored is in it, as its newest heartbeat says. Only those that have heartbeats.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub complete_until: BTreeMap<SourceName, Timestamp>,
+}
+
+/// How long a source still keeps what has not settled in one of its shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptReport {
+    pub source: SourceName,
+    pub shard: ShardId,
+    /// The one that has settled least, whether any worker runs it or not.
+    pub projection: ProjectionId,
+    /// Until the oldest record is trimmed that this one has not settled; all of the retention where it has settled everything.
+    pub seconds_left: u64,
+    pub retention_seconds: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +231,9 @@ pub struct ProjectionReport {
     /// Recorded-at of the newest event whose documents are readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_until: Option<Timestamp>,
+    /// Recorded-at of the oldest event that is not in the documents, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_since: Option<Timestamp>,
     /// Since when it has been behind the newest record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_since: Option<Timestamp>,
@@ -244,6 +274,7 @@ pub struct Registry {
     waiting: Mutex<BTreeSet<(ProjectionId, SourceName, ShardId)>>,
     /// Since when a projection has been behind in a shard.
     behind: Mutex<BTreeMap<(ProjectionId, ShardId), Timestamp>>,
+    kept: Mutex<BTreeMap<SourceName, Vec<KeptReport>>>,
 }
 
 struct KnownLine {
@@ -295,10 +326,42 @@ impl Registry {
         stops.push(StopReport { projection, source, shard, stop });
     }
 
-    /// The projection begins anew; what it met before counts no more.
-    pub fn forget(&self, projection: &ProjectionId) {
-        lock(&self.stops).retain(|stopped| stopped.projection != *projection);
+    /// The projection begins anew; what it met before counts no more. Says in which shards it had stopped.
+    pub fn forget(&self, projection: &ProjectionId) -> Vec<ShardId> {
         lock(&self.behind).retain(|(of, _), _| of != projection);
+        let mut stops = lock(&self.stops);
+        let (forgotten, others) =
+            std::mem::take(&mut *stops).into_iter().partition(|stopped| stopped.projection == *projection);
+        *stops = others;
+        let forgotten: Vec<StopReport> = forgotten;
+        forgotten.into_iter().map(|stopped| stopped.shard).collect()
+    }
+
+    /// How long what has not settled is still kept, in the shards of a source that this worker looks after now. Says which it
+    /// does not look after any more.
+    pub fn keeps(&self, source: &SourceName, kept: Vec<KeptReport>) -> Vec<ShardId> {
+        let is_left = |before: &KeptReport| !kept.iter().any(|now| now.shard == before.shard);
+        let mut known = lock(&self.kept);
+        let before = known.remove(source).unwrap_or_default();
+        let left = before.into_iter().filter(is_left).map(|before| before.shard).collect();
+        known.insert(source.clone(), kept);
+        left
+    }
+
+    /// Up to when all that was stored is in each source that has heartbeats.
+    pub fn complete_until(&self) -> BTreeMap<SourceName, Timestamp> {
+        let mut newest = BTreeMap::new();
+        for line in lock(&self.lines).values() {
+            if let Some(until) = line.gauge.lock().complete_until {
+                let known = newest.entry(line.source.clone()).or_insert(until);
+                *known = until.max(*known);
+            }
+        }
+        newest
+    }
+
+    pub fn kept(&self) -> Vec<KeptReport> {
+        lock(&self.kept).values().flatten().cloned().collect()
     }
 
     /// The lanes have left a shard to others. Where the projection has stopped, it has.
@@ -354,6 +417,7 @@ impl Registry {
                 shard: shard.clone(),
                 phase: Phase::CatchingUp,
                 settled_until: None,
+                unread_since: None,
                 behind_since: Some(since),
                 stop: None,
             });
@@ -364,6 +428,7 @@ impl Registry {
             shard: stopped.shard,
             phase: Phase::Stopped,
             settled_until: None,
+            unread_since: None,
             behind_since: Some(stopped.stop.at),
             stop: Some(stopped.stop),
         }));
@@ -391,12 +456,16 @@ impl Registry {
                 LineKind::CatchUp => Phase::CatchingUp,
                 LineKind::Shared | LineKind::Merge => Phase::Live,
             };
+            let settled_until = subscription.settled().recorded_until;
+            // Where nothing waits that was delivered, all was there when the tip was last seen.
+            let unread_since = || subscription.unsettled_since().or_else(|| settled_until.max(state.tip_at));
             reports.push(ProjectionReport {
                 projection,
                 source: line.source.clone(),
                 shard: line.shard.clone(),
                 phase,
-                settled_until: subscription.settled().recorded_until,
+                settled_until,
+                unread_since: behind_since.and_then(|_| unread_since()),
                 behind_since,
                 stop: None,
             });

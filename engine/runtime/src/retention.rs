@@ -5,9 +5,12 @@
 //! one, those that a registered projection stands on, and whatever these add to. Of a shard that is listed no more, the
 //! final cuts stay until every projection has begun its children, which inherit them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use foldstream_model::{Checkpoint, CutId, Position, ShardId};
+use foldstream_model::{Checkpoint, CutId, Position, ProjectionId, ShardId, Timestamp};
 
 use crate::lineage::Lineage;
 
@@ -77,6 +80,51 @@ pub fn needed(lineage: &Lineage, shard: &ShardId, projections: &[Stands]) -> Nee
         needed.cuts.extend(checkpoint.and_then(|checkpoint| checkpoint.cut.clone()));
     }
     needed
+}
+
+/// The projection that has settled least of a shard, and up to where; none: all have settled it to its end.
+pub fn hindmost<'p>(
+    shard: &ShardId,
+    projections: &'p [(ProjectionId, Stands)],
+) -> Option<(&'p ProjectionId, Position)> {
+    let here = projections.iter().filter(|(_, stands)| !stands.is_elsewhere);
+    let unsettled = here.filter_map(|(id, stands)| match stands.checkpoints.get(shard) {
+        Some(checkpoint) if checkpoint.ended => None,
+        Some(checkpoint) => Some((id, checkpoint.place().position)),
+        None => Some((id, Position::BEGINNING)),
+    });
+    unsettled.min_by(|a, b| a.1.cmp(&b.1))
+}
+
+/// How long the oldest record that has not settled is still kept; none: everything has settled.
+pub fn left(oldest: Option<Timestamp>, retention: Duration, now: Timestamp) -> Duration {
+    let age = oldest.map_or(0, |oldest| now.micros_since(oldest));
+    retention.saturating_sub(Duration::from_micros(age))
+}
+
+/// Whether something is to be said of what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remaining {
+    Fine,
+    /// Less than a quarter of the retention, and half of what was left when that was said before.
+    Little,
+    Nothing,
+}
+
+/// What to say of what is left, and what to remember of it for the next time.
+pub fn remaining(
+    left: Duration,
+    retention: Duration,
+    warned_of: Option<Duration>,
+) -> (Remaining, Option<Duration>) {
+    if left >= retention / 4 {
+        return (Remaining::Fine, None);
+    }
+    match warned_of {
+        Some(before) if left > before / 2 || before.is_zero() => (Remaining::Fine, warned_of),
+        _ if left.is_zero() => (Remaining::Nothing, Some(left)),
+        _ => (Remaining::Little, Some(left)),
+    }
 }
 
 /// A shard, and all that descends from it.

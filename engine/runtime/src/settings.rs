@@ -41,9 +41,16 @@ pub struct Settings {
     /// How often cuts and journal entries are removed that nobody needs any more. Shorter keeps the store smaller, and
     /// reads it more often.
     pub trim_interval: Duration,
+    /// How often a source is asked for how long it still keeps what has not settled. Shorter sees sooner that this is too short,
+    /// and takes two or three calls of what a shard gives each time.
+    pub keeping_interval: Duration,
     /// For how long a shard stays with a worker that says nothing. Shorter hands the work of a crashed worker on sooner,
     /// and writes more often that all others are there. It is to be the same for a whole fleet.
     pub lease_duration: Duration,
+    /// For how long nobody renews the leases of another application before it counts as stopped and is taken over. Longer is sure
+    /// of applications whose leases last longer, as those are renewed at least three times while they last; shorter waits less,
+    /// once.
+    pub takeover_patience: Duration,
     /// For how long a worker that has taken over from one that ended without leaving tries what it does, with a durable mark
     /// before it, to find what ends processes. Longer finds it where it takes longer to happen again, and is slower for
     /// longer after a crash. Zero never tries.
@@ -76,7 +83,9 @@ impl Default for Settings {
             control_interval: Duration::from_millis(500),
             discovery_interval: Duration::from_secs(30),
             trim_interval: Duration::from_secs(60),
+            keeping_interval: Duration::from_secs(60),
             lease_duration: Duration::from_secs(4),
+            takeover_patience: Duration::from_secs(20),
             trial: Duration::from_secs(60),
             patience: Duration::from_secs(5),
             parked_events: 10_000,

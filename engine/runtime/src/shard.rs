@@ -331,7 +331,7 @@ impl Running {
         let line = self.open(LineKind::Merge, standings, beginning, receiver, None, None).await?;
         if let Outlet::Merge { inputs, .. } = &projection.outlet {
             let (begun, has_begun) = oneshot::channel();
-            let (shard, exemption) = (self.task.context.number, line.exemption());
+            let (shard, exemption) = (self.task.context.known.number, line.exemption());
             let begin = MergeInput::Begin { shard, from: place, settled_until, exemption, begun };
             // A merge that has ended takes nothing more either way.
             let begun = async {
@@ -389,7 +389,7 @@ impl Running {
 
 fn subscribe(line: LineId, context: &ShardContext, standing: Standing) -> Subscriber {
     let Standing { entrant, place, .. } = standing;
-    let subscription = Subscription::new(line, context.number, entrant.projection, place.clone());
+    let subscription = Subscription::new(line, context.known.number, entrant.projection, place.clone());
     let (handle, unsettled) = (entrant.handle, entrant.unsettled);
     Subscriber { subscription, handle, unsettled, from: place, joining: None, apart: Apart::default() }
 }

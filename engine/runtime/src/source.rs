@@ -1,6 +1,7 @@
 //! A source's owner: which shards there are, and which projections may read which of them now. Projections come and go
 //! one by one.
 
+mod discovering;
 mod entering;
 mod claims;
 
@@ -31,7 +32,7 @@ use crate::{
     merging::MergeInput,
     metrics,
     report::{Busy, Registry},
-    rows::{self, Rows},
+    rows::Rows,
     settings::Settings,
     shard::{Entrants, Role, ShardEvent},
     subscription::Active,
@@ -85,7 +86,6 @@ struct Running {
     /// Those that are to leave, and who waits for that.
     stopping: Vec<(ProjectionId, oneshot::Sender<()>)>,
     lineage: Lineage,
-    initial: BTreeSet<ShardId>,
     listed: BTreeMap<ShardId, Shard>,
     places: BTreeMap<(ProjectionId, ShardId), Whereabouts>,
     shards: BTreeMap<(ShardId, Role), Door>,
@@ -136,7 +136,7 @@ impl SourceTask {
             }
         }
         let rows = Rows::new(self.services.checkpoints.clone());
-        let (lineage, listed, initial) = discover(&self, &rows).await?;
+        let Some((lineage, listed)) = discovering::first(&self, &rows).await? else { return Ok(()) };
         let mut tasks = Tasks::new();
         let trimming = Trimming::new(self.spec.name.clone(), self.spec.source.clone(), rows.clone());
         tasks.start("trimming", trimming.run(self.settings.trim_interval, self.drain.clone()));
@@ -145,7 +145,6 @@ impl SourceTask {
             projections: Vec::new(),
             stopping: Vec::new(),
             lineage,
-            initial,
             listed,
             places: BTreeMap::new(),
             shards: BTreeMap::new(),
@@ -165,31 +164,6 @@ async fn receive(from: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>
     let at_once = from.max_capacity();
     if from.recv_many(messages, at_once).await == 0 {
         std::future::pending().await
-    }
-}
-
-/// Lists the shards, and makes what is new about them durable before anything is read. The source is asked after the
-/// row was read: a shard that another worker has added since an older list was made is not gone.
-async fn discover(
-    task: &SourceTask,
-    rows: &Rows,
-) -> Result<(Lineage, BTreeMap<ShardId, Shard>, BTreeSet<ShardId>)> {
-    let description = task.spec.source.describe().await?;
-    loop {
-        let stored = rows.source(&task.spec.name).await?;
-        let listed = task.spec.source.shards().await?;
-        let revision = stored.as_ref().map(|stored| stored.revision);
-        let mut lineage = match stored {
-            Some(stored) => stored.body,
-            None => Lineage::new(description.incarnation.clone()),
-        };
-        let changed = lineage.discover(&description.incarnation, &listed, task.services.clock.now())?;
-        let key = rows::source_key(&task.spec.name);
-        if !changed || rows.put(&key, revision, &lineage).await?.is_some() {
-            let initial = lineage.initial().cloned().collect();
-            let listed = listed.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
-            return Ok((lineage, listed, initial));
-        }
     }
 }
 
@@ -250,7 +224,10 @@ impl Running {
         for message in messages {
             match message {
                 Message::Start(registered, busy) => {
-                    self.task.registry.forget(&registered.active.spec.id);
+                    let id = &registered.active.spec.id;
+                    for shard in self.task.registry.forget(id) {
+                        metrics::stopped(id.name.as_str(), shard.as_str(), false);
+                    }
                     self.projections.push(registered);
                     starting.push(busy);
                 }
@@ -330,7 +307,7 @@ impl Running {
 
     fn stopped(&mut self, projection: &ProjectionId, shard: &ShardId, stop: Stop) {
         tracing::error!(%projection, source = %self.task.spec.name, %shard, position = %stop.place.position, "the projection has stopped in this shard, and others go on: {stop}");
-        metrics::stopped(projection.name.as_str(), shard.as_str());
+        metrics::stopped(projection.name.as_str(), shard.as_str(), true);
         self.task.registry.stopped(projection, &self.task.spec.name, shard, stop);
         let active = self.active(projection);
         // Its merge would wait for this shard for ever.
@@ -360,13 +337,12 @@ impl Running {
     }
 
     async fn discover_again(&mut self) -> Result<()> {
-        let (lineage, listed, initial) = discover(&self.task, &self.rows).await?;
+        let (lineage, listed) = discovering::discover(&self.task, &self.rows).await?;
         if lineage != self.lineage {
             self.tell_of_change().await;
         }
         self.lineage = lineage;
         self.listed = listed;
-        self.initial = initial;
         Ok(())
     }
 

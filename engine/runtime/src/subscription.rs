@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use foldstream_model::{Error, Lot, OnFailure, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
+use foldstream_model::{Error, Event, Lot, OnFailure, Ordering, Place, Result, ShardNumber, Stop, Timestamp};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -92,8 +92,26 @@ struct Settling {
 
 struct OpenBatch {
     end: Place,
-    recorded_until: Option<Timestamp>,
+    recorded: Option<Recorded>,
     _hold: Arc<Hold>,
+}
+
+/// Recorded-at of the oldest and the newest event of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Recorded {
+    /// None: there is no event.
+    pub fn of<'e>(events: impl Iterator<Item = &'e Event>) -> Option<Self> {
+        let at = events.map(|event| event.recorded_at);
+        at.fold(None, |known: Option<Self>, at| match known {
+            None => Some(Self { from: at, until: at }),
+            Some(Self { from, until }) => Some(Self { from: from.min(at), until: until.max(at) }),
+        })
+    }
 }
 
 /// How far a subscription is.
@@ -126,12 +144,12 @@ impl Subscription {
         &self,
         end: Place,
         touches: usize,
-        recorded_until: Option<Timestamp>,
+        recorded: Option<Recorded>,
         hold: Arc<Hold>,
     ) -> Result<BatchId> {
         let mut settling = self.lock();
         let batch = settling.progress.open(end.clone(), touches)?;
-        settling.open.insert(batch, OpenBatch { end, recorded_until, _hold: hold });
+        settling.open.insert(batch, OpenBatch { end, recorded, _hold: hold });
         settling.release();
         drop(settling);
         self.changed.notify_waiters();
@@ -193,6 +211,13 @@ impl Subscription {
         Settled { place: settling.progress.settled().clone(), recorded_until: settling.settled_until }
     }
 
+    /// Recorded-at of the oldest event that was delivered and is not settled.
+    pub fn unsettled_since(&self) -> Option<Timestamp> {
+        let settling = self.lock();
+        let recorded = settling.open.values().filter_map(|batch| batch.recorded);
+        recorded.map(|recorded| recorded.from).min()
+    }
+
     /// Nothing of what was opened is unsettled, but what poison halted.
     pub fn is_level(&self) -> bool {
         let settling = self.lock();
@@ -244,7 +269,7 @@ impl Settling {
                 return;
             }
             let batch = first.remove();
-            self.settled_until = self.settled_until.max(batch.recorded_until);
+            self.settled_until = self.settled_until.max(batch.recorded.map(|recorded| recorded.until));
         }
     }
 }

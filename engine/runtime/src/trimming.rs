@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use foldstream_model::{
-    Checkpoint, CutId, Journal, Position, Result, ShardId, SourceName,
+    Checkpoint, CutId, Journal, Position, ProjectionId, Result, ShardId, SourceName,
     ports::{From, RowKey, Source, Table},
 };
 use tokio::time::Instant;
@@ -95,7 +95,8 @@ impl Trimming {
             return Ok(removed);
         }
         // Before any cut is listed: one that is written from now on adds to what is known to be needed now.
-        let projections = self.projections(&lineage).await?;
+        let projections = stands(&self.rows, &self.name, &lineage).await?;
+        let projections: Vec<Stands> = projections.into_iter().map(|(_, stands)| stands).collect();
         for (shard, kept) in kept {
             let needed = retention::needed(&lineage, &shard, &projections);
             let is_so = |found: &Found| found.kept == kept && found.needed == needed;
@@ -114,31 +115,6 @@ impl Trimming {
     async fn kept(&self, shard: &ShardId) -> Kept {
         let opened = self.source.open(shard, From::TrimHorizon).await;
         Kept::Behind(opened.map_or(Position::BEGINNING, |reader| reader.position()))
-    }
-
-    /// Every registered projection, whether it runs here, elsewhere or not at all.
-    async fn projections(&self, lineage: &Lineage) -> Result<Vec<Stands>> {
-        let mut projections = Vec::new();
-        for (id, control) in Controls::new(self.rows.clone()).list().await? {
-            if control.paused && planted::is(Bug::CleanedUnderPaused) {
-                continue;
-            }
-            let stored = self.rows.all::<Checkpoint>(Table::Checkpoints, &id.row_name()).await?;
-            let is_elsewhere = !stored.is_empty();
-            let mut stored: BTreeMap<String, Checkpoint> =
-                stored.into_iter().map(|(sort, checkpoint)| (sort, checkpoint.body)).collect();
-            let mut stands = Stands::default();
-            for (shard, _) in lineage.shards() {
-                let stored = stored.remove(&rows::checkpoint_key(&id, &self.name, shard).sort);
-                if stored.is_some() || control.starts.contains_key(shard) {
-                    let counts = checkpoint::effective(stored, &control, shard);
-                    stands.checkpoints.insert(shard.clone(), counts);
-                }
-            }
-            stands.is_elsewhere = is_elsewhere && stands.checkpoints.is_empty();
-            projections.push(stands);
-        }
-        Ok(projections)
     }
 
     /// None: something is left for the next round.
@@ -241,4 +217,34 @@ impl Trimming {
         }
         Ok(false)
     }
+}
+
+/// Every registered projection, whether it runs here, elsewhere or not at all.
+pub(crate) async fn stands(
+    rows: &Rows,
+    source: &SourceName,
+    lineage: &Lineage,
+) -> Result<Vec<(ProjectionId, Stands)>> {
+    let mut projections = Vec::new();
+    for (id, control) in Controls::new(rows.clone()).list().await? {
+        if control.paused && planted::is(Bug::CleanedUnderPaused) {
+            continue;
+        }
+        let mut stored: BTreeMap<String, Checkpoint> = rows
+            .all::<Checkpoint>(Table::Checkpoints, &id.row_name())
+            .await?
+            .into_iter()
+            .map(|(sort, checkpoint)| (sort, checkpoint.body))
+            .collect();
+        let mut stands = Stands { is_elsewhere: control.source != *source, ..Stands::default() };
+        for (shard, _) in lineage.shards() {
+            let stored = stored.remove(&rows::checkpoint_key(&id, source, shard).sort);
+            if stored.is_some() || control.starts.contains_key(shard) {
+                let counts = checkpoint::effective(stored, &control, shard);
+                stands.checkpoints.insert(shard.clone(), counts);
+            }
+        }
+        projections.push((id, stands));
+    }
+    Ok(projections)
 }

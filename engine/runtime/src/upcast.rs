@@ -1,25 +1,64 @@
 //! upcast: old schema → new, one version at a time, until no upcaster matches.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, error::Error as StdError, fmt, sync::Arc};
 
-use foldstream_model::{Event, EventType, Result, SchemaVersion, Value, ports::Upcaster};
+use foldstream_model::{Error, Event, EventType, Result, SchemaVersion, Value, ports::Upcaster};
 
 use crate::pure;
 
+/// What becomes of an event that is newer than the upcasters of its type lead to, whatever becomes of others that cannot be
+/// taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNewerSchema {
+    /// Each projection that handles it stops before it in its shard.
+    Wait,
+    /// Its stream is parked for each projection that handles it.
+    Park,
+    /// It has no effect.
+    Ignore,
+}
+
+/// Marks the error of an event that is too new.
+#[derive(Debug)]
+struct TooNew(OnNewerSchema);
+
+impl fmt::Display for TooNew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("newer than the upcasters")
+    }
+}
+
+impl StdError for TooNew {}
+
+/// What becomes of an event that cannot be taken, if that is as it is too new, or one before it in its stream.
+pub fn on_newer_schema(error: &Error) -> Option<OnNewerSchema> {
+    let too_new = StdError::source(error).and_then(|source| source.downcast_ref::<TooNew>());
+    too_new.map(|TooNew(on_newer)| *on_newer)
+}
+
+/// Whether those who handle an event take it: not where it is too new and such are ignored. Poison: it cannot be read.
+pub fn is_taken(event: &Event) -> Result<bool> {
+    match event.payload.refuse_unreadable() {
+        Err(error) if on_newer_schema(&error) == Some(OnNewerSchema::Ignore) => Ok(false),
+        readable => readable.map(|()| true),
+    }
+}
+
 /// The declared upcasters, by what they lift.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Upcasts {
     by_type: BTreeMap<EventType, BTreeMap<SchemaVersion, Arc<dyn Upcaster>>>,
+    on_newer: OnNewerSchema,
 }
 
 impl Upcasts {
-    pub fn new(upcasters: &[Arc<dyn Upcaster>]) -> Self {
+    pub fn new(upcasters: &[Arc<dyn Upcaster>], on_newer: OnNewerSchema) -> Self {
         let mut by_type: BTreeMap<EventType, BTreeMap<_, _>> = BTreeMap::new();
         for upcaster in upcasters {
             let (event_type, from) = upcaster.lifts();
             by_type.entry(event_type.clone()).or_default().insert(from, upcaster.clone());
         }
-        Self { by_type }
+        Self { by_type, on_newer }
     }
 
     /// An event that will be lifted is parsed whole: what its upcasters read is not known field by field.
@@ -36,11 +75,32 @@ impl Upcasts {
         self.by_type.contains_key(event_type)
     }
 
-    /// The version that an event's type is lifted to, if it is lifted at all and the event is of a newer one.
-    pub fn falls_short_of(&self, event: &Event) -> Option<SchemaVersion> {
-        let (last, _) = self.by_type.get(&event.event_type)?.last_key_value()?;
-        let newest = SchemaVersion(last.0.saturating_add(1));
-        (event.schema_version > newest).then_some(newest)
+    /// Poison if the event's type is lifted at all, and not as far as to the event's version.
+    pub fn refuse_newer(&self, event: &Event) -> Result<()> {
+        let steps = self.by_type.get(&event.event_type).and_then(BTreeMap::last_key_value);
+        let newest = steps.map(|(last, _)| last.0.saturating_add(1));
+        match newest.filter(|newest| event.schema_version.0 > *newest) {
+            Some(newest) => Err(self.too_new(event, newest)),
+            None => Ok(()),
+        }
+    }
+
+    fn too_new(&self, event: &Event, newest: u32) -> Error {
+        let help = match self.on_newer {
+            OnNewerSchema::Wait => {
+                "it waits until `upcasters` lead there: add them, and take that over with `foldstream projections amend`"
+            }
+            OnNewerSchema::Park => {
+                "its stream waits until `upcasters` lead there: add them, take that over with `foldstream projections amend`, and let the stream come back with `foldstream parked redrive`"
+            }
+            OnNewerSchema::Ignore => "it is ignored",
+        };
+        let Event { stream_id, sequence, event_type, schema_version, .. } = event;
+        let too_new = Error::poison(format!(
+            "stream={stream_id} sequence={sequence} type={event_type} schema_version={} is newer than {newest}, to which the upcasters lead; {help}",
+            schema_version.0
+        ));
+        too_new.with_source(TooNew(self.on_newer))
     }
 
     /// Lifts the payload as far as it goes. `schema_version` stays that of the stored event, as its raw bytes do.
@@ -94,7 +154,7 @@ mod tests {
     fn upcasts() -> Upcasts {
         let step =
             |version| Arc::new(Step(EventType::new("Placed"), SchemaVersion(version))) as Arc<dyn Upcaster>;
-        Upcasts::new(&[step(2), step(1)])
+        Upcasts::new(&[step(2), step(1)], OnNewerSchema::Park)
     }
 
     #[test]
@@ -109,7 +169,9 @@ mod tests {
 
     #[test]
     fn an_event_newer_than_the_chain_is_not_taken_for_known() {
-        assert_eq!(upcasts().falls_short_of(&event(4)), Some(SchemaVersion(3)));
-        assert_eq!(upcasts().falls_short_of(&event(3)), None);
+        let error = upcasts().refuse_newer(&event(4)).unwrap_err();
+        assert!(error.message().contains("schema_version=4 is newer than 3"), "{error}");
+        assert_eq!(on_newer_schema(&error), Some(OnNewerSchema::Park));
+        upcasts().refuse_newer(&event(3)).unwrap();
     }
 }

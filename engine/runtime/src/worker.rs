@@ -23,7 +23,8 @@ use crate::{
     budget::Budget,
     control::{Controls, Registration},
     decode::Intake,
-    leasing::Leasing,
+    keeping::Keeping,
+    leasing::{Claims, Leasing},
     parking,
     patient::Patient,
     projection::{KnownControls, ProjectionTask, SourceDoor, Surroundings},
@@ -267,25 +268,17 @@ impl Worker {
             let (sender, messages) = mpsc::channel(projections.len().max(1));
             let departures = Board::new(());
             let intake = Arc::new(Intake::new(spec, &projections));
-            let mut leasing = Leasing::new(
-                WorkerId::new(self.name.as_str()),
-                spec.name.clone(),
-                self.assembly.services.leases.clone(),
-                self.rows.clone(),
-                &settings,
-                self.trials.clone(),
-                registry.clone(),
-            );
+            let mut leasing = self.leasing(spec, registry);
             let claims = leasing.claims();
             for known in projections {
-                let (messages, departures) = (sender.clone(), departures.clone());
-                let door = SourceDoor { messages, departures, claims: leasing.claims() };
-                let name = format!("projection {}", known.id);
+                let (messages, departures, claims) = (sender.clone(), departures.clone(), leasing.claims());
+                let (name, door) = (known.id.to_string(), SourceDoor { messages, departures, claims });
                 let mut task = ProjectionTask::new(known, door, around.clone());
                 task.follow().await?;
-                running.projections.start(name, task.run());
+                running.projections.start(format!("projection {name}"), task.run());
             }
             running.leasings.start(format!("leases of {}", spec.name), leasing.run(running.leave.clone()));
+            self.start_keeping(&mut running, spec, &claims);
             let task = SourceTask {
                 spec: spec.clone(),
                 claims,
@@ -303,6 +296,32 @@ impl Worker {
             running.sources.start(format!("source {}", spec.name), task.run());
         }
         Ok(running)
+    }
+
+    fn leasing(&self, spec: &SourceSpec, registry: &Arc<Registry>) -> Leasing {
+        Leasing::new(
+            WorkerId::new(self.name.as_str()),
+            spec.name.clone(),
+            self.assembly.services.leases.clone(),
+            self.rows.clone(),
+            &self.assembly.settings,
+            self.trials.clone(),
+            registry.clone(),
+        )
+    }
+
+    fn start_keeping(&self, running: &mut Running, spec: &SourceSpec, claims: &Claims) {
+        let keeping = Keeping::new(
+            spec.name.clone(),
+            spec.source.clone(),
+            self.rows.clone(),
+            self.assembly.services.clock.clone(),
+            running.registry.clone(),
+            claims.held.clone(),
+        );
+        let interval = self.assembly.settings.keeping_interval;
+        let task = keeping.run(interval, running.drain.clone());
+        running.sources.start(format!("retention of {}", spec.name), task);
     }
 
     /// Waits for a reason to drain: true if everything is caught up, false if it was told to stop.
@@ -369,6 +388,8 @@ impl Worker {
             ended,
             shards,
             projections,
+            kept: registry.kept(),
+            complete_until: registry.complete_until(),
         };
         let key = rows::report_key(&self.name);
         let written = async {

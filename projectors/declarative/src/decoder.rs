@@ -2,6 +2,7 @@
 
 mod part;
 mod payload;
+mod unpack;
 
 #[cfg(test)]
 mod tests;

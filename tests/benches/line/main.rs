@@ -26,6 +26,7 @@ use foldstream_runtime::{
     assembly::{ProjectionSpec, Services, SourceSpec, Start},
     order::Gaps,
     settings::Settings,
+    upcast::OnNewerSchema,
     worker::{Assembly, Until, Worker},
 };
 use foldstream_tests::{
@@ -160,6 +161,7 @@ fn assembly(
         gaps: Gaps::Refuse,
         start: Start::TrimHorizon,
         redacts: false,
+        on_newer_schema: OnNewerSchema::Wait,
         types: None,
     };
     let projection = ProjectionSpec {

@@ -1,8 +1,8 @@
 """Serves ministack on loopback, on a port that is free. Says on which, and ends when its standard input does, so that it
 never outlives the test that has started it.
 
-Its records of DynamoDB's streams are numbered as AWS does it, with 21 digits at least and no zeros in front: its own numbers
-are padded with zeros.
+Its records of DynamoDB's streams and of Kinesis are numbered as AWS does it, with 21 digits at least and no zeros in front: its
+own numbers are padded with zeros.
 """
 
 import asyncio
@@ -24,11 +24,12 @@ os.environ.setdefault("LOG_LEVEL", "ERROR")
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app
-from ministack.services import dynamodb
+from ministack.services import dynamodb, kinesis
 
 # Odd steps, as no one may count on every number being there.
 numbers = itertools.count(100000000000000000007, 13)
 dynamodb._next_stream_seq = lambda: str(next(numbers))
+kinesis._next_sequence_number = lambda: str(next(numbers))
 
 
 def end_with_input():

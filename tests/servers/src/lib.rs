@@ -7,11 +7,14 @@ mod asked;
 mod embedded;
 mod kinesis_local;
 mod ministack;
+mod kcl;
 
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
 };
+
+pub use kcl::KclWorker;
 
 /// A server that runs until this is dropped.
 #[derive(Debug)]

@@ -14,6 +14,8 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Clone)]
 pub struct MemoryLog {
     incarnation: Incarnation,
+    /// Where partition keys fall.
+    hash: fn(&str) -> u128,
     state: Arc<Mutex<State>>,
     /// Wakes readers in the order in which they began to wait.
     changed: Arc<Notify>,
@@ -30,6 +32,10 @@ struct Kept {
     shard: Shard,
     range: HashKeyRange,
     closed: bool,
+    /// The position of the newest record of all when it was made.
+    born: u64,
+    /// The positions of all records ever put.
+    numbers: Vec<u64>,
     /// The position of the last record ever put.
     last: u64,
     /// No record at or before this position is kept.
@@ -37,6 +43,19 @@ struct Kept {
     /// It is closed, and nothing of it is kept: it is listed no more.
     gone: bool,
     records: Vec<(u64, Record)>,
+}
+
+/// A shard, and which positions it has.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    pub shard: Shard,
+    pub closed: bool,
+    /// All its records are behind this.
+    pub born: u64,
+    /// The last record ever put; zero: none.
+    pub last: u64,
+    /// No record at or before this position is kept.
+    pub trimmed: u64,
 }
 
 impl Kept {
@@ -62,6 +81,8 @@ impl State {
             shard,
             range,
             closed: false,
+            born: self.position,
+            numbers: Vec::new(),
             last: 0,
             trimmed: 0,
             gone: false,
@@ -73,8 +94,13 @@ impl State {
 
 impl MemoryLog {
     pub fn new(name: &str, shards: u32) -> Self {
-        let log =
-            Self { incarnation: Incarnation::new(name), state: Arc::default(), changed: Arc::default() };
+        Self::hashed(name, shards, hash_key)
+    }
+
+    /// One whose partition keys fall where this says.
+    pub fn hashed(name: &str, shards: u32, hash: fn(&str) -> u128) -> Self {
+        let incarnation = Incarnation::new(name);
+        let log = Self { incarnation, hash, state: Arc::default(), changed: Arc::default() };
         let width = u128::MAX / u128::from(shards);
         for index in 0..shards {
             let first = u128::from(index) * width + u128::from(index > 0);
@@ -93,7 +119,7 @@ impl MemoryLog {
         let mut state = self.state();
         state.position += 3;
         let number = state.position;
-        let key = hash_key(partition_key);
+        let key = (self.hash)(partition_key);
         let open = state.shards.iter_mut().find(|kept| !kept.closed && kept.range.contains(key));
         let kept = open.expect("open shards hold all keys");
         let position = Position::new(number.into());
@@ -101,10 +127,19 @@ impl MemoryLog {
             Record { position: position.clone(), partition_key: partition_key.into(), arrived_at: at, data };
         kept.records.push((number, record));
         kept.last = number;
+        kept.numbers.push(number);
         let id = kept.shard.id.clone();
         drop(state);
         self.changed.notify_waiters();
         (id, position)
+    }
+
+    /// The open shard whose range holds a key.
+    pub fn shard_of(&self, partition_key: &str) -> ShardId {
+        let key = (self.hash)(partition_key);
+        let state = self.state();
+        let open = state.shards.iter().find(|kept| !kept.closed && kept.range.contains(key));
+        open.expect("open shards hold all keys").shard.id.clone()
     }
 
     /// The open shards by their ranges.
@@ -113,6 +148,39 @@ impl MemoryLog {
         let mut open: Vec<&Kept> = state.shards.iter().filter(|kept| !kept.closed).collect();
         open.sort_by_key(|kept| kept.range.first);
         open.into_iter().map(|kept| kept.shard.id.clone()).collect()
+    }
+
+    /// What each shard that is listed is like now.
+    pub fn extents(&self) -> Vec<Extent> {
+        let state = self.state();
+        let extent = |kept: &Kept| {
+            let Kept { closed, born, last, trimmed, .. } = *kept;
+            Extent { shard: kept.shard.clone(), closed, born, last, trimmed }
+        };
+        state.shards.iter().filter(|kept| !kept.gone).map(extent).collect()
+    }
+
+    /// Whether the shard has ever had a record at a position.
+    pub fn has_had(&self, shard: &ShardId, position: u64) -> bool {
+        self.state().find(shard).is_ok_and(|kept| kept.numbers.binary_search(&position).is_ok())
+    }
+
+    /// At most so many records behind a position, and when the next one behind them arrived.
+    pub fn records(
+        &self,
+        shard: &ShardId,
+        after: u64,
+        most: usize,
+    ) -> (Vec<(u64, Record)>, Option<Timestamp>) {
+        let state = self.state();
+        let unread = state.find(shard).map_or(&[][..], |kept| &kept.records[kept.behind(after)..]);
+        let (now, later) = unread.split_at(unread.len().min(most));
+        (now.to_vec(), later.first().map(|(_, record)| record.arrived_at))
+    }
+
+    /// Ends with the next change of anything.
+    pub async fn changes(&self) {
+        self.changed.notified().await;
     }
 
     /// Splits an open shard in the middle of its keys.
@@ -182,7 +250,7 @@ fn hash_key(partition_key: &str) -> u128 {
 #[async_trait]
 impl Source for MemoryLog {
     async fn describe(&self) -> Result<SourceDescription> {
-        Ok(SourceDescription { incarnation: self.incarnation.clone() })
+        Ok(SourceDescription { incarnation: self.incarnation.clone(), retention: None })
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {
@@ -209,7 +277,7 @@ impl Source for MemoryLog {
     }
 
     fn hash_key(&self, partition_key: &str) -> u128 {
-        hash_key(partition_key)
+        (self.hash)(partition_key)
     }
 }
 

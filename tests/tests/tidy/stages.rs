@@ -10,7 +10,7 @@ use crate::{
 const FOLDER: &str = "engine/runtime/src/";
 
 /// Names of a later stage that an earlier one may use, and why: they are what it hands on.
-const HANDED_ON: [(&str, &str, &str); 7] = [
+const HANDED_ON: [(&str, &str, &str); 9] = [
     (
         "read",
         "decode::Intake",
@@ -21,6 +21,8 @@ const HANDED_ON: [(&str, &str, &str); 7] = [
         "upcast::Upcasts",
         "one call makes an event ready, whether it comes by a record, a cut or a journal",
     ),
+    ("decode", "upcast::OnNewerSchema", "what is said of an event that no upcaster leads to"),
+    ("decode", "upcast::on_newer_schema", "whether that is what is wrong with it"),
     ("dispatch", "guard::Origin", "what a touch tells the guard of where it comes from"),
     ("dispatch", "lanes::Delivery", "the form in which a lane takes a touch"),
     ("dispatch", "lanes::lane_of", "which lane that is"),

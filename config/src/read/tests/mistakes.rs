@@ -74,6 +74,22 @@ fn references_are_checked_with_suggestions() {
 }
 
 #[test]
+fn where_an_application_has_left_a_source_its_lease_table_is_named() {
+    let text = "\
+config_version: 1
+sources:
+  local: { start: LEASE_TABLE }
+  unnamed: { kind: kinesis, stream: events, start: LEASE_TABLE }
+  named: { kind: kinesis, stream: events, start: LEASE_TABLE, lease_table: orders-app }
+";
+    let message = "there is no lease table to begin with";
+    let expected = ["3:19 sources.local.start", "4:52 sources.unnamed.start", "5:50 sources.named.start"];
+    assert_found(text, &expected.map(|place| format!("{place}: {message}")).each_ref().map(String::as_str));
+    let in_dynamodb = format!("{text}store: {{ kind: dynamodb }}\n");
+    assert_found(&in_dynamodb, &expected[..2]);
+}
+
+#[test]
 fn words_about_which_readers_of_yaml_disagree_are_explained() {
     let text = with_handlers(
         "- event: on\n  key: =k\n  set: { a: yes, b: No, c: 007, d: 0x1F, e: +1, f: .5, g: 5., h: .inf, i: NULL }\n\
@@ -168,7 +184,7 @@ projections:
   a: { version: 1, source: shop, ordering: global, projector: { wasm: a.wasm } }
 ";
     let found = crate::unavailable(&read(text));
-    assert_eq!(found.len(), 4, "{}", show(&found));
+    assert_eq!(found.len(), 3, "{}", show(&found));
     assert!(
         found
             .iter()

@@ -183,9 +183,13 @@ sinks:
     kind: dynamodb
     table: \"{projection}.{version}\"
     key: { partition: customer, sort: order, separator: \"#\" }
-    indexes: { by_status: { partition: status, sort: placed_at } }
+    indexes: { by_status: { partition: status, sort: { attribute: total, type: number } } }
     create: false
     max_write_units: 500
+    tags: { team: shop, \"cost:center\": \"7\" }
+    point_in_time_recovery: true
+    deletion_protection: true
+    purge_deleted_after: 30d
 ",
     );
     assert_eq!(config.store, Store::Dynamodb { table: "foldstream".to_owned() });
@@ -210,12 +214,17 @@ sinks:
         SinkKind::Local => panic!("{name}"),
     };
     let plain = tables("plain");
-    assert_eq!(plain.key, TableKey { partition: "key".to_owned(), sort: None });
+    let key = |name: &str, holds| KeyAttribute { name: name.to_owned(), holds };
+    let text = |name: &str| key(name, KeyType::String);
+    assert_eq!(plain.key, TableKey { partition: text("key"), sort: None });
     assert!(plain.create && plain.max_write_units.is_none() && plain.indexes.is_empty());
     let full = tables("full");
-    let sort = Some(("order".to_owned(), "#".to_owned()));
-    assert_eq!(full.key, TableKey { partition: "customer".to_owned(), sort });
-    let index = IndexKey { partition: "status".to_owned(), sort: Some("placed_at".to_owned()) };
+    let sort = Some((text("order"), "#".to_owned()));
+    assert_eq!(full.key, TableKey { partition: text("customer"), sort });
+    let index = IndexKey { partition: text("status"), sort: Some(key("total", KeyType::Number)) };
     assert_eq!(full.indexes.values().collect::<Vec<_>>(), [&index]);
     assert_eq!((full.create, full.max_write_units), (false, Some(500)));
+    assert_eq!((full.tags["team"].as_str(), full.tags["cost:center"].as_str()), ("shop", "7"));
+    assert!(full.point_in_time_recovery && full.deletion_protection);
+    assert_eq!(full.purge_deleted_after, Some(Duration::from_secs(30 * 86_400)));
 }

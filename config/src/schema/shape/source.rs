@@ -31,7 +31,8 @@ pub struct Source {
     brokers: Option<OneOrMany>,
     /// The topic (kafka).
     topic: Option<String>,
-    /// Where a projection without a checkpoint begins.
+    /// Where a source begins that was never read. LEASE_TABLE (kinesis): behind the checkpoints of the application of the
+    /// Kinesis Client Library that `lease_table` names; what comes before them is in no document.
     start: Option<Start>,
     /// With `start: AT_TIMESTAMP`: the instant, as 2026-01-31T12:00:00Z.
     start_timestamp: Option<String>,
@@ -46,7 +47,9 @@ pub struct Source {
     on_modify: Option<OnModify>,
     /// An item that was an event was deleted.
     on_remove: Option<OnRemove>,
-    /// An event has a newer schema version than the upcasters lead to.
+    /// An event of a type that is handled has a newer schema version than the upcasters of its type lead to: each projection stops before it
+    /// in its shard (wait), its stream alone waits (park), or it has no effect (ignore); whatever `on_failure` says. Types without
+    /// upcasters are taken at any version.
     on_newer_schema: Option<OnNewerSchema>,
     /// The event types that the source is known to carry.
     types: Option<OneOrMany>,
@@ -111,6 +114,7 @@ enum Start {
     TrimHorizon,
     Latest,
     AtTimestamp,
+    LeaseTable,
 }
 
 #[derive(JsonSchema)]
@@ -241,8 +245,8 @@ enum Encoding {
     Map,
     /// A text that holds JSON.
     Json,
-    /// Bytes that hold JSON.
+    /// Bytes that hold JSON; in base64 in a record of JSON.
     Binary,
-    /// Bytes that hold gzipped JSON.
+    /// Bytes that hold gzipped JSON, of 16 MiB at most when it is unpacked; in base64 in a record of JSON.
     Gzip,
 }

@@ -1,7 +1,5 @@
 //! What is found of a table when it is asked once for each thing that is done with it.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
@@ -12,10 +10,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{
-    state::Item,
-    table::{self, Definition},
-};
+use super::table::{self, Definition};
 use crate::{
     errors,
     inspection::{Finding, GoOn, Inspection},
@@ -52,20 +47,34 @@ pub(super) struct Wanted<'w> {
 
 pub(super) async fn inspect(client: &Client, wanted: Wanted<'_>) -> Vec<Finding> {
     let mut inspection = Inspection::of("dynamodb", &wanted.definition.name);
+    inspect_table(client, &wanted, &mut inspection).await;
+    inspection.findings()
+}
+
+/// The table, if it is there and as it should be.
+pub(super) async fn inspect_table(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    inspection: &mut Inspection,
+) -> Option<TableDescription> {
+    let mut table = None;
     let is_there = match client.describe_table().table_name(&wanted.definition.name).send().await {
-        Ok(answer) => answer.table.is_some_and(|table| judge(wanted.definition, &table, &mut inspection)),
+        Ok(answer) => {
+            table = answer.table.filter(|table| judge(wanted.definition, table, inspection));
+            table.is_some()
+        }
         Err(error) if errors::is_missing(&error) => {
-            not_there(&wanted, &mut inspection);
+            not_there(wanted, inspection);
             false
         }
         Err(error) => inspection.failed(DESCRIBE, error) == GoOn::Yes,
     };
     if is_there {
         for trial in wanted.trials {
-            try_out(client, wanted.definition, *trial, &mut inspection).await;
+            try_out(client, wanted.definition, *trial, inspection).await;
         }
     }
-    inspection.findings()
+    table
 }
 
 /// Whether it can be used.
@@ -114,7 +123,7 @@ fn shape(wanted: &Definition) -> String {
 }
 
 async fn try_out(client: &Client, wanted: &Definition, trial: Trial, inspection: &mut Inspection) {
-    let (table, key) = (&wanted.name, nobodys_key(wanted));
+    let (table, key) = (&wanted.name, wanted.key_of(NOBODYS_KEY));
     let partition = wanted.key.partition.as_str();
     let nobody = AttributeValue::S(NOBODYS_KEY.to_owned());
     match trial {
@@ -189,10 +198,4 @@ fn say<T, E>(
         }
         Err(error) => drop(inspection.failed(check, error)),
     }
-}
-
-fn nobodys_key(wanted: &Definition) -> Item {
-    let attributes = [Some(&wanted.key.partition), wanted.key.sort.as_ref()];
-    let nobody = |name: &String| (name.clone(), AttributeValue::S(NOBODYS_KEY.to_owned()));
-    attributes.into_iter().flatten().map(nobody).collect::<HashMap<_, _>>()
 }

@@ -7,7 +7,11 @@ use foldstream_model::{
     Decimal, Document, DocumentKey, Error, Guard, Map, Result, Value, ports::StoredDocument,
 };
 
-use super::state::Item;
+use super::{
+    keys::{self, KeyAttributes, SecondaryIndex},
+    provision::EXPIRES,
+    state::Item,
+};
 
 /// The attribute that is ours: a map of the next three.
 pub(super) const RESERVED: &str = "_foldstream";
@@ -21,69 +25,13 @@ const HIDDEN: &str = "hidden";
 pub(crate) const MAX_ITEM_BYTES: usize = 400 * 1024;
 const MAX_DEPTH: usize = 32;
 
-/// How the key of a document stands in an item's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyAttributes {
-    pub partition: String,
-    /// The sort key's attribute; a document's key is then cut in two at the first separator.
-    pub sort: Option<SortKey>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SortKey {
-    pub attribute: String,
-    pub separator: String,
-}
-
-impl KeyAttributes {
-    /// The item's key. Poison: DynamoDB takes no such key.
-    pub(super) fn of(&self, key: &DocumentKey) -> Result<Item> {
-        let refuse = |why: &str| Err(Error::poison(format!("DynamoDB takes no such key: key={key} {why}")));
-        let (partition, sort) = match &self.sort {
-            None => (key.as_str(), None),
-            Some(sort) => match key.as_str().split_once(&sort.separator) {
-                Some((partition, rest)) => (partition, Some((sort.attribute.clone(), rest))),
-                None => {
-                    return refuse(&format!(
-                        "it has no {:?} in it, which divides partition and sort key",
-                        sort.separator
-                    ));
-                }
-            },
-        };
-        if partition.is_empty() || sort.as_ref().is_some_and(|(_, text)| text.is_empty()) {
-            return refuse("it, or a part of it, is empty");
-        }
-        if partition.len() > 2048 || sort.as_ref().is_some_and(|(_, text)| text.len() > 1024) {
-            return refuse("it is longer than 2048 bytes, or its sort key than 1024");
-        }
-        let sort = sort.map(|(name, text)| (name, AttributeValue::S(text.to_owned())));
-        let partition = (self.partition.clone(), AttributeValue::S(partition.to_owned()));
-        Ok(std::iter::once(partition).chain(sort).collect())
-    }
-
-    /// The key of the document that an item is.
-    pub(super) fn read(&self, item: &Item) -> Result<DocumentKey> {
-        let text = |name: &str| match item.get(name) {
-            Some(AttributeValue::S(text)) => Ok(text.as_str()),
-            _ => Err(Error::internal(format!("an item has no text in its key: attribute={name}"))),
-        };
-        let partition = text(&self.partition)?;
-        Ok(match &self.sort {
-            None => DocumentKey::new(partition),
-            Some(sort) => {
-                DocumentKey::new(format!("{partition}{}{}", sort.separator, text(&sort.attribute)?))
-            }
-        })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        name == self.partition || self.sort.as_ref().is_some_and(|sort| sort.attribute == name)
-    }
-}
-
 /// A document, or what is left of one, as an item. Poison: DynamoDB cannot hold it.
-pub(super) fn encode(keys: &KeyAttributes, key: &DocumentKey, stored: &StoredDocument) -> Result<Item> {
+pub(super) fn encode(
+    keys: &KeyAttributes,
+    indexes: &[SecondaryIndex],
+    key: &DocumentKey,
+    stored: &StoredDocument,
+) -> Result<Item> {
     let mut item = keys.of(key)?;
     let mut own = HashMap::from([(GUARD.to_owned(), AttributeValue::S(stored.guard.to_json()?))]);
     match &stored.document {
@@ -92,7 +40,7 @@ pub(super) fn encode(keys: &KeyAttributes, key: &DocumentKey, stored: &StoredDoc
         }
         Some(document) => {
             for (name, value) in document.fields.iter() {
-                if keys.has(name) || **name == *RESERVED {
+                if keys.has(name) || **name == *RESERVED || **name == *EXPIRES {
                     return Err(Error::poison(format!(
                         "a field has the name of an attribute that is taken: key={key} field={name}; give the field \
                          another name, or the table another key"
@@ -102,6 +50,7 @@ pub(super) fn encode(keys: &KeyAttributes, key: &DocumentKey, stored: &StoredDoc
                     attribute(value, 1).map_err(|error| error.context(format!("key={key} field={name}")))?;
                 item.insert(name.to_string(), value);
             }
+            keys::check_indexes(indexes, key, &item)?;
             if let Some(hidden) = document.hidden_json() {
                 own.insert(HIDDEN.to_owned(), AttributeValue::S(hidden));
             }

@@ -4,7 +4,10 @@ use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use foldstream_model::{Error, Result};
 
 use super::state::{self, Item, PARTITION, SORT, StateTable};
-use crate::errors;
+use crate::{
+    errors,
+    planted::{self, Bug},
+};
 
 /// How many items one request can delete.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
@@ -67,7 +70,7 @@ impl<'t> Pages<'t> {
         let doing = self.table.doing("Query", &self.partition);
         let answer = request.send().await.map_err(|error| errors::of(&doing, error))?;
         self.start = answer.last_evaluated_key;
-        self.over = self.start.is_none();
+        self.over = self.start.is_none() || planted::is(Bug::FirstPageTakenForAll);
         Ok(Some(answer.items.unwrap_or_default()))
     }
 
@@ -107,7 +110,7 @@ impl StateTable {
             let request = self.client.batch_write_item().request_items(&self.name, requests);
             let answer = request.send().await.map_err(|error| errors::of(&doing, error))?;
             let left = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.name));
-            if left.is_some_and(|left| !left.is_empty()) {
+            if left.is_some_and(|left| !left.is_empty()) && !planted::is(Bug::UnprocessedItemsDropped) {
                 return Err(Error::throttled(format!("{doing}: some were not processed")));
             }
         }

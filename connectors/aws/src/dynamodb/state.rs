@@ -1,6 +1,9 @@
 //! The one table of our own: every row that is no document and no lease of a shard.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -12,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     inspection::{self, Trial, Wanted},
+    provision::Provision,
     table::{self, Definition, Key},
 };
 use crate::{Connection, inspection::Finding};
@@ -61,6 +65,15 @@ impl StateTable {
         inspection::inspect(&connection.dynamodb(), wanted).await
     }
 
+    /// The same of what a relay does with it.
+    pub async fn inspect_for_relay(connection: &Connection, name: &str) -> Vec<Finding> {
+        use Trial::{DeleteItem, GetItem, PutItem, Query, UpdateItem};
+
+        let trials = &[GetItem, Query, PutItem, UpdateItem, DeleteItem];
+        let wanted = Wanted { definition: &definition(name), create: true, trials };
+        inspection::inspect(&connection.dynamodb(), wanted).await
+    }
+
     /// What is being done, for errors.
     pub(super) fn doing(&self, operation: &str, row: &dyn std::fmt::Display) -> String {
         format!("{operation} table={} row={row}", self.name)
@@ -68,7 +81,13 @@ impl StateTable {
 }
 
 fn definition(name: &str) -> Definition {
-    Definition { name: name.to_owned(), key: Key::new(PARTITION, Some(SORT)), indexes: Vec::new() }
+    Definition {
+        name: name.to_owned(),
+        key: Key::new(PARTITION, Some(SORT)),
+        indexes: Vec::new(),
+        numbers: Some(BTreeSet::new()),
+        provision: Provision::default(),
+    }
 }
 
 /// The key of an item. `Invalid`: DynamoDB takes no key so long.

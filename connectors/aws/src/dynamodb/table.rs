@@ -1,28 +1,36 @@
 //! Tables: made where they are missing, and looked at where they are there.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     types::{
-        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-        ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
+        self, AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
+        Projection, ProjectionType, TableDescription, TableStatus,
     },
 };
 use foldstream_model::{Error, Result};
 
+use super::{
+    keys::KeyType,
+    provision::{self, Provision},
+    state::Item,
+};
 use crate::errors;
 
 /// A table that is made takes some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a table must be like. All key attributes are strings.
+/// What a table must be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Definition {
     pub name: String,
     pub key: Key,
     pub indexes: Vec<Index>,
+    /// The attributes of keys that hold numbers, all others strings; none: whatever they hold, of a table that is not made here.
+    pub numbers: Option<BTreeSet<String>>,
+    pub provision: Provision,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,14 +82,19 @@ pub(crate) async fn describe(client: &Client, name: &str) -> Result<Option<Table
 async fn create(client: &Client, wanted: &Definition) -> Result<()> {
     let invalid =
         |error| Error::internal(format!("a table cannot be asked for: table={} ({error})", wanted.name));
+    let Provision { deletion_protection, .. } = wanted.provision;
     let mut request = client.create_table().table_name(&wanted.name).billing_mode(BillingMode::PayPerRequest);
+    request = request.set_deletion_protection_enabled(deletion_protection.then_some(true));
+    for tag in provision::tags(&wanted.provision)? {
+        request = request.tags(tag);
+    }
     for element in key_schema(&wanted.key).map_err(invalid)? {
         request = request.key_schema(element);
     }
     for attribute in wanted.attributes() {
         let definition = AttributeDefinition::builder()
             .attribute_name(attribute)
-            .attribute_type(ScalarAttributeType::S)
+            .attribute_type(wanted.holds(attribute).scalar())
             .build()
             .map_err(invalid)?;
         request = request.attribute_definitions(definition);
@@ -151,10 +164,46 @@ pub(crate) fn check(wanted: &Definition, table: &TableDescription) -> Result<()>
             )));
         }
     }
+    check_types(wanted, table)
+}
+
+/// `Invalid`: an attribute of a key holds something else.
+fn check_types(wanted: &Definition, table: &TableDescription) -> Result<()> {
+    let Some(_) = &wanted.numbers else { return Ok(()) };
+    for name in wanted.attributes() {
+        let defined = table.attribute_definitions().iter().find(|found| found.attribute_name() == name);
+        let (found, expected) = (defined.map(|found| found.attribute_type().as_str()), wanted.holds(name));
+        if found != Some(expected.scalar().as_str()) {
+            return Err(Error::invalid(format!(
+                "an attribute of a key holds something else: table={} attribute={name} type={} expected={}; name another table, or \
+                 say what this one holds with `{{ attribute: {name}, type: … }}`",
+                wanted.name,
+                found.unwrap_or("none"),
+                expected.scalar().as_str()
+            )));
+        }
+    }
     Ok(())
 }
 
 impl Definition {
+    fn holds(&self, attribute: &str) -> KeyType {
+        match self.numbers.as_ref().is_some_and(|numbers| numbers.contains(attribute)) {
+            true => KeyType::Number,
+            false => KeyType::String,
+        }
+    }
+
+    /// A key of the table that nothing has but by chance.
+    pub(super) fn key_of(&self, text: &str) -> Item {
+        let attributes = std::iter::once(&self.key.partition).chain(&self.key.sort);
+        let value = |name: &String| match self.holds(name) {
+            KeyType::String => AttributeValue::S(text.to_owned()),
+            KeyType::Number => AttributeValue::N("0".to_owned()),
+        };
+        attributes.map(|name| (name.clone(), value(name))).collect()
+    }
+
     /// The names of all attributes that a key has, each once.
     fn attributes(&self) -> Vec<&str> {
         let keys = std::iter::once(&self.key).chain(self.indexes.iter().map(|index| &index.key));
@@ -172,11 +221,11 @@ impl Key {
     }
 
     pub(crate) fn of(schema: &[KeySchemaElement]) -> Option<Self> {
-        let name = |kind: KeyType| {
+        let name = |kind: types::KeyType| {
             let element = schema.iter().find(|element| *element.key_type() == kind)?;
             Some(element.attribute_name().to_owned())
         };
-        Some(Self { partition: name(KeyType::Hash)?, sort: name(KeyType::Range) })
+        Some(Self { partition: name(types::KeyType::Hash)?, sort: name(types::KeyType::Range) })
     }
 }
 
@@ -190,8 +239,8 @@ impl std::fmt::Display for Key {
 
 fn key_schema(key: &Key) -> Result<Vec<KeySchemaElement>, aws_sdk_dynamodb::error::BuildError> {
     let element = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-    let sort = key.sort.as_deref().map(|sort| element(sort, KeyType::Range));
-    std::iter::once(element(&key.partition, KeyType::Hash)).chain(sort).collect()
+    let sort = key.sort.as_deref().map(|sort| element(sort, types::KeyType::Range));
+    std::iter::once(element(&key.partition, types::KeyType::Hash)).chain(sort).collect()
 }
 
 /// Deletes a table, and waits until it is gone. One that is not there is no error.

@@ -80,6 +80,19 @@ impl Appending<'_> {
         )))
     }
 
+    /// Whether it could be written, if its streams stand where they are expected.
+    pub(super) fn rehearse(&self, appends: &[Append]) -> Result<()> {
+        check(appends)?;
+        let first = |append: &Append| match append.expected {
+            ExpectedSequence::Empty { first } => Ok(first),
+            ExpectedSequence::Last(last) => next(&append.stream, last),
+            ExpectedSequence::Any => Ok(self.reading.table.settings.first),
+        };
+        let target = |append: &Append| Ok(Target { first: first(append)?, behind: None });
+        let targets: Vec<Target> = appends.iter().map(target).collect::<Result<_>>()?;
+        self.items(appends, &targets).map(drop)
+    }
+
     /// Where each append goes; or the first stream that stands elsewhere than expected.
     async fn targets(&self, appends: &[Append]) -> Result<Result<Vec<Target>, Appended>> {
         let streams: Vec<&StreamId> = appends.iter().map(|append| &append.stream).collect();

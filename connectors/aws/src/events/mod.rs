@@ -78,6 +78,39 @@ impl DynamoEvents {
         Ok(Self { reading, ksuids: Ksuids::new(clock, ids), index: OnceCell::new() })
     }
 
+    /// The newest events of all that are as old as the safe window, the oldest of them first, at most `limit`. `Invalid`: no index
+    /// holds them in one order.
+    pub async fn newest(&self, limit: usize) -> Result<Vec<(Offset, Event)>> {
+        let now = self.ksuids.clock().now();
+        match self.index().await? {
+            Some(index) => index.newest(&self.reading, now, limit).await,
+            None => Err(self.unordered()),
+        }
+    }
+
+    /// Whether an append could be written, without doing it. `Invalid`: why not.
+    pub async fn rehearse(&self, appends: &[Append]) -> Result<()> {
+        let (written, index) = (self.written()?, self.index().await?);
+        Appending { reading: &self.reading, written, index, ksuids: &self.ksuids }.rehearse(appends)
+    }
+
+    fn written(&self) -> Result<&WrittenParts> {
+        let settings = &self.reading.table.settings;
+        settings.written.as_ref().ok_or_else(|| {
+            Error::invalid(format!(
+                "nothing can be appended to this table, as it is not said how its items are written: table={}",
+                settings.name
+            ))
+        })
+    }
+
+    fn unordered(&self) -> Error {
+        Error::invalid(format!(
+            "events can be read by stream alone, as no index is named that holds them in one order: table={}; add a global secondary index with a sharded partition key, a KSUID as sort key and projection ALL, and name it",
+            self.reading.table.settings.name
+        ))
+    }
+
     /// Looked for when it is first needed, and anew as long as it cannot be used.
     async fn index(&self) -> Result<Option<&CommitIndex>> {
         let table = &self.reading.table;
@@ -95,14 +128,7 @@ impl DynamoEvents {
 #[async_trait]
 impl EventStore for DynamoEvents {
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
-        let settings = &self.reading.table.settings;
-        let Some(written) = &settings.written else {
-            return Err(Error::invalid(format!(
-                "nothing can be appended to this table, as it is not said how its items are written: table={}",
-                settings.name
-            )));
-        };
-        let index = self.index().await?;
+        let (written, index) = (self.written()?, self.index().await?);
         let appending = Appending { reading: &self.reading, written, index, ksuids: &self.ksuids };
         appending.append(&appends).await
     }
@@ -116,10 +142,7 @@ impl EventStore for DynamoEvents {
         let now = self.ksuids.clock().now();
         match self.index().await? {
             Some(index) => index.read(&self.reading, now, after, limit).await,
-            None => Err(Error::invalid(format!(
-                "events can be read by stream alone, as no index is named that holds them in one order: table={}; add a global secondary index with a sharded partition key, a KSUID as sort key and projection ALL, and name it",
-                self.reading.table.settings.name
-            ))),
+            None => Err(self.unordered()),
         }
     }
 

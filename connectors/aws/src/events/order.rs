@@ -116,22 +116,68 @@ impl CommitIndex {
             return Ok(merged);
         }
         let page = limit.div_ceil(usize::from(self.settings.shards)).saturating_mul(2).min(limit);
-        let shard =
-            |number| Shard { number, after, until, page, items: VecDeque::new(), start: None, over: false };
-        let mut shards: Vec<Shard> = (0..self.settings.shards).map(shard).collect();
+        let mut shards = self.shards(Direction::Forwards, after, until, page);
         while merged.len() < limit {
-            for some in shards.chunks_mut(AT_ONCE) {
-                try_join_all(some.iter_mut().map(|shard| shard.fill(self, reading))).await?;
-            }
-            // Every shard has its next one at hand, or has none: the lowest of them is the next of all.
-            let next =
-                shards.iter_mut().filter(|shard| !shard.items.is_empty()).min_by_key(|shard| shard.next());
-            let Some((id, item)) = next.and_then(|shard| shard.items.pop_front()) else { break };
+            let Some((id, item)) = self.next(&mut shards, reading, Direction::Forwards).await? else { break };
             if let Some(event) = reading.event(&item)? {
                 merged.push((Offset::new(id.to_string()), event));
             }
         }
         Ok(merged)
+    }
+
+    /// The newest events, the oldest of them first.
+    pub(super) async fn newest(
+        &self,
+        reading: &Reading,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Offset, Event)>> {
+        let page = limit.div_ceil(usize::from(self.settings.shards)).saturating_mul(2).min(limit);
+        let mut shards = self.shards(Direction::Backwards, None, self.settled(now), page);
+        let mut merged = VecDeque::new();
+        while merged.len() < limit {
+            let Some((id, item)) = self.next(&mut shards, reading, Direction::Backwards).await? else {
+                break;
+            };
+            if let Some(event) = reading.event(&item)? {
+                merged.push_front((Offset::new(id.to_string()), event));
+            }
+        }
+        Ok(merged.into())
+    }
+
+    fn shards(&self, direction: Direction, after: Option<Ksuid>, until: Ksuid, page: usize) -> Vec<Shard> {
+        let shard = |number| Shard {
+            number,
+            direction,
+            after,
+            until,
+            page,
+            items: VecDeque::new(),
+            start: None,
+            over: false,
+        };
+        (0..self.settings.shards).map(shard).collect()
+    }
+
+    /// The next item of all partitions.
+    async fn next(
+        &self,
+        shards: &mut [Shard],
+        reading: &Reading,
+        direction: Direction,
+    ) -> Result<Option<(Ksuid, Item)>> {
+        for some in shards.chunks_mut(AT_ONCE) {
+            try_join_all(some.iter_mut().map(|shard| shard.fill(self, reading))).await?;
+        }
+        // Every shard has its next one at hand, or has none.
+        let filled = shards.iter_mut().filter(|shard| !shard.items.is_empty());
+        let next = match direction {
+            Direction::Forwards => filled.min_by_key(|shard| shard.next()),
+            Direction::Backwards => filled.max_by_key(|shard| shard.next()),
+        };
+        Ok(next.and_then(|shard| shard.items.pop_front()))
     }
 
     fn parse(&self, offset: &Offset) -> Result<Option<Ksuid>> {
@@ -145,9 +191,16 @@ impl CommitIndex {
     }
 }
 
-/// One partition of the index, read forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Forwards,
+    Backwards,
+}
+
+/// One partition of the index.
 struct Shard {
     number: u16,
+    direction: Direction,
     after: Option<Ksuid>,
     until: Ksuid,
     page: usize,
@@ -178,6 +231,7 @@ impl Shard {
             .expression_attribute_names("#id", &settings.id)
             .expression_attribute_values(":shard", index.shard(self.number.into()))
             .expression_attribute_values(":until", AttributeValue::S(self.until.to_string()))
+            .scan_index_forward(self.direction == Direction::Forwards)
             .limit(i32::try_from(self.page).unwrap_or(i32::MAX))
             .set_exclusive_start_key(self.start.take());
         let request = match self.after {

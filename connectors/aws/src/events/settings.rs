@@ -92,6 +92,8 @@ pub enum WrittenEncoding {
     Json,
     /// As bytes, as it was written.
     Binary,
+    /// As bytes, gzipped.
+    Gzip,
 }
 
 /// A global secondary index that holds whole events, in an order over all streams.

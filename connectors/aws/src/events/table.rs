@@ -165,7 +165,13 @@ impl Table {
 
 fn definition(settings: &EventTable) -> Definition {
     let key = Key::new(&settings.partition.attribute, Some(&settings.sort.attribute));
-    Definition { name: settings.name.clone(), key, indexes: Vec::new() }
+    Definition {
+        name: settings.name.clone(),
+        key,
+        indexes: Vec::new(),
+        numbers: None,
+        provision: Default::default(),
+    }
 }
 
 fn sequences(settings: &EventTable, sort: KeyType) -> Result<Sequences> {

@@ -1,8 +1,9 @@
 //! New events as items.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io::Write, sync::Arc};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use flate2::{Compression, write::GzEncoder};
 use foldstream_model::{Error, Event, Path, Payload, Result, Sequence, StreamId, Value, ports::NewEvent};
 
 use super::{
@@ -106,12 +107,19 @@ fn put_payload(item: &mut Item, part: Option<&WrittenPayload>, payload: &Payload
     let value = match part.encoding {
         WrittenEncoding::Json => AttributeValue::S(text()?.to_owned()),
         WrittenEncoding::Binary => AttributeValue::B(Blob::new(payload.raw.to_vec())),
+        WrittenEncoding::Gzip => AttributeValue::B(Blob::new(gzip(&payload.raw)?)),
         WrittenEncoding::Map => {
             let value = Value::parse(&payload.raw).map_err(|error| Error::invalid(error.to_string()))?;
             attribute(&value, &part.path)?
         }
     };
     put(item, part.path.names(), value)
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    let packed = packed.write_all(bytes).and_then(|()| packed.finish());
+    packed.map_err(|error| Error::internal(format!("a payload cannot be packed: {error}")))
 }
 
 fn attribute(value: &Value, path: &Path) -> Result<AttributeValue> {

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Connection,
-    dynamodb::{DocumentTables, DynamoDocuments, DynamoLeases, KeyAttributes, SecondaryIndex, StateTable},
-    kinesis::{self, Reading},
-    permissions::{Location, Named},
-    testing::{
-        TestIds,
-        memory::{Reply, Service},
+    dynamodb::{
+        DocumentTables, DynamoDocuments, DynamoLeases, KeyAttribute, KeyAttributes, Provision,
+        SecondaryIndex, StateTable,
     },
+    kinesis::{self, Reading},
+    memory::{Reply, Service},
+    permissions::{Location, Named},
+    testing::{TestIds, WallClock},
 };
 
 /// Refuses what is named here, and answers everything else with what it was made with.
@@ -51,15 +52,20 @@ fn missing(findings: &[Finding]) -> Vec<&str> {
 }
 
 fn documents(connection: &Connection, create: bool) -> DynamoDocuments {
-    let by_customer = SecondaryIndex { name: "by_customer".into(), partition: "customer".into(), sort: None };
+    let by_customer = SecondaryIndex {
+        name: "by_customer".into(),
+        partition: KeyAttribute::of_strings("customer"),
+        sort: None,
+    };
     let tables = DocumentTables {
         name: "{projection}-v{version}".into(),
-        keys: KeyAttributes { partition: "key".into(), sort: None },
+        keys: KeyAttributes { partition: KeyAttribute::of_strings("key"), sort: None },
         indexes: vec![by_customer],
         create,
         max_write_units: None,
+        provision: Provision::default(),
     };
-    DynamoDocuments::new(connection, tables, Arc::new(TestIds::default()))
+    DynamoDocuments::new(connection, tables, Arc::new(WallClock), Arc::new(TestIds::default()))
 }
 
 fn stream(retention: u32, strategy: &str) -> Value {
@@ -98,7 +104,7 @@ async fn tables_that_are_not_there_are_made_later_and_those_that_are_allow_every
     ]
     .concat();
     assert!(found.iter().all(|finding| finding.severity == Severity::Fine), "{found:?}");
-    assert_eq!(found.len(), 8 + 6 + 3);
+    assert_eq!(found.len(), 8 + 6 + 4);
     for table in ["state", "leases", "orders-v1"] {
         let left = connection.dynamodb().scan().table_name(table).send().await.unwrap();
         assert_eq!(left.count(), 0, "{table}");

@@ -96,6 +96,27 @@ fn at<T>(table: &[T], index: u64) -> Option<&T> {
     table.get(usize::try_from(index).ok()?)
 }
 
+/// Puts records together as a producer does: partition key, explicit hash key and data of each.
+#[cfg(any(test, feature = "memory"))]
+pub fn encode(parts: &[(&str, Option<u128>, Vec<u8>)]) -> Vec<u8> {
+    let mut message = Aggregate::default();
+    for (index, (key, explicit, data)) in (0u64..).zip(parts) {
+        message.partition_keys.push((*key).to_owned());
+        message.explicit_hash_keys.push(explicit.unwrap_or_default().to_string());
+        message.records.push(Part {
+            partition_key: Some(index),
+            explicit_hash_key: explicit.map(|_| index),
+            data: Some(Bytes::from(data.clone())),
+        });
+    }
+    seal(&message.encode_to_vec())
+}
+
+#[cfg(any(test, feature = "memory"))]
+fn seal(message: &[u8]) -> Vec<u8> {
+    [&MAGIC, message, &Md5::digest(message)].concat()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use foldstream_model::{Position, Timestamp};
@@ -106,24 +127,6 @@ pub(super) mod tests {
     pub(in crate::kinesis) fn aggregate(parts: &[(&str, &str)]) -> Vec<u8> {
         let parts: Vec<_> = parts.iter().map(|(key, data)| (*key, None, data.as_bytes().to_vec())).collect();
         encode(&parts)
-    }
-
-    fn encode(parts: &[(&str, Option<u128>, Vec<u8>)]) -> Vec<u8> {
-        let mut message = Aggregate::default();
-        for (index, (key, explicit, data)) in (0u64..).zip(parts) {
-            message.partition_keys.push((*key).to_owned());
-            message.explicit_hash_keys.push(explicit.unwrap_or_default().to_string());
-            message.records.push(Part {
-                partition_key: Some(index),
-                explicit_hash_key: explicit.map(|_| index),
-                data: Some(Bytes::from(data.clone())),
-            });
-        }
-        seal(&message.encode_to_vec())
-    }
-
-    fn seal(message: &[u8]) -> Vec<u8> {
-        [&MAGIC, message, &Md5::digest(message)].concat()
     }
 
     fn record(data: Vec<u8>) -> Record {

@@ -8,7 +8,11 @@ use bytes::Bytes;
 use foldstream_model::{Error, Record, Result, ShardId, Timestamp};
 
 use super::stream::{self, Stream};
-use crate::{errors, polled::fetched};
+use crate::{
+    errors,
+    planted::{self, Bug},
+    polled::fetched,
+};
 
 /// The most records of one call, and about the most bytes: an answer may stop short of the newest record at these.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
@@ -23,6 +27,8 @@ pub(super) enum Start {
     At(String),
     After(String),
     AtTimestamp(Timestamp),
+    #[cfg(feature = "planted")]
+    Latest,
 }
 
 /// What came of one call.
@@ -42,7 +48,7 @@ pub(super) struct Answer {
 pub(super) enum Refused {
     /// The iterator is older than five minutes: ask for another one.
     Expired,
-    /// The shard has never had a record of such a number.
+    /// The shard has no record of such a number; or there is no such shard any more.
     Unknown(Error),
     Failed(Error),
 }
@@ -75,10 +81,14 @@ impl Stream {
             Start::AtTimestamp(instant) => request
                 .shard_iterator_type(ShardIteratorType::AtTimestamp)
                 .timestamp(stream::date_time(*instant)),
+            #[cfg(feature = "planted")]
+            Start::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
         };
         let answer = request.send().await.map_err(|error| {
+            let is_by_number = matches!(start, Start::At(_) | Start::After(_));
             let is_unknown =
-                error.as_service_error().is_some_and(GetShardIteratorError::is_invalid_argument_exception);
+                error.as_service_error().is_some_and(GetShardIteratorError::is_invalid_argument_exception)
+                    || is_by_number && errors::is_missing(&error);
             let error = errors::of(&format!("{} shard={shard}", self.doing("GetShardIterator")), error);
             if is_unknown { Refused::Unknown(error) } else { Refused::Failed(error) }
         })?;
@@ -106,7 +116,8 @@ impl Stream {
         let bytes = records.iter().map(fetched::size).sum();
         // A server that tells no lag, or always none, leaves records behind only where the answer is full.
         let is_full = records.len() >= most || bytes >= NEARLY_MOST_BYTES;
-        let is_level = answer.millis_behind_latest.is_none_or(|millis| millis == 0);
+        let is_level = answer.millis_behind_latest.is_none_or(|millis| millis == 0)
+            || (records.is_empty() && planted::is(Bug::EmptyTakenForTip));
         let next = answer.next_shard_iterator;
         Ok(Answer { records, bytes, is_tip: next.is_none() || is_level && !is_full, next })
     }

@@ -16,9 +16,12 @@ use super::{
     aggregate,
     calls::{Answer, Start},
 };
-use crate::polled::{
-    fetched, numbers,
-    proof::{self, Proof},
+use crate::{
+    planted::{self, Bug},
+    polled::{
+        fetched, numbers,
+        proof::{self, Proof},
+    },
 };
 
 /// Clocks differ by less: AWS refuses requests that were signed minutes ago.
@@ -140,13 +143,16 @@ impl Cursor {
         }
         self.record_bytes = answer.bytes.checked_div(answer.records.len()).or(self.record_bytes);
         for record in answer.records {
-            if self.last.as_ref().is_some_and(|last| record.position <= *last) {
+            if self.last.as_ref().is_some_and(|last| is_no_newer(&record.position, last)) {
                 continue;
             }
             self.start = Start::After(record.position.number());
             self.last = Some(record.position.clone());
             self.fetched_until = self.fetched_until.max(Some(record.arrived_at));
-            let is_behind = |part: &Record| part.position > self.position;
+            let is_behind = |part: &Record| {
+                let is_inside = part.position.number() == self.position.number();
+                part.position > self.position && !(is_inside && planted::is(Bug::SubSequenceIgnored))
+            };
             self.fetched.extend(aggregate::expand(record, self.range).into_iter().filter(is_behind));
         }
         self.is_tip = answer.is_tip;
@@ -208,6 +214,13 @@ impl Cursor {
             self.position = last.position.clone();
         }
         batch
+    }
+}
+
+fn is_no_newer(record: &Position, last: &Position) -> bool {
+    match planted::is(Bug::SequencesAsText) {
+        true => record.number() <= last.number(),
+        false => record <= last,
     }
 }
 

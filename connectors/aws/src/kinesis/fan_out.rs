@@ -22,6 +22,8 @@ use super::{
     polling::{PollingReader, REST},
     subscription::{Pushed, Subscription, subscribe},
 };
+#[cfg(feature = "planted")]
+use crate::planted;
 
 /// A subscription can be taken over five seconds after it began.
 const FIRST_PAUSE: Duration = Duration::from_secs(6);
@@ -106,6 +108,12 @@ impl FanOutReader {
             Some(_) => {
                 let start = self.continuation.clone().map(Start::After);
                 let start = start.unwrap_or_else(|| self.polling.cursor.start().clone());
+                #[cfg(feature = "planted")]
+                let start =
+                    match self.continuation.is_some() && planted::is(planted::Bug::ContinuationIgnored) {
+                        true => Start::Latest,
+                        false => start,
+                    };
                 self.link = Link::Connecting(subscribe(self.consumer.clone(), shard.clone(), start).boxed());
             }
         }

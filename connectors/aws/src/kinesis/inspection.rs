@@ -40,7 +40,7 @@ pub async fn inspect(connection: &Connection, named: &str, reading: &Reading) ->
 }
 
 /// Its ARN, if it is told.
-async fn describe(stream: &Stream, inspection: &mut Inspection) -> (Option<String>, GoOn) {
+pub(crate) async fn describe(stream: &Stream, inspection: &mut Inspection) -> (Option<String>, GoOn) {
     let request = stream.client.describe_stream_summary();
     match request.set_stream_name(stream.name()).set_stream_arn(stream.arn()).send().await {
         Err(error) => (stream.arn(), inspection.failed(DESCRIBE, error)),

@@ -24,6 +24,9 @@ mod inspection;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use inspection::describe;
 pub use inspection::inspect;
 pub use source::{KinesisOptions, KinesisSource, Reading};
 pub(crate) use stream::Stream;
+#[cfg(any(test, feature = "memory"))]
+pub use {aggregate::encode as aggregate, hash_key::hash_key};

@@ -45,6 +45,28 @@ impl Opening<'_> {
         }
     }
 
+    /// When the oldest record behind a position arrived; none up to the tip. Whether any was trimmed does not matter here: what
+    /// is left is then as old as can be.
+    pub(super) async fn oldest_behind(&self, position: &Position) -> Result<Option<Timestamp>> {
+        let number = position.number();
+        let starts = match [&Position::BEGINNING, &self.shard.beginning].contains(&position) {
+            true => vec![Start::TrimHorizon],
+            // In front of a record there is no number that Kinesis knows.
+            false => {
+                vec![Start::At(number.clone()), Start::At(numbers::successor(&number)), Start::TrimHorizon]
+            }
+        };
+        for start in starts {
+            let mut reader = self.reader(position.clone(), start, Proof::None);
+            match first(&mut reader).await {
+                Ok(oldest) => return Ok(oldest.map(|oldest| oldest.arrived_at)),
+                Err(Refused::Unknown(_)) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Ok(None)
+    }
+
     fn reader(&self, position: Position, start: Start, proof: Proof) -> PollingReader {
         let KnownShard { id, range, .. } = self.shard.clone();
         let cursor = Cursor::new((id, range, self.described.retention), position, start, proof);
@@ -89,8 +111,8 @@ impl Opening<'_> {
         }
         let said = refused.map_or_else(String::new, |error| error.to_string());
         Err(Error::invalid(format!(
-            "the shard has never had such a record: shard={} position={position}; it is a position of another stream, \
-             or of one that was made anew under its name ({said})",
+            "the shard has no such record: shard={} position={position}; it is a position of another stream, or of one that \
+             was made anew under its name, or the shard is gone ({said})",
             self.shard.id
         )))
     }

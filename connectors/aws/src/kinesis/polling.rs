@@ -17,6 +17,8 @@ use super::{
     cursor::Cursor,
     stream::Stream,
 };
+#[cfg(feature = "planted")]
+use crate::planted;
 use crate::polled::pace::Pace;
 
 /// A read that waits longer looks so often.
@@ -43,6 +45,10 @@ impl PollingReader {
         let answer = match self.ask(most).await {
             Err(Refused::Expired) => {
                 self.iterator = None;
+                #[cfg(feature = "planted")]
+                if planted::is(planted::Bug::ExpiredIteratorToLatest) {
+                    self.iterator = Some(self.stream.iterator(&self.cursor.shard, &Start::Latest).await?);
+                }
                 self.ask(most).await
             }
             answered => answered,

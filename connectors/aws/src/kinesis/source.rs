@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use foldstream_model::{
-    Clock, Error, Result, Shard, ShardId,
+    Clock, Error, Position, Result, Shard, ShardId, Timestamp,
     ports::{From, ShardReader, Source, SourceDescription},
 };
 use tokio::time::Instant;
@@ -135,7 +135,8 @@ impl KinesisSource {
 #[async_trait]
 impl Source for KinesisSource {
     async fn describe(&self) -> Result<SourceDescription> {
-        Ok(SourceDescription { incarnation: self.ask().await?.incarnation })
+        let Described { incarnation, retention, .. } = self.ask().await?;
+        Ok(SourceDescription { incarnation, retention: Some(retention) })
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {
@@ -157,6 +158,14 @@ impl Source for KinesisSource {
             None => Box::new(polling),
             Some(consumer) => Box::new(FanOutReader::new(polling, self.clock.clone(), consumer.clone())),
         })
+    }
+
+    /// Never through a subscription, which would take the shard from whoever reads it.
+    async fn oldest_behind(&self, shard: &ShardId, position: &Position) -> Result<Option<Timestamp>> {
+        let described = self.described().await?;
+        let shard = self.known_shard(shard).await?;
+        let opening = Opening { source: self, shard: &shard, described: &described, now: self.clock.now() };
+        opening.oldest_behind(position).await
     }
 
     fn hash_key(&self, partition_key: &str) -> u128 {

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use super::*;
 
@@ -37,6 +37,16 @@ fn location() -> Location {
     Location { partition: "aws".into(), region: "eu-west-1".into(), account: "123456789012".into() }
 }
 
+fn document_table(name: &str, create: bool) -> DocumentTable {
+    let provision = Provision {
+        tags: [("team".to_owned(), "shop".to_owned())].into(),
+        point_in_time_recovery: true,
+        deletion_protection: true,
+        purge_deleted_after: Some(Duration::from_secs(86_400)),
+    };
+    DocumentTable { name: name.to_owned(), create, provision }
+}
+
 fn named() -> Named {
     let arn = "arn:aws:kinesis:eu-west-1:999999999999:stream/theirs";
     Named {
@@ -47,7 +57,7 @@ fn named() -> Named {
         ],
         state_table: Some("foldstream".into()),
         lease_tables: vec!["foldstream-shop".into()],
-        document_tables: vec![("orders-v1".into(), true), ("given-v1".into(), false)],
+        document_tables: vec![document_table("orders-v1", true), document_table("given-v1", false)],
         event_tables: vec![("events".into(), Some("all".into()))],
         tables_with_streams: vec!["events".into()],
         relayed: vec![("shop".into(), "events".into())],
@@ -67,6 +77,7 @@ fn what_is_allowed_is_what_the_code_calls_and_nothing_else() {
     ] {
         called(&root.join(folder), service, &mut calls);
     }
+    calls.extend(TAG.iter().map(|action| (*action).to_owned()));
     for (transaction, parts) in OF_TRANSACTIONS {
         assert!(calls.remove(transaction), "nothing calls {transaction}");
         calls.extend(parts.iter().map(|part| (*part).to_owned()));
@@ -97,7 +108,11 @@ fn a_thing_is_named_by_its_arn_and_only_where_it_is_used() {
     assert_eq!(resources("ReadStreams").len(), 3);
     let events = "arn:aws:dynamodb:eu-west-1:123456789012:table/events";
     assert_eq!(resources("ReadEvents"), [events.to_owned(), format!("{events}/index/all")]);
-    assert!(resources("MakeTables").iter().all(|table| !table.contains("given")));
+    for id in ["MakeTables", "SwitchBackupsOn", "TagTables", "SwitchPurgesOn"] {
+        assert!(resources(id).iter().all(|table| !table.contains("given")), "{id}");
+        assert!(resources(id).iter().any(|table| table.ends_with("table/orders-v1")), "{id}");
+    }
+    assert_eq!((resources("SeeBackups").len(), resources("SeeTags").len()), (2, 2));
     let nothing = Named::default();
     assert!(nothing.to_run(&location()).is_empty() && nothing.to_operate(&location()).is_empty());
 }

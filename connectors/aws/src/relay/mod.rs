@@ -25,18 +25,20 @@ mod sending;
 mod heartbeat;
 mod keeper;
 mod running;
+mod inspection;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use foldstream_model::{
-    Clock, Error, Ids, Record, Result, ShardId, SourceName, WorkerId,
+    Clock, Error, Ids, Record, Result, ShardId, SourceName, Timestamp, WorkerId,
     ports::{CheckpointStore, LeaseStore},
 };
+use tokio::sync::watch;
 
 use self::{claims::Claims, keeper::Keeper, rows::Rows, running::Running};
-pub use self::{options::RelayOptions, route::Route};
+pub use self::{inspection::inspect, options::RelayOptions, route::Route};
 use crate::{Connection, kinesis::Stream, streams::StreamsSource};
 
 /// The longest partition key, in characters.
@@ -57,6 +59,22 @@ pub struct RelayParts {
 /// Decides where a record goes. Pure: the same record has the same route each time.
 pub type Router = Arc<dyn Fn(&Record) -> Route + Send + Sync>;
 
+/// What a relay says of itself, about once a second.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// It has found the table's stream and its leases.
+    pub works: bool,
+    /// Shards of the table's stream that it has now.
+    pub shards: usize,
+    /// Every change in these that was made before is in the stream that it writes. None: that is not known yet.
+    pub complete_until: Option<Timestamp>,
+    /// That it has put, heartbeats included.
+    pub records: u64,
+    /// Calls that were throttled.
+    pub throttled_reads: u64,
+    pub throttled_puts: u64,
+}
+
 /// Moves the changes of a table into a Kinesis stream. Any number of them, of one name, share the shards of the table.
 pub struct Relay {
     options: RelayOptions,
@@ -65,6 +83,7 @@ pub struct Relay {
     route: Router,
     parts: RelayParts,
     clock: Arc<dyn Clock>,
+    figures: watch::Sender<Figures>,
 }
 
 impl Relay {
@@ -77,7 +96,11 @@ impl Relay {
     ) -> Self {
         let target = Stream { client: connection.kinesis(), named: options.stream.clone() };
         let clock = parts.clock.clone();
-        Self { options, source, target, route, parts, clock }
+        Self { options, source, target, route, parts, clock, figures: watch::Sender::default() }
+    }
+
+    pub fn figures(&self) -> watch::Receiver<Figures> {
+        self.figures.subscribe()
     }
 
     /// Works until `stop` is ready; then waits for what is on its way, saves how far it came, and gives its shards back.

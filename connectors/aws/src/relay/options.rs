@@ -21,7 +21,7 @@ pub struct RelayOptions {
     /// The largest record, its partition key included, that the stream takes: as it was set there.
     /// <https://docs.aws.amazon.com/streams/latest/dev/large-records.html>
     pub record_bytes: usize,
-    /// After this time without a change a heartbeat is sent.
+    /// How often a heartbeat is sent. More often tells sooner that a relay is gone, by a record each.
     pub heartbeat: Duration,
     /// After this time without a sign of life another relay takes the shards of one that is gone. Shorter takes over sooner,
     /// and repeats more when a relay only paused.

@@ -1,19 +1,16 @@
 //! Moves data between the readers, the window and the stream, until it is stopped.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use foldstream_model::{
-    Error, ErrorKind, Result, ShardId,
+    Error, ErrorKind, Result, ShardId, Timestamp,
     ports::{Batch, ReadLimit, ShardReader},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Relay, heartbeat,
+    Figures, Relay, heartbeat,
     keeper::{Keeper, Outcome, Round},
     sending::{self, Sent},
     window::{Outgoing, Ticket, Window},
@@ -38,8 +35,6 @@ pub(super) struct Running<'r> {
     won: u64,
     /// Readers that nobody uses now.
     idle: BTreeMap<ShardId, Box<dyn ShardReader>>,
-    /// Shards that had nothing newer when they were last asked.
-    level: BTreeSet<ShardId>,
     reading: FuturesUnordered<BoxFuture<'static, Read>>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     /// None while a round is under way.
@@ -48,13 +43,15 @@ pub(super) struct Running<'r> {
     next_round: Instant,
     pause: Duration,
     send_at: Instant,
-    sent_at: Instant,
+    beat_at: Instant,
+    figures: Figures,
 }
 
 struct Read {
     shard: ShardId,
     life: u64,
     reader: Box<dyn ShardReader>,
+    asked_at: Timestamp,
     read: Result<Batch>,
 }
 
@@ -67,7 +64,6 @@ impl<'r> Running<'r> {
             lives: BTreeMap::new(),
             won: 0,
             idle: BTreeMap::new(),
-            level: BTreeSet::new(),
             reading: FuturesUnordered::new(),
             sending: FuturesUnordered::new(),
             keeper: Some(keeper),
@@ -75,7 +71,8 @@ impl<'r> Running<'r> {
             next_round: now,
             pause: Duration::ZERO,
             send_at: now,
-            sent_at: now,
+            beat_at: now,
+            figures: Figures::default(),
         }
     }
 
@@ -125,14 +122,22 @@ impl<'r> Running<'r> {
             self.idle.insert(shard, reader);
         }
         self.keeper = Some(keeper);
+        self.figures.works |= result.is_ok();
+        self.tell();
         self.next_round = Instant::now() + if soon { Duration::ZERO } else { ROUND };
         result.or_else(|error| self.go_on("keeping leases and rows", error))
+    }
+
+    /// For whoever watches.
+    fn tell(&mut self) {
+        self.figures.shards = self.lives.len();
+        self.figures.complete_until = self.window.complete_until();
+        self.relay.figures.send_replace(self.figures.clone());
     }
 
     fn drop_shard(&mut self, shard: &ShardId) {
         self.lives.remove(shard);
         self.idle.remove(shard);
-        self.level.remove(shard);
         self.window.give_up(shard);
     }
 
@@ -141,20 +146,21 @@ impl<'r> Running<'r> {
             && let Some((shard, reader)) = self.idle.pop_first()
         {
             let Some(life) = self.lives.get(&shard).copied() else { continue };
-            let rest = self.relay.options.rest;
-            self.reading.push(read(Read { shard, life, reader, read: Ok(Batch::default()) }, rest).boxed());
+            let (rest, asked_at) = (self.relay.options.rest, self.relay.clock.now());
+            let of = Read { shard, life, reader, asked_at, read: Ok(Batch::default()) };
+            self.reading.push(read(of, rest).boxed());
         }
     }
 
-    fn take(&mut self, Read { shard, life, reader, read }: Read) -> Result<()> {
+    fn take(&mut self, Read { shard, life, reader, asked_at, read }: Read) -> Result<()> {
         if self.lives.get(&shard) != Some(&life) {
             return Ok(());
         }
-        self.level.remove(&shard);
         let batch = match read {
             Ok(batch) => batch,
             Err(error) => {
                 self.idle.insert(shard, reader);
+                self.figures.throttled_reads += u64::from(error.kind() == ErrorKind::Throttled);
                 return self.go_on("reading the table's stream", error);
             }
         };
@@ -164,7 +170,7 @@ impl<'r> Running<'r> {
             self.window.add(&shard, record, route);
         }
         if batch.tip {
-            self.level.insert(shard.clone());
+            self.window.read_until(&shard, asked_at);
         }
         if batch.end {
             self.window.end(&shard);
@@ -177,40 +183,35 @@ impl<'r> Running<'r> {
 
     fn begin_sending(&mut self) {
         while self.sending.len() < self.relay.options.calls && self.send_at <= Instant::now() {
-            let mut batch = self.window.batch();
-            if batch.is_empty() && self.is_heartbeat_due() {
-                batch.push(self.heartbeat());
-            }
+            let batch = self.heartbeat().map_or_else(|| self.window.batch(), |heartbeat| vec![heartbeat]);
             if batch.is_empty() {
                 return;
             }
-            self.sent_at = Instant::now();
             self.sending.push(sending::send(self.relay.target.clone(), batch).boxed());
         }
     }
 
-    /// At rest: everything was read and has arrived.
-    fn is_heartbeat_due(&self) -> bool {
-        let is_level = !self.lives.is_empty() && self.lives.keys().all(|shard| self.level.contains(shard));
-        is_level
-            && self.window.is_at_rest()
-            && self.sending.is_empty()
-            && self.sent_at.elapsed() >= self.relay.options.heartbeat
-    }
-
-    fn heartbeat(&self) -> Outgoing {
-        let (partition_key, data) = heartbeat::record(&self.relay.options.name, self.relay.clock.now());
-        Outgoing { ticket: Ticket::NONE, partition_key, explicit_hash_key: None, data }
+    /// None: it is not time for one, or not known what to say.
+    fn heartbeat(&mut self) -> Option<Outgoing> {
+        if self.beat_at.elapsed() < self.relay.options.heartbeat {
+            return None;
+        }
+        self.beat_at = Instant::now();
+        let complete_until = self.window.complete_until()?;
+        let (partition_key, data) = heartbeat::record(&self.relay.options.name, complete_until);
+        Some(Outgoing { ticket: Ticket::NONE, partition_key, explicit_hash_key: None, data })
     }
 
     fn settle(&mut self, Sent { arrived, failed, error }: Sent) -> Result<()> {
         let is_mostly_refused = failed.len() > arrived.len();
+        self.figures.records += arrived.len() as u64;
         arrived.into_iter().for_each(|ticket| self.window.arrived(ticket));
         failed.into_iter().for_each(|ticket| self.window.failed(ticket));
         let Some(error) = error else {
             self.pause = Duration::ZERO;
             return Ok(());
         };
+        self.figures.throttled_puts += u64::from(error.kind() == ErrorKind::Throttled);
         // Those that were on their way together say the same.
         if self.send_at <= Instant::now() {
             let longer = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
@@ -234,7 +235,7 @@ impl<'r> Running<'r> {
     /// When there is something to do though nothing has been answered.
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let heartbeat = self.sent_at + self.relay.options.heartbeat;
+        let heartbeat = self.beat_at + self.relay.options.heartbeat;
         let times = [self.keeper.is_some().then_some(self.next_round), Some(self.send_at), Some(heartbeat)];
         let times = times.into_iter().flatten().filter(|at| *at > now);
         times.min().unwrap_or(now + ROUND)

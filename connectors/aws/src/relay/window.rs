@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use foldstream_model::{Position, Record, ShardId};
+use foldstream_model::{Position, Record, ShardId, Timestamp};
 
 use super::route::Route;
 
@@ -70,9 +70,19 @@ struct Waiting {
 struct Progress {
     /// Everything up to here has arrived.
     done: Position,
-    /// What was read behind that, in order, and whether it has arrived.
-    open: VecDeque<(Ticket, Position, bool)>,
+    /// What was read behind that, in order.
+    open: VecDeque<Open>,
+    /// Everything that was made before this was read.
+    read_until: Option<Timestamp>,
     ended: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    ticket: Ticket,
+    position: Position,
+    made_at: Timestamp,
+    has_arrived: bool,
 }
 
 /// How far a shard is, for whoever saves it.
@@ -87,7 +97,7 @@ impl Window {
     /// A shard is read behind a position. One that is known already begins anew.
     pub(super) fn begin(&mut self, shard: ShardId, position: Position) {
         self.give_up(&shard);
-        let progress = Progress { done: position, open: VecDeque::new(), ended: false };
+        let progress = Progress { done: position, open: VecDeque::new(), read_until: None, ended: false };
         self.shards.insert(shard, progress);
     }
 
@@ -96,7 +106,9 @@ impl Window {
         let Some(progress) = self.shards.get_mut(shard) else { return };
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
-        progress.open.push_back((ticket, record.position.clone(), false));
+        let (position, made_at) = (record.position.clone(), record.arrived_at);
+        progress.open.push_back(Open { ticket, position, made_at, has_arrived: false });
+        progress.read_until = progress.read_until.max(Some(made_at));
         let Route { partition_key, explicit_hash_key } = route;
         let partition_key: Arc<str> = partition_key.into();
         let data = record.data.clone();
@@ -107,6 +119,21 @@ impl Window {
         if waiting.len() == 1 {
             self.ready.push_back(partition_key);
         }
+    }
+
+    /// Everything in a shard was read that was made before an instant.
+    pub(super) fn read_until(&mut self, shard: &ShardId, instant: Timestamp) {
+        if let Some(progress) = self.shards.get_mut(shard) {
+            progress.read_until = progress.read_until.max(Some(instant));
+        }
+    }
+
+    /// Everything that was made before this has arrived, of all shards; none: that is not known of one of them yet, or there is
+    /// none.
+    pub(super) fn complete_until(&self) -> Option<Timestamp> {
+        let open = self.shards.values().filter(|progress| !progress.is_finished());
+        let until: Option<Vec<Timestamp>> = open.map(Progress::complete_until).collect();
+        until?.into_iter().min()
     }
 
     /// There are no more records in a shard.
@@ -193,37 +220,38 @@ impl Window {
         self.ready.retain(|key| keys.contains_key(key));
     }
 
-    /// Nothing is waited for.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     /// Of all that was read and has not arrived.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     pub(super) fn standings(&self) -> BTreeMap<ShardId, Standing> {
-        let standing = |progress: &Progress| Standing {
-            done: progress.done.clone(),
-            finished: progress.ended && progress.open.is_empty(),
-        };
+        let standing =
+            |progress: &Progress| Standing { done: progress.done.clone(), finished: progress.is_finished() };
         self.shards.iter().map(|(shard, progress)| (shard.clone(), standing(progress))).collect()
     }
 }
 
 impl Progress {
+    fn is_finished(&self) -> bool {
+        self.ended && self.open.is_empty()
+    }
+
+    /// The first one that is open has not arrived.
+    fn complete_until(&self) -> Option<Timestamp> {
+        self.open.front().map(|open| open.made_at).or(self.read_until)
+    }
+
     fn find(&self, ticket: Ticket) -> Option<usize> {
-        self.open.binary_search_by_key(&ticket, |open| open.0).ok()
+        self.open.binary_search_by_key(&ticket, |open| open.ticket).ok()
     }
 
     fn arrived(&mut self, ticket: Ticket) {
         if let Some(at) = self.find(ticket) {
-            self.open[at].2 = true;
+            self.open[at].has_arrived = true;
         }
-        while let Some((_, position, true)) = self.open.front() {
-            self.done = position.clone();
-            self.open.pop_front();
+        while let Some(open) = self.open.pop_front_if(|open| open.has_arrived) {
+            self.done = open.position;
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::polled::{numbers, pace::Pace, proof::Proof};
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html#Streams.DataRetention>
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// What is trimmed sooner than this is not begun with: who comes back to where it began would find it gone.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 
@@ -58,6 +58,28 @@ impl Opening<'_> {
             pace: self.pace.clone(),
             iterator: None,
         }
+    }
+
+    /// When the oldest change behind a position was made; none up to the tip. Whether any was trimmed does not matter here:
+    /// what is left is then as old as can be.
+    pub(super) async fn oldest_behind(&self, position: &Position) -> Result<Option<Timestamp>> {
+        let number = position.number();
+        let starts = match [&Position::BEGINNING, &self.shard.beginning()?].contains(&position) {
+            true => vec![Start::TrimHorizon],
+            // In front of a record there is no number that DynamoDB knows.
+            false => {
+                vec![Start::At(number.clone()), Start::At(numbers::successor(&number)), Start::TrimHorizon]
+            }
+        };
+        for start in starts {
+            let mut reader = self.reader(position.clone(), start, Proof::None);
+            match reader.peek().await {
+                Ok(oldest) => return Ok(oldest.map(|oldest| oldest.arrived_at)),
+                Err(Refused::Unknown(_) | Refused::Trimmed) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Ok(None)
     }
 
     fn at_trim_horizon(&self) -> Result<StreamsReader> {

@@ -7,14 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use foldstream_model::{
-    Clock, Error, Incarnation, Result, Shard, ShardId,
+    Clock, Error, Incarnation, Position, Result, Shard, ShardId, Timestamp,
     ports::{From, ShardReader, Source, SourceDescription},
 };
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
-    opening::Opening,
+    opening::{Opening, RETENTION},
     shards::{KnownShard, Listing},
     stream::TableStream,
 };
@@ -141,7 +141,7 @@ impl StreamsSource {
 #[async_trait]
 impl Source for StreamsSource {
     async fn describe(&self) -> Result<SourceDescription> {
-        Ok(SourceDescription { incarnation: Incarnation::new(self.ask().await?) })
+        Ok(SourceDescription { incarnation: Incarnation::new(self.ask().await?), retention: Some(RETENTION) })
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {
@@ -156,6 +156,15 @@ impl Source for StreamsSource {
         let opening =
             Opening { stream: &self.stream, arn: &arn, listing: &listing, shard: &shard, pace, now };
         Ok(Box::new(opening.open(from).await?))
+    }
+
+    async fn oldest_behind(&self, shard: &ShardId, position: &Position) -> Result<Option<Timestamp>> {
+        let arn = self.arn().await?;
+        let (listing, shard) = self.known_shard(shard).await?;
+        let (pace, now) = (self.pace(&shard.id), self.clock.now());
+        let opening =
+            Opening { stream: &self.stream, arn: &arn, listing: &listing, shard: &shard, pace, now };
+        opening.oldest_behind(position).await
     }
 
     /// Shards have no hash keys: it spreads evenly, and says nothing about them.

@@ -32,7 +32,8 @@ impl LocalSource {
 #[async_trait]
 impl Source for LocalSource {
     async fn describe(&self) -> Result<SourceDescription> {
-        Ok(SourceDescription { incarnation: self.log.describe().await?.incarnation })
+        let described = self.log.describe().await?;
+        Ok(SourceDescription { incarnation: described.incarnation, retention: described.retention })
     }
 
     async fn shards(&self) -> Result<Vec<Shard>> {

@@ -64,6 +64,7 @@ pub async fn run_on_one_shard(fixture: &dyn SourceFixture) {
     a_waiting_read_returns_what_comes(fixture).await;
     a_dropped_read_loses_nothing(fixture).await;
     what_was_trimmed_is_never_skipped_silently(fixture).await;
+    the_oldest_record_behind_a_position_is_told(fixture).await;
     unknown_shards_are_refused(fixture).await;
 }
 
@@ -230,6 +231,24 @@ async fn a_reader_begins_at_an_instant(fixture: &dyn SourceFixture) {
         ["2", "3"],
         "what arrived at the instant is included"
     );
+}
+
+async fn the_oldest_record_behind_a_position_is_told(fixture: &dyn SourceFixture) {
+    let stream = fixture.make(1).await;
+    let source = stream.source();
+    let shard = only_shard(source).await;
+    let oldest = async |position: &Position| {
+        source.oldest_behind(&shard, position).await.expect("the oldest record is looked for")
+    };
+    assert_eq!(oldest(&Position::BEGINNING).await, None, "there is none");
+    for data in ["a", "b", "c"] {
+        stream.put("key", data).await;
+    }
+    let (records, _) = drain(&mut open(source, &shard, From::TrimHorizon).await).await;
+    let [a, b, c] = &records[..] else { panic!("three records were put") };
+    assert_eq!(oldest(&Position::BEGINNING).await, Some(a.arrived_at));
+    assert_eq!(oldest(&a.position).await, Some(b.arrived_at));
+    assert_eq!(oldest(&c.position).await, None, "nothing is behind the newest");
 }
 
 async fn limits_are_kept_but_for_one_record(fixture: &dyn SourceFixture) {

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::{
     error::Result,
-    lease::{Lease, LeaseKey},
-    shard::SourceName,
+    lease::{ForeignLease, Lease, LeaseKey},
+    shard::{Shard, SourceName},
 };
 
 /// Leases by source and key, each changed only by compare-and-set.
@@ -26,6 +26,24 @@ pub trait LeaseStore: Send + Sync {
 
     /// Removes a lease iff what is stored has the holder, owner and counter of `expected`.
     async fn delete(&self, source: &SourceName, expected: &Lease) -> Result<PutLease>;
+
+    /// What another application has left, or is doing, in a table that others use as well; asked before a source is read
+    /// for the first time. `Invalid`: it cannot be told.
+    async fn foreign(&self, _source: &SourceName) -> Result<Vec<ForeignLease>> {
+        Ok(Vec::new())
+    }
+
+    /// Removes a lease that nobody here needs any more, on the same condition. Where others use the table as well it is left
+    /// to them instead: at its checkpoint, or, if everything in its shard is settled to the end, so that they go on with its
+    /// `children`; if not, none are named.
+    async fn hand_back(
+        &self,
+        source: &SourceName,
+        expected: &Lease,
+        _children: &[Shard],
+    ) -> Result<PutLease> {
+        self.delete(source, expected).await
+    }
 }
 
 /// How a change of a lease ended.

@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     event::{Event, EventType, PayloadReads, SchemaVersion},
     shard::Record,
+    time::Timestamp,
     value::{FieldMask, Value},
 };
 
@@ -17,6 +18,12 @@ pub trait Decoder: Send + Sync {
     /// decoder that goes through the payload anyway may take out of it what `reads` names, all of that and no more.
     /// `Poison`: the record should be an event and is none.
     fn decode(&self, record: &Record, reads: &dyn PayloadReads) -> Result<Option<Event>>;
+
+    /// Of a record that is no event: the instant up to which, as whoever fills the source says by it, everything that was stored
+    /// is in the source. None: it says nothing of the kind.
+    fn heartbeat(&self, _record: &Record) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Lifts a payload by one schema version. Chained by the upcast stage until no upcaster matches.

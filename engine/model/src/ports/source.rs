@@ -29,6 +29,21 @@ pub trait Source: Send + Sync {
     /// the log, and begins.
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>>;
 
+    /// When the oldest record behind a position arrived, of those that are kept; none: there is none. Asked about once a minute,
+    /// of what nobody reads now, too. `Invalid`: records behind it were trimmed.
+    async fn oldest_behind(&self, shard: &ShardId, position: &Position) -> Result<Option<Timestamp>> {
+        let mut reader = self.open(shard, From::After(position.clone())).await?;
+        loop {
+            let batch = reader.read(ReadLimit { records: 1, bytes: 1, wait: Duration::ZERO }).await?;
+            if let Some(oldest) = batch.records.first() {
+                return Ok(Some(oldest.arrived_at));
+            }
+            if batch.tip || batch.end {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The hash key that decides which shard's range a partition key falls into. Pure; asked when a shard has ended and
     /// what waits in it goes to its children.
     fn hash_key(&self, partition_key: &str) -> u128;
@@ -38,6 +53,8 @@ pub trait Source: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceDescription {
     pub incarnation: Incarnation,
+    /// How long records are kept; none: for ever, or it cannot tell.
+    pub retention: Option<Duration>,
 }
 
 /// Where in a shard a reader begins.

@@ -8,7 +8,7 @@ use std::{
 use foldstream_model::{Lease, LeaseKey, ShardId, WorkerId};
 use proptest::prelude::*;
 
-use super::{Change, Holding, Leases, balance};
+use super::{Change, Holding, Leases, balance, first};
 
 const LASTS: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(50);
@@ -282,6 +282,27 @@ fn a_lease_that_another_has_made_for_new_work_is_claimed_and_not_cleaned_up() {
     fleet.join("b");
     fleet.run(LASTS * 2, 0);
     fleet.assert_shared();
+}
+
+#[test]
+fn leases_of_a_source_that_nobody_has_read_are_left_alone_however_long_they_were_not_renewed() {
+    let mut leases = Leases::new(WorkerId::new("a"), LASTS);
+    let foreign = first(&shard(0), &WorkerId::new("other"));
+    leases.is_new(true);
+    leases.needed(STEP, BTreeSet::new());
+    let place = leases.changes(STEP).remove(0);
+    leases.answered(STEP, &place.key, place.lease);
+    for look in [STEP * 2, STEP + LASTS, STEP + LASTS * 2] {
+        let place = first(&LeaseKey::Worker(WorkerId::new("a")), &WorkerId::new("a"));
+        leases.listed(look, look, vec![place, foreign.clone()]);
+        leases.needed(look, BTreeSet::new());
+        let touched = leases.changes(look).into_iter().any(|change| change.key == shard(0));
+        assert!(!touched && leases.unclaimed(look).is_empty());
+    }
+    leases.is_new(false);
+    leases.needed(STEP + LASTS * 2, work(1));
+    let taken = leases.changes(STEP + LASTS * 2).into_iter().find(|change| change.key == shard(0)).unwrap();
+    assert_eq!(taken.expected, Some(foreign));
 }
 
 #[test]

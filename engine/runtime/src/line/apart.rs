@@ -22,7 +22,7 @@ use crate::{
     parking, retry,
     rows::streams::LeftOutEvent,
     streams::{self, OfProjection, Streams, Territory},
-    subscription::{Active, Subscription},
+    subscription::{Active, Recorded, Subscription},
 };
 
 /// Parked events that are read or written at once.
@@ -65,9 +65,10 @@ impl Apart {
             let source = &context.source.source;
             parked.retain(|parked| territory.takes(parked, source.hash_key(&parked.partition_key)));
         }
-        let streams = Streams::at(context.number, place, parked.clone(), left_out);
+        let streams = Streams::at(context.known.number, place, parked.clone(), left_out);
         let here = streams.order_of(place);
-        let is_over = |until: &ParkedOrder| *until <= here && (is_settled || until.shard == context.number);
+        let is_over =
+            |until: &ParkedOrder| *until <= here && (is_settled || until.shard == context.known.number);
         parked.retain(|parked| !parked.is_void() && parked.until.as_ref().is_some_and(is_over));
         remove_returned(context, projection, &parked).await?;
         Ok(Self { streams, ..Self::default() })
@@ -252,7 +253,7 @@ impl Line {
         }
         let mut by_stream: BTreeMap<DocumentKey, Vec<ParkedEvent>> = BTreeMap::new();
         for (placed, error) in waiting {
-            let parked = parked_event(self.context.number, placed, error.as_ref(), now)?;
+            let parked = parked_event(self.context.known.number, placed, error.as_ref(), now)?;
             by_stream.entry(parked.document.clone()).or_default().push(parked);
         }
         let mut parkings = Vec::new();
@@ -344,7 +345,7 @@ impl Line {
         }
         Ok(Released {
             end: released.end.clone(),
-            recorded_until: placed.iter().map(|placed| placed.event.recorded_at).max(),
+            recorded: Recorded::of(placed.iter().map(|placed| &*placed.event)),
             placed,
             folded,
             re_entry: None,
@@ -388,7 +389,7 @@ async fn territory(context: &ShardContext) -> Result<Territory> {
             parents.extend(known.parents.iter().cloned());
         }
     }
-    Ok(Territory { shard: context.number, ancestors, range: context.shard.range })
+    Ok(Territory { shard: context.known.number, ancestors, range: context.shard.range })
 }
 
 async fn refuse_beyond_limit(context: &ShardContext, projection: &Active, more: usize) -> Result<()> {

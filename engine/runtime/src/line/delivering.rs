@@ -15,7 +15,7 @@ use crate::{
     metrics,
     order::Placed,
     report::Stage,
-    subscription::Subscription,
+    subscription::{Recorded, Subscription},
     write::{LaneInput, Outlet},
 };
 
@@ -60,14 +60,14 @@ impl Line {
         let bytes = std::mem::take(&mut self.backlog_bytes);
         // What is released in pieces is older than what the source has said of its tip.
         let is_whole = self.order.unfinished().is_none();
-        let recorded_until = placed.iter().map(|placed| placed.event.recorded_at).max();
+        let recorded = Recorded::of(placed.iter().map(|placed| &*placed.event));
         Ok(Released {
             end: self.at.clone(),
             placed,
             folded,
             re_entry: None,
             forks: Vec::new(),
-            recorded_until,
+            recorded,
             tip: self.tip_of_open().filter(|_| self.backlog.is_empty() && is_whole),
             low_watermark: self.low_watermark.filter(|_| is_whole),
             hold: self.share.hold(bytes),
@@ -175,7 +175,7 @@ impl Line {
         for subscriber in self.subscribers.iter().filter(|subscriber| !subscriber.is_gone()) {
             let projection = &subscriber.subscription.projection;
             if let Outlet::Merge { inputs, .. } = &projection.outlet {
-                let input = MergeInput::Tip { shard: self.context.number, read: read.clone() };
+                let input = MergeInput::Tip { shard: self.context.known.number, read: read.clone() };
                 // Shards at rest are read at the same time again and again: each has its turn. What is not told in
                 // time is told anew by the next read.
                 let mut is_over = false;
@@ -224,7 +224,7 @@ async fn send(
     let touches = parts.iter().map(|(_, dispatched)| dispatched.touches.len()).sum();
     metrics::touches(subscription.projection.name(), touches);
     let hold = released.hold.clone();
-    let batch = subscription.open(released.end.clone(), touches, released.recorded_until, hold)?;
+    let batch = subscription.open(released.end.clone(), touches, released.recorded, hold)?;
     let lanes = match &subscription.projection.outlet {
         Outlet::Lanes(lanes) => lanes.number(),
         Outlet::Merge { lanes, .. } => *lanes,

@@ -79,11 +79,11 @@ impl Line {
                 subscription.abandon();
                 if matches!(left, Left::Ended) {
                     // Lanes that hang are told at the next start; until then guards name the shard for longer.
-                    self.wait_for(hurry, lanes.closed(self.context.number)).await;
+                    self.wait_for(hurry, lanes.closed(self.context.known.number)).await;
                 }
             }
             Outlet::Merge { inputs, .. } => {
-                let (closed, shard) = (matches!(left, Left::Ended), self.context.number);
+                let (closed, shard) = (matches!(left, Left::Ended), self.context.known.number);
                 // A merge that has ended holds nothing, and in a hurry nothing begins again before it ends.
                 tokio::select! {
                     biased;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldstream_model::{
-    BasePolicy, Cut, CutId, ErrorKind, Place, Position, Result,
+    BasePolicy, Cut, CutId, ErrorKind, LeftAt, Place, Position, Result,
     ports::{From, ShardReader},
 };
 use tokio::sync::{mpsc, watch};
@@ -197,8 +197,13 @@ async fn first_journal(context: &ShardContext) -> Result<foldstream_model::Journ
         Start::TrimHorizon => (BasePolicy::First, From::TrimHorizon),
         Start::Latest => (BasePolicy::Seen, From::Latest),
         Start::AtTimestamp(instant) => (BasePolicy::Seen, From::AtTimestamp(instant)),
+        Start::LeaseTable => (BasePolicy::Seen, left_at(context)),
     };
-    if !context.initial {
+    if let From::After(settled) = from {
+        // Whether the source keeps what comes behind it, reading finds.
+        return Ok(journaling::first_journal(base, settled));
+    }
+    if !context.known.initial {
         // If its first record is not kept any more, reading finds that, and stops those who need it.
         return Ok(journaling::first_journal(base, Position::BEGINNING));
     }
@@ -216,6 +221,16 @@ async fn first_journal(context: &ShardContext) -> Result<foldstream_model::Journ
         Err(error) => return Err(error),
     };
     Ok(journaling::first_journal(base, start))
+}
+
+/// Where an application has left the shard. At which instant it would have begun it alone knows: at the oldest record nothing
+/// is lost.
+fn left_at(context: &ShardContext) -> From {
+    match &context.known.left_at {
+        Some(LeftAt::Behind(settled)) => From::After(settled.clone()),
+        Some(LeftAt::Latest | LeftAt::End) => From::Latest,
+        Some(LeftAt::TrimHorizon | LeftAt::AtTimestamp) | None => From::TrimHorizon,
+    }
 }
 
 /// None: what the shard's parents ended with was removed.

@@ -99,7 +99,7 @@ impl Line {
         self.subscribers.retain(|subscriber| *subscriber.id() != id);
         self.add_fold(&projection.spec);
         let from = self.at.clone();
-        let subscription = Subscription::new(self.id, self.context.number, projection, from.clone());
+        let subscription = Subscription::new(self.id, self.context.known.number, projection, from.clone());
         let joining = Some(Joining::new(past));
         let (unsettled, apart) = (Vec::new(), Apart::default());
         self.subscribers.push(Subscriber { subscription, handle, unsettled, from, joining, apart });

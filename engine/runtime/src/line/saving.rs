@@ -123,7 +123,8 @@ impl Line {
                 stands.entry(place).or_default().extend(handle.checkpoint().cut);
             }
             let at = self.context.services.clock.now();
-            let claim = Claim { cut, ended, settled_until: settled.recorded_until, stop, at };
+            let waits_from = cut.as_ref().and_then(|cut| self.cuts.waits_from(&cut.place, &self.order));
+            let claim = Claim { cut, waits_from, ended, settled_until: settled.recorded_until, stop, at };
             let projection = subscriber.subscription.projection.clone();
             let returned = subscriber.apart.take_returned(&claim.place());
             save.claims.push(Claimed { handle, claim, projection, returned });

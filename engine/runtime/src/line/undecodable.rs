@@ -123,7 +123,7 @@ impl Line {
     fn record(&self, position: &Position, partition_key: &str, error: &Error) -> RecordAside {
         let parked_at = self.context.services.clock.now();
         RecordAside {
-            shard: self.context.number,
+            shard: self.context.known.number,
             position: position.clone(),
             fork: None,
             partition_key: partition_key.to_owned(),

@@ -42,8 +42,8 @@ impl Lineage {
             let is_behind_parents = known.parents.iter().all(|parent| ended.contains(parent));
             let asked = asked.get(shard).filter(|_| is_behind_parents);
             let start = asked.map_or(Start::Beginning, |asked| start(stands, asked));
-            let never_was =
-                stands.map_or(Standing::NotBegun, Standing::of) == Standing::NotBegun && gone.contains(shard);
+            let is_begun = stands.map_or(Standing::NotBegun, Standing::of) != Standing::NotBegun;
+            let never_was = known.was_ended() || (!is_begun && gone.contains(shard));
             if never_was || matches!(start, Start::Ended(_)) {
                 ended.insert(shard);
             }

@@ -1,4 +1,4 @@
-use foldstream_model::ErrorKind;
+use foldstream_model::{CutId, ErrorKind, Generation, Place, Position};
 use proptest::prelude::*;
 
 use super::*;
@@ -97,6 +97,42 @@ fn after_a_rewind_what_lies_before_its_start_counts_as_ended() {
     let lineage = known(&diamond());
     assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &["c1", "c2"])).ready, ids(&["c1", "c2"]));
     assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &["m"])).ready, ids(&["m"]));
+}
+
+#[test]
+fn a_shard_without_a_lease_was_ended_if_what_descends_from_it_has_one() {
+    let mut lineage = known(&diamond());
+    lineage
+        .take_over(&BTreeMap::from([(id("c1"), LeftAt::End), (id("c2"), LeftAt::Behind(Position::new(7)))]));
+    let left = |shard: &str| lineage.get(&id(shard)).unwrap().left_at.clone();
+    assert_eq!([left("p"), left("c1")], [Some(LeftAt::End), Some(LeftAt::End)]);
+    assert_eq!([left("c2"), left("m")], [Some(LeftAt::Behind(Position::new(7))), Some(LeftAt::TrimHorizon)]);
+    assert_eq!(lineage.outlook(&gone(&[]), standing(&[], &[])).ready, ids(&["c2"]));
+    assert_eq!(lineage.outlook(&gone(&[]), standing(&["c2"], &[])).ready, ids(&["m"]));
+    let stored = serde_json::to_string(&lineage).unwrap();
+    assert_eq!(serde_json::from_str::<Lineage>(&stored).unwrap(), lineage);
+}
+
+#[test]
+fn what_an_application_had_ended_is_not_lost_when_it_goes_and_nobody_goes_back_to_it() {
+    let mut lineage = known(&diamond());
+    lineage.take_over(&BTreeMap::from([(id("m"), LeftAt::TrimHorizon)]));
+    lineage.discover(&incarnation(), &[shard("m", &[])], at(50)).unwrap();
+    let outlook = lineage.outlook(&gone(&[]), standing(&[], &[]));
+    assert_eq!(outlook, Outlook { ready: ids(&["m"]), lost: ids(&[]) });
+    let asked = BTreeMap::from([(id("m"), Position::new(3))]);
+    let cut = CutId { chain: "chain".into(), place: Place::end(Position::new(9), 0) };
+    let stands = Checkpoint {
+        generation: Generation(0),
+        cut: Some(cut),
+        waits_from: None,
+        ended: false,
+        settled_until: None,
+        stop: None,
+        written_at: at(0),
+    };
+    let starts = lineage.rewound(&gone(&[]), &BTreeMap::from([(id("m"), stands)]), &asked);
+    assert_eq!(starts[&id("m")], rewind::Start::NotBehind(Place::end(Position::new(3), u32::MAX)));
 }
 
 #[test]

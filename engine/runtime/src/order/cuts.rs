@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque, hash_map::Entry};
 
-use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Place, Result, StreamHash};
+use foldstream_model::{Cut, CutId, Early, Error, GivenUp, Head, Place, Position, Result, StreamHash};
 
 use super::{Changes, Order, early::Waiting, heads::ByStream};
 
@@ -118,6 +118,14 @@ impl CutLog {
     /// The whole state at such a place, which adds to no other cut.
     pub fn whole(&mut self, place: &Place, order: &Order) -> Result<Cut> {
         Past::new(place, self.begin_cut(place)?, self, order).whole()
+    }
+
+    /// The first record of this shard that brought an event which waits for a missing one at `place`.
+    pub fn waits_from(&self, place: &Place, order: &Order) -> Option<Position> {
+        let behind = self.batches.iter().filter(|batch| batch.end > *place);
+        let let_go = behind.flat_map(|batch| &batch.let_go).chain(&order.changes.let_go);
+        let waiting = order.early.iter().chain(let_go).map(|waiting| &waiting.at);
+        waiting.filter(|at| **at <= *place && **at != Place::BEGINNING).min().map(|at| at.position.clone())
     }
 
     /// How many heads were moved up to a place that is to get a cut.

@@ -67,6 +67,7 @@ fn at(cut: Option<CutId>, ended: bool) -> Checkpoint {
     Checkpoint {
         generation: Generation(0),
         cut,
+        waits_from: None,
         ended,
         settled_until: None,
         stop: None,
@@ -200,4 +201,45 @@ proptest! {
         let again = expired(&left, &case.kept, &case.needed);
         prop_assert_eq!(again.cuts, Vec::<CutId>::new());
     }
+}
+
+fn stands_at(position: u64, ended: bool) -> Stands {
+    stands(&[("shard", at(Some(id("a", position)), ended))])
+}
+
+#[test]
+fn the_hindmost_projection_is_one_that_reads_the_shard_and_has_not_ended_it() {
+    let hindmost = |known: &[(&str, Stands)]| {
+        let known: Vec<_> =
+            known.iter().map(|(name, stands)| (ProjectionId::new(name, 1), stands.clone())).collect();
+        let found = super::hindmost(&ShardId::new("shard"), &known);
+        found.map(|(id, position)| (id.name.to_string(), position))
+    };
+    let (far, near, ended) = (stands_at(9, false), stands_at(4, false), stands_at(2, true));
+    let elsewhere = Stands { is_elsewhere: true, ..Stands::default() };
+    let known = [("far", far.clone()), ("near", near), ("ended", ended.clone()), ("elsewhere", elsewhere)];
+    assert_eq!(hindmost(&known), Some(("near".to_owned(), Position::new(4))));
+    assert_eq!(
+        hindmost(&[("far", far), ("new", stands(&[]))]),
+        Some(("new".to_owned(), Position::BEGINNING))
+    );
+    assert_eq!(hindmost(&[("ended", ended)]), None);
+}
+
+#[test]
+fn what_is_left_is_said_below_a_quarter_and_again_when_half_of_that_is_gone() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+    let now = Timestamp::EPOCH.plus_micros(30 * 3_600_000_000);
+    assert_eq!(left(None, DAY, now), DAY, "nothing is unread, however quiet it was");
+    assert_eq!(left(Some(now.plus_micros(-5 * 3_600_000_000)), DAY, now), hours(19));
+    assert_eq!(left(Some(Timestamp::EPOCH), DAY, now), Duration::ZERO);
+    let (mut warned_of, mut said) = (None, Vec::new());
+    for left in [9, 6, 5, 4, 3, 2, 1, 0, 0, 12, 5] {
+        let (remaining, remembered) = remaining(hours(left), DAY, warned_of);
+        warned_of = remembered;
+        said.extend((remaining != Remaining::Fine).then_some((left, remaining)));
+    }
+    let little = Remaining::Little;
+    assert_eq!(said, [(5, little), (2, little), (1, little), (0, Remaining::Nothing), (5, little)]);
 }

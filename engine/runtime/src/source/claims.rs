@@ -1,9 +1,15 @@
 //! How a source's lanes follow the leases: they enter shards that are won, and leave those that are lost or passed on.
 
-use foldstream_model::{LeaseKey, Ordering, Position, ProjectionId, Result, ShardId};
+use foldstream_model::{LeaseKey, Ordering, ProjectionId, Result, ShardId};
 
 use super::{Running, SourceTask, Stay};
-use crate::{checkpoint::CheckpointHandle, leases::Holding, leasing::Told, shard::Role, write::Outlet};
+use crate::{
+    checkpoint::CheckpointHandle,
+    leases::{Holding, safe::Stands},
+    leasing::Told,
+    shard::Role,
+    write::Outlet,
+};
 
 impl SourceTask {
     /// Nobody reads yet: what is held for projections that are paused, or run elsewhere, is passed on as it is.
@@ -51,7 +57,7 @@ impl Running {
             }
         }
         for shard in self.left.clone() {
-            self.forget_when_left(&shard);
+            self.forget_when_left(&shard).await;
         }
         let held = self.held.clone();
         for (key, offer) in held.to_pass_on() {
@@ -73,7 +79,7 @@ impl Running {
     }
 
     /// When all lanes have left a shard, where they stand there is forgotten, and read anew when it is won again.
-    fn forget_when_left(&mut self, shard: &ShardId) {
+    async fn forget_when_left(&mut self, shard: &ShardId) {
         let lanes: Vec<ProjectionId> = self.with_lanes().cloned().collect();
         let is_inside = |id: &ProjectionId| {
             let place = self.places.get(&(id.clone(), shard.clone()));
@@ -82,6 +88,7 @@ impl Running {
         if lanes.iter().any(is_inside) {
             return;
         }
+        self.tell_where_lanes_stand(shard).await;
         self.left.remove(shard);
         for id in lanes {
             let key = (id, shard.clone());
@@ -142,13 +149,16 @@ impl Running {
 
     async fn tell_how_far(&self) {
         for (shard, _) in self.shards.keys().filter(|(_, role)| *role == Role::Lanes) {
-            let places = self.with_lanes().filter_map(|id| self.places.get(&(id.clone(), shard.clone())));
-            let settled: Option<Position> =
-                places.map(|place| place.handle.checkpoint().place().position).min();
-            if let Some(settled) = settled {
-                self.task.claims.tell(Told::Settled(LeaseKey::Shard(shard.clone()), settled)).await;
-            }
+            self.tell_where_lanes_stand(shard).await;
         }
+    }
+
+    async fn tell_where_lanes_stand(&self, shard: &ShardId) {
+        let stands = self.with_lanes().filter_map(|id| {
+            let place = self.places.get(&(id.clone(), shard.clone()))?;
+            Some((id.clone(), Stands::of(&place.handle.checkpoint(), self.lineage.get(shard))))
+        });
+        self.task.claims.tell(Told::Stands(shard.clone(), stands.collect())).await;
     }
 
     /// A shard that was won may have been in other hands since its documents were cached.

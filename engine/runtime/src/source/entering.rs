@@ -192,7 +192,14 @@ impl Running {
         );
         let at = self.task.services.clock.now();
         let stop = Stop { place: place.checkpoint.place(), event: None, reason, at };
-        let claim = Claim { cut: None, ended: false, settled_until: None, stop: Some(stop.clone()), at };
+        let claim = Claim {
+            cut: None,
+            waits_from: None,
+            ended: false,
+            settled_until: None,
+            stop: Some(stop.clone()),
+            at,
+        };
         match place.handle.commit(claim).await {
             // It was rewound meanwhile, which is looked into soon.
             Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
@@ -224,15 +231,14 @@ impl Running {
     }
 
     fn start(&mut self, shard: &ShardId, role: &Role) -> Result<Door> {
-        let number = self.number(shard)?;
-        let Some(listed) = self.listed.get(shard).cloned() else {
+        let (Some(known), Some(listed)) = (self.lineage.get(shard).cloned(), self.listed.get(shard).cloned())
+        else {
             return Err(Error::internal(format!("shard={shard} is not listed")));
         };
         let context = Arc::new(ShardContext {
             source: self.task.spec.clone(),
             shard: listed,
-            number,
-            initial: self.initial.contains(shard),
+            known,
             intake: self.task.intake.clone(),
             services: self.task.services.clone(),
             rows: self.rows.clone(),

@@ -15,6 +15,8 @@ pub enum EventsCommand {
     /// Print the events of a stream
     Read(ReadStream),
     /// Print the newest events of all streams, in the order in which they were stored
+    ///
+    /// Those of an event table when they are as old as its safe window.
     Tail(TailEvents),
     /// Take events from a file of JSON lines; goes on where it stopped
     Import(ImportEvents),
@@ -34,6 +36,9 @@ pub struct AppendEvents {
     /// What the stream must end with: a sequence, `none` for a new stream, or `any`
     #[arg(long, value_name = "SEQUENCE", default_value = "any", value_parser = expected_sequence)]
     pub expected: ExpectedSequence,
+    /// The source whose event table is meant; not needed if the configuration has one place of events
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
     /// Say what would be appended or refused, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -50,6 +55,9 @@ pub struct ReadStream {
     /// At most so many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub limit: usize,
+    /// The source whose event table is meant; not needed if the configuration has one place of events
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +68,9 @@ pub struct TailEvents {
     /// Go on printing new ones until interrupted
     #[arg(short, long)]
     pub follow: bool,
+    /// The source whose event table is meant; not needed if the configuration has one place of events
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -67,7 +78,8 @@ pub struct ImportEvents {
     /// One JSON object a line; `-` for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The source whose `event:` mapping the lines follow; not needed if the configuration has one
+    /// The source whose `event:` mapping the lines follow, and into whose event table they go, if it has one; not needed if the
+    /// configuration has one source
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
     /// Where a part of an event is found, as in `stream_id=order.id`; `payload=*` takes all other fields

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+use crate::running::Namespace;
+
 /// Where the demo keeps its data, apart from that of the user's own events.
 const DEMO_DATA: &str = "foldstream-demo";
 const DEMO_EXIT_CODES: &str = "\
@@ -55,6 +57,8 @@ pub struct RelaySources {
     /// relayed before comes once more, and is dropped as a repetition; what was lost is a gap, filled from the event table.
     #[arg(long)]
     pub forget: bool,
+    #[command(flatten)]
+    pub watching: Watching,
 }
 
 #[derive(Debug, Args)]
@@ -81,9 +85,15 @@ pub struct Validate {
     /// GetRecords, and DescribeStreamConsumer where it is read by fan-out; of the stream of a DynamoDB table DescribeStream,
     /// GetShardIterator and GetRecords; of each DynamoDB table DescribeTable and, where it is there, what is done with it:
     /// writes under a condition that no item meets, or of an item that is not there. Not tried are CreateTable,
-    /// RegisterStreamConsumer and SubscribeToShard, nor what `foldstream relay` does.
+    /// RegisterStreamConsumer and SubscribeToShard.
     #[arg(long)]
     pub online: bool,
+    /// Ask for what `foldstream relay` needs, in place of `foldstream run`
+    ///
+    /// Of the stream of each event table DescribeStream, GetShardIterator and GetRecords; of the Kinesis stream that its changes
+    /// go to DescribeStreamSummary, and PutRecords with a record that Kinesis refuses; and the table that it keeps its rows in.
+    #[arg(long, requires = "online")]
+    pub relay: bool,
 }
 
 #[derive(Debug, Args)]
@@ -107,18 +117,30 @@ pub struct Run {
     /// Rebuild embedded read models whose definition was changed, instead of refusing
     #[arg(long)]
     pub dev: bool,
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// How a process that runs for long is watched.
+#[derive(Debug, Clone, Args)]
+pub struct Watching {
     /// Serve /metrics, /livez and /readyz here, as in `127.0.0.1:9464`
     #[arg(long, value_name = "ADDRESS", env = "FOLDSTREAM_LISTEN", hide_env = true)]
     pub listen: Option<SocketAddr>,
+    /// Print what alarms are about once a minute, for CloudWatch, under this namespace, as in `Foldstream/shop`
+    ///
+    /// A line of JSON on standard output, in the embedded metric format: CloudWatch Logs makes metrics of it, without an agent.
+    #[arg(long, value_name = "NAMESPACE", env = "FOLDSTREAM_EMF", hide_env = true)]
+    pub emf: Option<Namespace>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = HEALTH_EXIT_CODES)]
 pub struct Healthcheck {
-    /// Ask whether shards are read (/readyz) instead of whether the process answers (/livez)
+    /// Ask whether it does its work (/readyz) instead of whether the process answers (/livez)
     #[arg(long)]
     pub ready: bool,
-    /// Where `foldstream run` serves on this machine, as it was told
+    /// Where `foldstream run` or `relay` serves on this machine, as it was told
     #[arg(long, value_name = "ADDRESS", env = "FOLDSTREAM_LISTEN", hide_env = true)]
     pub listen: SocketAddr,
     /// How long to wait for the answer

@@ -16,7 +16,7 @@ pub use documents::{DocumentsCommand, GetDocument, ListDocuments};
 pub use events::{AppendEvents, EventsCommand, ImportEvents, MapPart, MappedPart, ReadStream, TailEvents};
 pub use global::{Audited, ByProjection, Global, Permission};
 pub use leases::{LeasesCommand, ReleaseLease};
-pub use line::{Audit, Demo, Healthcheck, Init, RelaySources, Run, Status, Test, Validate};
+pub use line::{Audit, Demo, Healthcheck, Init, RelaySources, Run, Status, Test, Validate, Watching};
 pub use parked::{DiscardParked, ListParked, ParkedCommand, ParkedFilter, RedriveParked};
 pub use policy::ConfigPolicy;
 pub use projections::{

@@ -11,8 +11,8 @@ pub struct ConfigPolicy {
     /// The part of AWS in the ARNs, such as `aws-cn`
     #[arg(long, value_name = "NAME", default_value = "aws")]
     pub partition: String,
-    /// Also what `foldstream relay` needs
-    #[arg(long)]
+    /// What `foldstream relay` needs, in place of `foldstream run`
+    #[arg(long, conflicts_with = "operator")]
     pub relay: bool,
     /// Also what commands of an operator need: list documents, delete projections
     #[arg(long)]

@@ -1,6 +1,10 @@
 use std::{fs, io, os::unix::fs::MetadataExt, sync::Arc};
 
-use foldstream_config::{Config, Diagnostic, SourceFile, diagnostic::nearest};
+use foldstream_config::{
+    Config, Diagnostic, SourceFile,
+    diagnostic::nearest,
+    settings::{Name, Source, SourceKind},
+};
 use foldstream_local::{FILE_NAME, LocalStore, OpenOptions};
 use foldstream_model::{
     Clock, Ids, ProjectionId,
@@ -15,7 +19,7 @@ use crate::{
     exit::{Failure, Outcome},
     import::Rehearsal,
     output::{Output, plural},
-    stores::{self, Opening, Stores},
+    stores::{self, Opening, Stores, TableEvents},
 };
 
 const READ: OpenOptions = OpenOptions { create: false, read_only: true };
@@ -25,6 +29,13 @@ const CREATE: OpenOptions = OpenOptions { create: true, read_only: false };
 const CONTROLS: &str = "projections";
 /// More versions of projections than any store holds.
 const MAX_PROJECTIONS: usize = 10_000;
+
+/// Where events are appended.
+pub struct AppendTo {
+    pub events: Arc<dyn EventStore>,
+    /// An event table, which takes less at once.
+    pub is_table: bool,
+}
 
 /// What every command has at hand.
 pub struct Context {
@@ -52,7 +63,16 @@ impl Context {
 
     /// The stores of a configuration; what is not there is made. Waits for a service that is busy or does not answer.
     pub async fn stores_or_new(&self, config: &Config) -> Outcome<Stores> {
-        let open = || Stores::open(Some(config), self.opening(CREATE));
+        self.patiently(config, self.opening(CREATE)).await
+    }
+
+    /// The same, as far as a relay needs them.
+    pub async fn stores_to_relay(&self, config: &Config) -> Outcome<Stores> {
+        self.patiently(config, Opening { leases: false, ..self.opening(CREATE) }).await
+    }
+
+    async fn patiently(&self, config: &Config, opening: Opening<'_>) -> Outcome<Stores> {
+        let open = || Stores::open(Some(config), opening.clone());
         let opened = retry::until_done("opening the stores", open).await;
         opened.map_err(|error| Failure::unusable(error.to_string()))
     }
@@ -65,7 +85,7 @@ impl Context {
     fn opening(&self, options: OpenOptions) -> Opening<'_> {
         let (clock, ids) = (self.clock.clone(), self.ids.clone());
         let (region, profile) = (self.global.region.clone(), self.global.profile.clone());
-        Opening { data: &self.global.data, region, profile, clock, ids, options }
+        Opening { data: &self.global.data, region, profile, clock, ids, options, leases: true }
     }
 
     /// The embedded database of `--data`, to look into it.
@@ -78,26 +98,39 @@ impl Context {
         self.open(CREATE)
     }
 
-    /// The event table of the one source that has one; none: events are in the embedded database.
-    pub async fn event_table(&self) -> Outcome<Option<Arc<dyn EventStore>>> {
-        let Some(config) = self.config_if_any() else { return Ok(None) };
-        let tables = config.sources.iter().filter(|(_, source)| source.kind.value.event_table().is_some());
-        let [(name, source)] = tables.collect::<Vec<_>>()[..] else { return Ok(None) };
+    /// The event table of the source that is named, or of the one that is configured; none: events are in the embedded database.
+    /// Invalid: it has none, or there are several places.
+    pub async fn event_table(&self, source: Option<&str>) -> Outcome<Option<Arc<TableEvents>>> {
+        let config = match source {
+            Some(_) => Some(self.config()?),
+            None => self.config_if_any(),
+        };
+        let Some(config) = config else { return Ok(None) };
+        let Some((name, source)) = with_event_table(&config, source)? else { return Ok(None) };
         let compiled = compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
         let items = compose::items(name, &compiled)?;
         let store = stores::event_table_of(source, items, self.opening(READ)).await;
         store.map_err(|error| Failure::unusable(error.to_string()))
     }
 
-    /// The events of the store of `--data`, which is made if it is not there. For a dry run those that are there, and
-    /// whatever is appended is forgotten.
-    pub fn events_to_append_to(&self, dry_run: bool) -> Outcome<Arc<dyn EventStore>> {
-        if !dry_run {
-            return Ok(self.local_or_new()?.events());
-        }
-        let is_there = self.global.data.join(FILE_NAME).exists();
-        let stored = is_there.then(|| self.local_to_read()).transpose()?;
-        Ok(Arc::new(Rehearsal::new(stored.as_ref(), self.clock.clone(), self.ids.clone())?))
+    /// Where events of a source are appended: to an event table, or to the store of `--data`, which is made if it is not there. In a
+    /// dry run whatever is appended is forgotten.
+    pub async fn events_to_append_to(&self, source: Option<&str>, dry_run: bool) -> Outcome<AppendTo> {
+        let (stored, table): (Option<Arc<dyn EventStore>>, _) = match self.event_table(source).await? {
+            Some(table) if !dry_run => return Ok(AppendTo { events: table, is_table: true }),
+            None if !dry_run => {
+                return Ok(AppendTo { events: self.local_or_new()?.events(), is_table: false });
+            }
+            Some(table) => (Some(table.clone()), Some(table)),
+            None => {
+                let is_there = self.global.data.join(FILE_NAME).exists();
+                let local = is_there.then(|| self.local_to_read()).transpose()?;
+                (local.map(|local| local.events() as Arc<dyn EventStore>), None)
+            }
+        };
+        let is_table = table.is_some();
+        let rehearsal = Rehearsal::new(stored, table, self.clock.clone(), self.ids.clone())?;
+        Ok(AppendTo { events: Arc::new(rehearsal), is_table })
     }
 
     fn open(&self, options: OpenOptions) -> Outcome<LocalStore> {
@@ -159,6 +192,38 @@ impl Context {
         match candidates.find(|projection| wanted.includes(projection)) {
             Some(projection) => Ok(projection.clone()),
             None => Err(unknown(wanted, configured.iter().chain(&stored))),
+        }
+    }
+}
+
+/// The source whose events are meant, if they are in an event table.
+fn with_event_table<'c>(config: &'c Config, named: Option<&str>) -> Outcome<Option<(&'c Name, &'c Source)>> {
+    if let Some(name) = named {
+        let Some((name, source)) = config.sources.get_key_value(name) else {
+            return Err(Failure::invalid(format!("the configuration has no source {name}")));
+        };
+        return match &source.kind.value {
+            SourceKind::Local { .. } => Ok(None),
+            kind if kind.event_table().is_some() => Ok(Some((name, source))),
+            _ => Err(Failure::invalid(format!(
+                "the source {name} has no event table, so its events cannot be asked for; name it with `event_table`"
+            ))),
+        };
+    }
+    let is_local = |source: &Source| matches!(source.kind.value, SourceKind::Local { .. });
+    let with_table = |(_, source): &(&Name, &Source)| source.kind.value.event_table().is_some();
+    let tables: Vec<_> = config.sources.iter().filter(with_table).collect();
+    let local = config.sources.iter().find(|(_, source)| is_local(source));
+    match (&tables[..], local) {
+        ([], _) => Ok(None),
+        ([one], None) => Ok(Some(*one)),
+        _ => {
+            let names: Vec<_> = tables.iter().map(|(name, _)| name.as_str()).collect();
+            let names = names.into_iter().chain(local.map(|(name, _)| name.as_str()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            Err(Failure::invalid(format!(
+                "the configuration has several sources that keep their events in other places: {names}; name one with --source"
+            )))
         }
     }
 }

@@ -19,7 +19,7 @@ mod status;
 mod test;
 mod validate;
 
-pub use context::{Context, mistaken, who};
+pub use context::{AppendTo, Context, mistaken, who};
 
 use crate::{
     cli::{Command, ConfigCommand},

@@ -18,10 +18,7 @@ pub fn execute(arguments: ConfigPolicy, context: &mut Context) -> Outcome {
     let region = context.global.region.clone().or_else(|| std::env::var("AWS_REGION").ok());
     let ConfigPolicy { account, partition, relay, operator } = arguments;
     let location = Location { partition, region: region.unwrap_or_else(|| "*".to_owned()), account };
-    let mut permissions = named.to_run(&location);
-    if relay {
-        permissions.extend(named.to_relay(&location));
-    }
+    let mut permissions = if relay { named.to_relay(&location) } else { named.to_run(&location) };
     if operator {
         permissions.extend(named.to_operate(&location));
     }

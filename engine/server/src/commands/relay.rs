@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use foldstream_config::{Config, diagnostic::nearest};
 use foldstream_model::{Error, ErrorKind};
 use foldstream_runtime::{retry, tasks::Tasks};
@@ -5,11 +7,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::RelaySources,
+    cli::{RelaySources, Watching},
     commands::{Context, mistaken},
     compose,
     exit::{Exit, Failure, Outcome},
-    running::stop_on_signals,
+    running::{Service, WatchedRelays, stop_on_signals},
     stores::{Stores, TableRelay},
 };
 
@@ -17,11 +19,11 @@ use crate::{
 pub async fn execute(arguments: RelaySources, context: &mut Context) -> Outcome {
     let config = context.config()?;
     compose::checked(&config).map_err(|mistakes| mistaken(&mistakes))?;
-    let stores = context.stores_or_new(&config).await?;
+    let stores = context.stores_to_relay(&config).await?;
     let relays = relays(&config, &stores, arguments.source.as_deref())?;
     match arguments.forget {
         true => forget(relays, context).await,
-        false => run(relays).await,
+        false => run(relays, &arguments.watching, context).await,
     }
 }
 
@@ -38,10 +40,17 @@ async fn forget(relays: Vec<(String, TableRelay)>, context: &mut Context) -> Out
     Ok(Exit::Done)
 }
 
-async fn run(relays: Vec<(String, TableRelay)>) -> Outcome {
+async fn run(relays: Vec<(String, TableRelay)>, watching: &Watching, context: &Context) -> Outcome {
     let stop = CancellationToken::new();
-    let mut signals = Tasks::new();
-    stop_on_signals(stop.clone(), &mut signals)?;
+    // What ends with the process: signals are waited for, and questions answered, until then.
+    let mut beside = Tasks::new();
+    if let Some(service) = Service::open(watching).await? {
+        let figures = relays.iter().map(|(name, relay)| (name.clone(), relay.figures()));
+        let watched =
+            WatchedRelays { relays: figures.collect(), clock: context.clock.clone(), stop: stop.clone() };
+        service.start(Arc::new(watched), context.clock.clone(), &mut beside);
+    }
+    stop_on_signals(stop.clone(), &mut beside)?;
     let mut tasks = Tasks::new();
     for (name, relay) in relays {
         let stopped = stop.clone();
@@ -82,9 +91,13 @@ fn relays(config: &Config, stores: &Stores, wanted: Option<&str>) -> Outcome<Vec
         }
     }
     match found.is_empty() {
-        true => Err(Failure::invalid(
-            "there is nothing to relay: a source of kind kinesis needs its `event_table`, whose DynamoDB stream is moved into its `stream`",
-        )),
+        true => Err(nothing_to_relay()),
         false => Ok(found),
     }
+}
+
+pub fn nothing_to_relay() -> Failure {
+    Failure::invalid(
+        "there is nothing to relay: a source of kind kinesis needs its `event_table`, whose DynamoDB stream is moved into its `stream`",
+    )
 }

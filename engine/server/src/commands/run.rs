@@ -40,19 +40,14 @@ pub async fn execute(arguments: Run, context: &mut Context) -> Outcome {
         line.assembly.dead = forget_the_dead(stores.local()?).await?;
     }
     lock.as_ref().map_or(Ok(()), FleetLock::let_others_in)?;
-    let service = match arguments.listen {
-        Some(address) => Some(Service::bind(address, &config).await?),
-        None => None,
-    };
-    if let Some(service) = &service {
-        tracing::info!(address = %service.address()?, "serving /metrics, /livez and /readyz");
-    }
+    let service = Service::open(&arguments.watching).await?;
     let stop = CancellationToken::new();
     let mut signals = Tasks::new();
     stop_on_signals(stop.clone(), &mut signals)?;
     let (_complete, complete) = watch::channel(true);
     let until_complete = arguments.until_caught_up.then_some(complete);
     tracing::info!(data = %context.global.data.display(), projections = config.projections.len(), "running");
+    let service = service.map(|service| (service, config.clone()));
     let ended = Running { stores: &stores, until_complete, stop, service }.run(line).await?;
     match arguments.until_caught_up {
         true => {

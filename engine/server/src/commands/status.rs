@@ -1,6 +1,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use foldstream_runtime::{parking::total, report::WorkerReport};
+use foldstream_runtime::{
+    parking::total,
+    report::{KeptReport, WorkerReport},
+};
 use serde_json::json;
 
 use crate::{
@@ -16,6 +19,8 @@ use crate::{
 
 /// How long to wait for a second report to tell a rate: workers report every second.
 const SECOND_LOOK: Duration = Duration::from_millis(1_300);
+/// Heartbeats come every ten seconds.
+const SILENCE: Duration = Duration::from_secs(120);
 /// What is not known.
 const UNKNOWN: &str = "-";
 
@@ -152,9 +157,13 @@ fn readings(worker: &WorkerReport, rates: &Rates) -> Table {
         Column::Number("UNREAD"),
         Column::Number("GAPS"),
         Column::Number("EVENTS/S"),
+        Column::Number("KEPT FOR"),
         Column::Name("WAITS FOR"),
     ]);
     for shard in &worker.shards {
+        let is_of_shard = |kept: &&KeptReport| kept.source == shard.source && kept.shard == shard.shard;
+        let kept = worker.kept.iter().find(is_of_shard);
+        let left = kept.map(|kept| duration(Duration::from_secs(kept.seconds_left)));
         for line in &shard.lines {
             let rate = rates.line(&shard.source, &shard.shard, &line.reader);
             let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
@@ -165,11 +174,37 @@ fn readings(worker: &WorkerReport, rates: &Rates) -> Table {
                 or_unknown(line.behind.map(count)),
                 count(line.gaps as u64),
                 or_unknown(rate.map(|rate| count(rate.events_per_second))),
+                or_unknown(left.clone()),
                 or_unknown(rate.and_then(|rate| rate.slowest).map(str::to_owned)),
             ]);
         }
     }
     table
+}
+
+/// Shards of which less than a quarter of the retention is left.
+fn soon_trimmed(facts: &Facts) -> impl Iterator<Item = String> {
+    let kept = facts.worker().into_iter().flat_map(|worker| &worker.kept);
+    let soon = kept.filter(|kept| kept.seconds_left < kept.retention_seconds / 4);
+    soon.map(|KeptReport { source, shard, projection, seconds_left, .. }| {
+        let left = duration(Duration::from_secs(*seconds_left));
+        let name = projection.row_name();
+        format!(
+            "{source}/{shard}: records that {name} has not settled are kept for {left} more, and are lost to it then;\n\
+             let it go on, delete it if nobody needs it, or raise the retention time"
+        )
+    })
+}
+
+/// Sources of which no heartbeat was read for a while.
+fn silent(facts: &Facts) -> impl Iterator<Item = String> {
+    let ages = facts.complete_until().map(|(source, until)| (source, facts.now.micros_since(until)));
+    let silent =
+        ages.map(|(source, age)| (source, Duration::from_micros(age))).filter(|(_, age)| *age > SILENCE);
+    silent.map(|(source, age)| {
+        let age = duration(age);
+        format!("{source}: what was stored in the last {age} may not be in it: its relay is gone, or behind")
+    })
 }
 
 /// How far each shard was saved; projections that stand at the same place share a row.
@@ -227,6 +262,7 @@ fn problems(facts: &Facts, standings: &[ProjectionStanding], set_aside: &[SetAsi
     if has_stopped {
         problems.push(WHAT_TO_DO.to_owned());
     }
+    problems.extend(soon_trimmed(facts).chain(silent(facts)));
     for ((source, shard, position), reason) in &facts.unreadable {
         problems.push(format!(
             "{source}/{shard}: the record at position {position} is no event\n  reason    {}\n{WHAT_TO_DO_ABOUT_A_RECORD}",
@@ -283,6 +319,8 @@ fn for_programs(
         "events_not_relayed": facts.not_relayed,
         "projections": projections.collect::<Vec<_>>(),
         "shards": shards.collect::<Vec<_>>(),
+        "retention": facts.worker().map(|worker| &worker.kept),
+        "complete_until": facts.worker().map(|worker| &worker.complete_until),
         "unreadable_records": unreadable.collect::<Vec<_>>(),
         "parked_records": facts.records,
         "missing": facts.missing.iter().map(missing_for_programs).collect::<Vec<_>>(),

@@ -33,7 +33,7 @@ pub async fn execute(arguments: &Validate, context: &mut Context) -> Outcome {
     }
     match config {
         _ if errors > 0 => Ok(Exit::Invalid),
-        Some(config) if arguments.online => online::execute(&config, context).await,
+        Some(config) if arguments.online => online::execute(&config, arguments.relay, context).await,
         _ => Ok(Exit::Done),
     }
 }

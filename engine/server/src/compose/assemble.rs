@@ -21,6 +21,7 @@ use foldstream_runtime::{
     assembly::{NamedReducer, ProjectionSpec, Services, SourceSpec, Start},
     order::Gaps,
     settings::Settings,
+    upcast::{OnNewerSchema, Upcasts},
     worker::Assembly,
 };
 
@@ -111,7 +112,9 @@ async fn source_spec(
             settings::Start::TrimHorizon => Start::TrimHorizon,
             settings::Start::Latest => Start::Latest,
             settings::Start::AtTimestamp(timestamp) => Start::AtTimestamp(timestamp),
+            settings::Start::LeaseTable => Start::LeaseTable,
         },
+        on_newer_schema: on_newer_schema(source),
         types: types.map(|types| types.iter().map(|known| EventType::new(known.value.as_str())).collect()),
     })
 }
@@ -139,10 +142,22 @@ pub fn items(source: &Name, compiled: &Compiled) -> Result<Arc<dyn Decoder>> {
     found.ok_or_else(|| Error::internal(format!("a source without a mapping: source={source}")))
 }
 
-/// What lifts the events of a source.
-pub fn upcasters(compiled: &Compiled, source: &Name) -> Vec<Arc<dyn Upcaster>> {
+/// What lifts the events of a source, and what becomes of those that are newer.
+pub fn upcasts(source: &settings::Source, compiled: &Compiled, name: &Name) -> Upcasts {
+    Upcasts::new(&upcasters(compiled, name), on_newer_schema(source))
+}
+
+fn upcasters(compiled: &Compiled, source: &Name) -> Vec<Arc<dyn Upcaster>> {
     let declared = compiled.upcasters.get(source).into_iter().flatten();
     declared.map(|upcaster| Arc::clone(upcaster) as Arc<dyn Upcaster>).collect()
+}
+
+fn on_newer_schema(source: &settings::Source) -> OnNewerSchema {
+    match source.on_newer_schema.value {
+        settings::OnNewerSchema::Wait => OnNewerSchema::Wait,
+        settings::OnNewerSchema::Park => OnNewerSchema::Park,
+        settings::OnNewerSchema::Ignore => OnNewerSchema::Ignore,
+    }
 }
 
 struct Envelopes;

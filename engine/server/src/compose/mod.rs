@@ -4,6 +4,6 @@ mod check;
 mod assemble;
 mod definitions;
 
-pub use assemble::{Line, assemble, items, known_types, projector, upcasters};
+pub use assemble::{Line, assemble, items, known_types, projector, upcasts};
 pub use check::{check, checked};
 pub use definitions::{Changed, changed};

@@ -5,20 +5,31 @@ use std::{
 
 use foldstream_declarative::decoder::Parts;
 use foldstream_model::{
-    Clock,
+    Clock, Error,
     ports::{Appended, EventStore},
 };
+use foldstream_runtime::retry::{self, Backoff, Verdict};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Line, Lines, Mapping,
-    judge::{Judge, KnownIds, Verdict},
+    judge::{Judge, KnownIds, Verdict as Judgement},
 };
 use crate::exit::{Failure, Outcome};
 
 /// Lines and bytes of one append. More are faster, and are judged again together when another writer was faster.
-const BATCH_LINES: usize = 1_000;
-const BATCH_BYTES: usize = 8 << 20;
+#[derive(Debug, Clone, Copy)]
+pub struct Batch {
+    pub lines: usize,
+    pub bytes: usize,
+}
+
+/// Into the embedded event store.
+pub const EMBEDDED: Batch = Batch { lines: 1_000, bytes: 8 << 20 };
+/// Into an event table: a transaction of DynamoDB has 100 items and 4 MB at most, of items that may be larger than their lines.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+pub const IN_A_TABLE: Batch = Batch { lines: 100, bytes: 1 << 20 };
+
 /// How many refusals are kept to be listed.
 const MAX_REFUSALS: usize = 1_000;
 /// How often a batch is judged again before the other writer is left alone.
@@ -61,6 +72,7 @@ pub struct Import<'a> {
     mapping: &'a Mapping,
     /// Stop at the first line that is refused.
     strict: bool,
+    size: Batch,
     tag: String,
     ids: KnownIds,
     tally: Tally,
@@ -73,9 +85,15 @@ struct Candidate {
 }
 
 impl<'a> Import<'a> {
-    pub fn new(store: &'a dyn EventStore, clock: &'a dyn Clock, mapping: &'a Mapping, strict: bool) -> Self {
+    pub fn new(
+        store: &'a dyn EventStore,
+        clock: &'a dyn Clock,
+        mapping: &'a Mapping,
+        strict: bool,
+        size: Batch,
+    ) -> Self {
         let (tag, ids) = (String::new(), HashMap::new());
-        Self { store, clock, mapping, strict, tag, ids, tally: Tally::default() }
+        Self { store, clock, mapping, strict, size, tag, ids, tally: Tally::default() }
     }
 
     /// Takes all lines. What was appended before an error stays; the same file can be imported again.
@@ -98,7 +116,7 @@ impl<'a> Import<'a> {
 
     fn next_batch(&mut self, lines: &mut Lines<impl BufRead>) -> Outcome<Vec<Candidate>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
+        while batch.len() < self.size.lines && bytes < self.size.bytes {
             let line =
                 lines.next_line().map_err(|error| Failure::failed(format!("cannot read on: {error}")))?;
             let Some(line) = line else { break };
@@ -131,11 +149,13 @@ impl<'a> Import<'a> {
         Candidate { line: line.number, text_hash, event }
     }
 
-    /// Stores what is new of a batch in one append; says whether to go on.
+    /// Stores what is new of a batch in one append; says whether to go on. A store that is busy, or of which it is unknown whether it was
+    /// done, is asked again: what is stored by then is skipped.
     async fn store(&mut self, batch: &[Candidate]) -> Outcome<bool> {
         let events = batch.iter().filter_map(|candidate| candidate.event.as_ref().ok()?.as_ref());
         let streams: BTreeSet<_> = events.map(|event| event.stream_id.clone()).collect();
-        for _ in 0..MAX_ATTEMPTS {
+        let (mut attempts, mut backoff) = (0, Backoff::new());
+        while attempts < MAX_ATTEMPTS {
             let now = self.clock.now();
             let streams = streams.iter().cloned().collect();
             let mut judge =
@@ -144,18 +164,26 @@ impl<'a> Import<'a> {
             for candidate in batch {
                 let verdict = match &candidate.event {
                     Ok(Some(event)) => judge.judge(candidate.line, candidate.text_hash, event, now).await?,
-                    Ok(None) => Verdict::LeaveOut,
-                    Err(reason) => Verdict::Refuse(reason.clone()),
+                    Ok(None) => Judgement::LeaveOut,
+                    Err(reason) => Judgement::Refuse(reason.clone()),
                 };
-                let stop = self.strict && matches!(verdict, Verdict::Refuse(_));
+                let stop = self.strict && matches!(verdict, Judgement::Refuse(_));
                 verdicts.push((candidate, verdict));
                 if stop {
                     break;
                 }
             }
             let appends = judge.into_appends();
-            if appends.is_empty() || matches!(self.store.append(appends).await?, Appended::Done(_)) {
+            if appends.is_empty() {
                 return Ok(self.count(verdicts));
+            }
+            match self.store.append(appends).await {
+                Ok(Appended::Done(_)) => return Ok(self.count(verdicts)),
+                Ok(Appended::Conflict { .. }) => attempts += 1,
+                Err(error) if retry::verdict(error.kind()) == Verdict::Again => {
+                    backoff.pause(&error, "appending").await;
+                }
+                Err(error) => return Err(self.refused(batch, error)),
             }
             // Another writer was faster; what was known of the streams is known no more.
             self.ids.clear();
@@ -163,18 +191,25 @@ impl<'a> Import<'a> {
         Err(Failure::failed("others write to the same streams all the time; import again when they are done"))
     }
 
-    fn count(&mut self, verdicts: Vec<(&Candidate, Verdict)>) -> bool {
+    /// The store cannot hold what is in these lines.
+    fn refused(&self, batch: &[Candidate], error: Error) -> Failure {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return error.into() };
+        let stands = format!("of lines {} to {}, and nothing behind them, was taken", first.line, last.line);
+        Failure::from(error.context(format!("nothing {stands}")))
+    }
+
+    fn count(&mut self, verdicts: Vec<(&Candidate, Judgement)>) -> bool {
         for (candidate, verdict) in verdicts {
             match verdict {
-                Verdict::Take => {
+                Judgement::Take => {
                     self.tally.taken += 1;
                     let event = candidate.event.as_ref().ok().and_then(Option::as_ref);
                     let recorded = event.is_some_and(|event| event.recorded_at.is_some());
                     self.tally.without_recorded_at += u64::from(!recorded);
                 }
-                Verdict::Skip => self.tally.skipped += 1,
-                Verdict::LeaveOut => self.tally.left_out += 1,
-                Verdict::Refuse(reason) => self.tally.refuse(candidate.line, reason),
+                Judgement::Skip => self.tally.skipped += 1,
+                Judgement::LeaveOut => self.tally.left_out += 1,
+                Judgement::Refuse(reason) => self.tally.refuse(candidate.line, reason),
             }
         }
         !(self.strict && self.tally.refused > 0)

@@ -63,8 +63,8 @@ impl Mapping {
         let sequence = mapping.sequence.as_ref();
         if sequence.is_some_and(|sequence| sequence.gaps == Gaps::Allow) {
             return Err(Unusable::Because(
-                "the embedded event store keeps no streams with gaps; leave `sequence` out of the mapping, and events \
-                 are numbered in the order in which they come"
+                "streams with gaps cannot be imported; leave `sequence` out of the mapping, and events are numbered in the \
+                 order in which they come"
                     .to_owned(),
             ));
         }

@@ -10,7 +10,7 @@ mod judge;
 mod importing;
 mod rehearsal;
 
-pub use importing::{Import, Progress, Tally};
+pub use importing::{EMBEDDED, IN_A_TABLE, Import, Progress, Tally};
 pub use lines::{Line, Lines};
 pub use mapping::{Mapping, Unusable};
 pub use rehearsal::Rehearsal;

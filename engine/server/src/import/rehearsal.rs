@@ -8,9 +8,13 @@ use foldstream_model::{
 };
 use tempfile::TempDir;
 
+use crate::stores::TableEvents;
+
 /// An event store for a dry run: it begins as another one is, or empty, and what is appended to it is forgotten with it.
 pub struct Rehearsal {
-    stored: Option<Arc<LocalEventStore>>,
+    stored: Option<Arc<dyn EventStore>>,
+    /// The table that it would be appended to, which says what it cannot hold.
+    table: Option<Arc<TableEvents>>,
     /// What was appended, on disk: it may be more than memory holds.
     appended: Arc<LocalEventStore>,
     _folder: TempDir,
@@ -18,7 +22,12 @@ pub struct Rehearsal {
 
 impl Rehearsal {
     /// Invalid when there is no room for temporary files.
-    pub fn new(stored: Option<&LocalStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Result<Self> {
+    pub fn new(
+        stored: Option<Arc<dyn EventStore>>,
+        table: Option<Arc<TableEvents>>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|error| {
             Error::invalid(format!(
                 "a dry run needs a folder for temporary files: {error}; name one in TMPDIR"
@@ -26,7 +35,7 @@ impl Rehearsal {
         })?;
         let options = OpenOptions { create: true, read_only: false };
         let appended = LocalStore::open(folder.path(), clock, ids, options)?.events();
-        Ok(Self { stored: stored.map(LocalStore::events), appended, _folder: folder })
+        Ok(Self { stored, table, appended, _folder: folder })
     }
 
     async fn last_stored(&self, streams: &[StreamId]) -> Result<Vec<Option<Sequence>>> {
@@ -40,6 +49,9 @@ impl Rehearsal {
 #[async_trait]
 impl EventStore for Rehearsal {
     async fn append(&self, mut appends: Vec<Append>) -> Result<Appended> {
+        if let Some(table) = &self.table {
+            table.rehearse(&appends).await?;
+        }
         for append in &mut appends {
             let stream = std::slice::from_ref(&append.stream);
             let stored = self.last_stored(stream).await?.into_iter().next().flatten();

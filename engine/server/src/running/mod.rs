@@ -1,9 +1,14 @@
 //! A line at work: the embedded logs are filled, the worker runs, and both end in order.
 
 mod relay;
+mod emf;
 mod service;
+mod watched;
 mod signals;
 
+use std::sync::Arc;
+
+use foldstream_config::Config;
 use foldstream_model::Result;
 use foldstream_runtime::{
     tasks::Tasks,
@@ -12,12 +17,14 @@ use foldstream_runtime::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use emf::Namespace;
 pub use service::Service;
 pub use signals::stop_on_signals;
+pub use watched::WatchedRelays;
 
 use crate::{compose::Line, stores::Stores};
 use relay::Relays;
-use service::Readiness;
+use watched::WatchedWorker;
 
 /// What a line needs beside its parts.
 pub struct Running<'a> {
@@ -27,7 +34,8 @@ pub struct Running<'a> {
     pub until_complete: Option<watch::Receiver<bool>>,
     /// Drains, saves and returns when it is cancelled.
     pub stop: CancellationToken,
-    pub service: Option<Service>,
+    /// And whose lags it tells.
+    pub service: Option<(Service, Config)>,
 }
 
 impl Running<'_> {
@@ -43,10 +51,16 @@ impl Running<'_> {
             None => Until::Stopped,
         };
         let worker = Worker::new(line.assembly);
-        if let Some(service) = self.service {
-            let rows = self.stores.rows();
-            let readiness = Readiness { ready: worker.ready(), stop: self.stop.clone(), rows };
-            service.start(readiness, self.stores, clock, &mut tasks);
+        if let Some((service, config)) = self.service {
+            let watched = WatchedWorker {
+                stores: self.stores.clone(),
+                config,
+                clock: clock.clone(),
+                ready: worker.ready(),
+                stop: self.stop.clone(),
+                rows: self.stores.rows(),
+            };
+            service.start(Arc::new(watched), clock, &mut tasks);
         }
         let stopped = CancellationToken::new();
         let mut work = std::pin::pin!(worker.run(until, stopped.clone()));

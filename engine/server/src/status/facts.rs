@@ -153,6 +153,12 @@ impl Facts {
         self.report.as_ref().filter(|_| !self.processes.is_empty())
     }
 
+    /// Up to when all that was stored is in each source that has heartbeats.
+    pub fn complete_until(&self) -> impl Iterator<Item = (&SourceName, Timestamp)> {
+        let workers = self.worker().into_iter();
+        workers.flat_map(|worker| &worker.complete_until).map(|(source, until)| (source, *until))
+    }
+
     /// A worker says whether anything waits in the shards that it reads: not where projections have stopped or are paused.
     fn may_have_gaps(&self) -> bool {
         self.worker().is_none_or(|worker| {
@@ -196,6 +202,11 @@ fn together(mut one: WorkerReport, other: WorkerReport) -> WorkerReport {
     one.written_at = one.written_at.min(other.written_at);
     one.shards.extend(other.shards);
     one.projections.extend(other.projections);
+    one.kept.extend(other.kept);
+    for (source, until) in other.complete_until {
+        let known = one.complete_until.entry(source).or_insert(until);
+        *known = until.max(*known);
+    }
     one
 }
 

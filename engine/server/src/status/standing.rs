@@ -112,7 +112,8 @@ impl ProjectionStanding {
         let shards = shards(facts, projection, control);
         let behind = shards.iter().map(|shard| shard.behind).sum::<Option<u64>>();
         let behind = behind.filter(|_| facts.configured.contains_key(projection));
-        let lag_micros = facts.configured.get(projection).map(|source| {
+        let source = facts.configured.get(projection);
+        let lag_micros = source.filter(|source| tells(facts, source, &shards)).map(|source| {
             let unread = shards.iter().filter_map(|shard| shard.unread_since);
             let oldest = unread.chain(facts.not_relayed_since.get(source).copied()).min();
             oldest.map_or(0, |oldest| facts.now.micros_since(oldest))
@@ -126,6 +127,12 @@ impl ProjectionStanding {
             shards,
         }
     }
+}
+
+/// What is unread of a stream that is not embedded is known by those who read it alone.
+fn tells(facts: &Facts, source: &SourceName, shards: &[ShardStanding]) -> bool {
+    let is_embedded = facts.logs.contains_key(source);
+    is_embedded || shards.iter().any(|shard| shard.phase.is_some() || shard.stop.is_some())
 }
 
 fn state(facts: &Facts, projection: &ProjectionId, control: &Control, shards: &[ShardStanding]) -> State {
@@ -170,7 +177,7 @@ fn shards(facts: &Facts, projection: &ProjectionId, control: &Control) -> Vec<Sh
         if said.projection == *projection
             && let Some(standing) = shards.get_mut(&key)
         {
-            standing.hear(said);
+            standing.hear(said, log.is_some());
         }
     }
     shards.into_values().collect()
@@ -192,7 +199,7 @@ fn stored(source: &SourceName, shard: &ShardId, checkpoint: &Checkpoint) -> Shar
 
 impl ShardStanding {
     /// Takes what a running worker says, which is newer than what it has saved.
-    fn hear(&mut self, said: &ProjectionReport) {
+    fn hear(&mut self, said: &ProjectionReport, is_embedded: bool) {
         self.phase = Some(said.phase);
         self.settled_until = self.settled_until.max(said.settled_until);
         self.behind_since = said.behind_since;
@@ -200,6 +207,8 @@ impl ShardStanding {
         if said.behind_since.is_none() && said.stop.is_none() {
             self.behind = Some(0);
             self.unread_since = None;
+        } else if !is_embedded {
+            self.unread_since = said.unread_since.or(self.settled_until).or(said.behind_since);
         } else {
             // Whatever was recorded before what is in the documents is there too.
             self.unread_since = self.unread_since.max(self.unread_since.and(said.settled_until));

@@ -5,24 +5,24 @@ use std::{collections::BTreeMap, sync::Arc};
 use foldstream_aws::{
     Connection, ConnectionOptions,
     dynamodb::{
-        DocumentTables, DynamoDocuments, DynamoLeases, DynamoParking, DynamoRows, KeyAttributes,
-        SecondaryIndex, SortKey, StateTable, TellsShards,
+        DocumentTables, DynamoDocuments, DynamoLeases, DynamoParking, DynamoRows, KeyAttribute,
+        KeyAttributes, KeyType, Provision, SecondaryIndex, SortKey, StateTable, TellsShards,
     },
-    events::{DynamoEvents, EventTable},
+    events::EventTable,
     kinesis::{self, KinesisOptions, KinesisSource},
     relay::{RelayOptions, RelayParts, Route},
     streams::{StreamsOptions, StreamsSource},
 };
 use foldstream_config::{
     Config,
-    settings::{Name, Reading, SourceKind, Store, Tables},
+    settings::{self, Name, Reading, SourceKind, Store, Tables},
 };
 use foldstream_model::{
     Clock, Ids, Record, Result, SourceName,
-    ports::{self, CheckpointStore, Decoder, DocumentStore, EventStore, LeaseStore, ParkingLot},
+    ports::{self, CheckpointStore, Decoder, DocumentStore, LeaseStore, ParkingLot},
 };
 
-pub use foldstream_aws::relay::Relay as TableRelay;
+pub use foldstream_aws::{events::DynamoEvents as TableEvents, relay::Relay as TableRelay};
 
 use super::{Opening, tables};
 
@@ -54,7 +54,8 @@ impl Aws {
         let mut documents = BTreeMap::new();
         for (name, projection) in &config.projections {
             if let Some(tables) = tables(config, projection) {
-                let store = DynamoDocuments::new(&connection, document_tables(tables), opening.ids.clone());
+                let (clock, ids) = (opening.clock.clone(), opening.ids.clone());
+                let store = DynamoDocuments::new(&connection, document_tables(tables), clock, ids);
                 documents.insert(name.to_string(), Arc::new(store));
             }
         }
@@ -97,7 +98,7 @@ impl Aws {
         &self,
         table: EventTable,
         items: Arc<dyn Decoder>,
-    ) -> Result<Arc<dyn EventStore>> {
+    ) -> Result<Arc<TableEvents>> {
         events(&self.connection, table, items, self.clock.clone(), self.ids.clone()).await
     }
 
@@ -124,7 +125,7 @@ pub(super) async fn event_table(
     opening: &Opening<'_>,
     table: EventTable,
     items: Arc<dyn Decoder>,
-) -> Result<Arc<dyn EventStore>> {
+) -> Result<Arc<TableEvents>> {
     let connection = connect(opening).await;
     events(&connection, table, items, opening.clock.clone(), opening.ids.clone()).await
 }
@@ -135,8 +136,8 @@ async fn events(
     items: Arc<dyn Decoder>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-) -> Result<Arc<dyn EventStore>> {
-    Ok(Arc::new(DynamoEvents::open(connection, table, items, clock, ids).await?))
+) -> Result<Arc<TableEvents>> {
+    Ok(Arc::new(TableEvents::open(connection, table, items, clock, ids).await?))
 }
 
 async fn state(
@@ -146,7 +147,8 @@ async fn state(
     opening: &Opening<'_>,
 ) -> Result<State> {
     let state = StateTable::open(connection, table, opening.ids.clone(), opening.options.create).await?;
-    let (tables, create) = (lease_tables(config, table), opening.options.create);
+    let tables = if opening.leases { lease_tables(config, table) } else { BTreeMap::new() };
+    let create = opening.options.create;
     let leases = DynamoLeases::open(connection, state.clone(), tables, create).await?;
     Ok(State {
         checkpoints: Arc::new(DynamoRows::new(state.clone())),
@@ -177,17 +179,34 @@ pub(super) fn lease_tables(config: &Config, table: &str) -> BTreeMap<SourceName,
 
 pub(super) fn document_tables(tables: &Tables) -> DocumentTables {
     let key = &tables.key;
-    let sort = key.sort.clone().map(|(attribute, separator)| SortKey { attribute, separator });
+    let sort = key.sort.as_ref().map(|(attribute, separator)| SortKey {
+        attribute: key_attribute(attribute),
+        separator: separator.clone(),
+    });
     let indexes = tables.indexes.iter().map(|(name, index)| SecondaryIndex {
         name: name.to_string(),
-        partition: index.partition.clone(),
-        sort: index.sort.clone(),
+        partition: key_attribute(&index.partition),
+        sort: index.sort.as_ref().map(key_attribute),
     });
     DocumentTables {
         name: tables.table.value.clone(),
-        keys: KeyAttributes { partition: key.partition.clone(), sort },
+        keys: KeyAttributes { partition: key_attribute(&key.partition), sort },
         indexes: indexes.collect(),
         create: tables.create,
         max_write_units: tables.max_write_units,
+        provision: Provision {
+            tags: tables.tags.clone(),
+            point_in_time_recovery: tables.point_in_time_recovery,
+            deletion_protection: tables.deletion_protection,
+            purge_deleted_after: tables.purge_deleted_after,
+        },
     }
+}
+
+fn key_attribute(attribute: &settings::KeyAttribute) -> KeyAttribute {
+    let holds = match attribute.holds {
+        settings::KeyType::String => KeyType::String,
+        settings::KeyType::Number => KeyType::Number,
+    };
+    KeyAttribute { name: attribute.name.clone(), holds }
 }

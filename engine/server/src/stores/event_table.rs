@@ -105,7 +105,7 @@ fn payload(part: &PayloadPart) -> Option<WrittenPayload> {
         Encoding::Map => WrittenEncoding::Map,
         Encoding::Json => WrittenEncoding::Json,
         Encoding::Binary => WrittenEncoding::Binary,
-        Encoding::Gzip => return None,
+        Encoding::Gzip => WrittenEncoding::Gzip,
     };
     Some(WrittenPayload { path: part.from.clone()?, encoding })
 }

@@ -19,10 +19,11 @@ use foldstream_model::{
 use foldstream_runtime::rows::Rows;
 
 use aws::Aws;
-pub use aws::TableRelay;
-pub use online::{inspect, named};
+pub use aws::{TableEvents, TableRelay};
+pub use online::{inspect, inspect_relay, named};
 
 /// What the stores are opened with.
+#[derive(Clone)]
 pub struct Opening<'a> {
     /// Where the embedded database is.
     pub data: &'a Path,
@@ -31,6 +32,8 @@ pub struct Opening<'a> {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub options: OpenOptions,
+    /// The tables of the leases of sources' shards are not needed by a relay, whose own are with its rows.
+    pub leases: bool,
 }
 
 /// Cheap to clone.
@@ -138,7 +141,8 @@ impl Stores {
                 let aws = self.aws.as_ref().ok_or_else(not_in_aws)?;
                 let table = event_table::event_table(source, table)?;
                 // The clients' futures are large and deep.
-                Box::pin(aws.events(table, items)).await.map(Some)
+                let events = Box::pin(aws.events(table, items)).await?;
+                Ok(Some(events))
             }
         }
     }
@@ -154,7 +158,7 @@ pub async fn event_table_of(
     source: &Source,
     items: Arc<dyn Decoder>,
     opening: Opening<'_>,
-) -> Result<Option<Arc<dyn EventStore>>> {
+) -> Result<Option<Arc<TableEvents>>> {
     let Some(table) = source.kind.value.event_table() else { return Ok(None) };
     let table = event_table::event_table(source, table)?;
     Box::pin(aws::event_table(&opening, table, items)).await.map(Some)

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use foldstream_aws::{
     Connection, ConnectionOptions,
-    dynamodb::{DynamoDocuments, DynamoLeases, StateTable},
+    dynamodb::{DocumentTables, DynamoDocuments, DynamoLeases, StateTable},
     events,
     inspection::{Finding, Severity, inspect_credentials},
     kinesis,
-    permissions::Named,
-    streams,
+    permissions::{DocumentTable, Named},
+    relay, streams,
 };
 use foldstream_config::{
     Config,
     settings::{EventTable, Source, SourceKind, Store},
 };
-use foldstream_model::{Ids, ProjectionId};
+use foldstream_model::{Clock, Ids, ProjectionId};
 
 use super::{
     aws::{document_tables, lease_tables, reading},
@@ -28,6 +28,7 @@ pub async fn inspect(
     config: &Config,
     region: Option<String>,
     profile: Option<String>,
+    clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
 ) -> Vec<Finding> {
     if !keeps_something_in_aws(config) {
@@ -58,10 +59,32 @@ pub async fn inspect(
     }
     for (name, projection) in &config.projections {
         if let Some(tables) = tables(config, projection) {
-            let documents = DynamoDocuments::new(&connection, document_tables(tables), ids.clone());
+            let clock = Arc::clone(&clock);
+            let documents = DynamoDocuments::new(&connection, document_tables(tables), clock, ids.clone());
             let model = ProjectionId::new(name, projection.version.value);
             found.extend(documents.inspect(&model).await);
         }
+    }
+    found
+}
+
+/// The same for `relay`.
+pub async fn inspect_relay(config: &Config, region: Option<String>, profile: Option<String>) -> Vec<Finding> {
+    let named = named(config);
+    if named.relayed.is_empty() {
+        return Vec::new();
+    }
+    let connection = Connection::open(ConnectionOptions { region, profile }).await;
+    let mut found = inspect_credentials(&connection).await;
+    if found.iter().any(|finding| finding.severity == Severity::Wrong) {
+        return found;
+    }
+    for (stream, table) in &named.relayed {
+        found.extend(streams::inspect(&connection, table).await);
+        found.extend(relay::inspect(&connection, stream).await);
+    }
+    if let Some(table) = &named.state_table {
+        found.extend(StateTable::inspect_for_relay(&connection, table).await);
     }
     found
 }
@@ -105,7 +128,9 @@ pub fn named(config: &Config) -> Named {
         if let Some(tables) = tables(config, projection) {
             let tables = document_tables(tables);
             let model = ProjectionId::new(name, projection.version.value);
-            named.document_tables.push((tables.table(&model), tables.create));
+            let name = tables.table(&model);
+            let DocumentTables { create, provision, .. } = tables;
+            named.document_tables.push(DocumentTable { name, create, provision });
         }
     }
     named

@@ -7,7 +7,11 @@ use foldstream_config::settings::{Config, Name, OnFailure, Ordering, Projection}
 use foldstream_declarative::Compiled;
 use foldstream_model::ports::{Projector, Reducer, StateCarried};
 use foldstream_model::{Document, Error, Event, EventType, Result, StreamId, Timestamp, Value};
-use foldstream_runtime::{decode::Reading, pure, upcast::Upcasts};
+use foldstream_runtime::{
+    decode::Reading,
+    pure,
+    upcast::{self, OnNewerSchema, Upcasts},
+};
 
 use crate::compose;
 
@@ -43,11 +47,12 @@ impl<'c> Rehearsal<'c> {
     /// Takes all events of a source, as they were recorded.
     pub(super) fn play(&mut self, source: &Name, events: &[Event]) {
         let config = self.config;
-        let upcasters = compose::upcasters(self.compiled, source);
+        let Some(settings) = config.sources.get(source) else { return };
+        let upcasts = compose::upcasts(settings, self.compiled, source);
         let of_source = |(_, projection): &(&Name, &Projection)| projection.source.value == *source;
         for (name, projection) in config.projections.iter().filter(of_source) {
             if let Ok((projector, _)) = compose::projector(self.compiled, name, projection) {
-                self.project(name, projection, &*projector, Upcasts::new(&upcasters), events);
+                self.project(name, projection, &*projector, upcasts.clone(), events);
             }
         }
     }
@@ -72,7 +77,6 @@ impl<'c> Rehearsal<'c> {
             if self.streams.contains(&stream) {
                 continue;
             }
-            let is_known = fold.knows(&event.event_type);
             let before = states.get(&event.stream_id).cloned().unwrap_or_default();
             let done = fold.carry_state(event, before).and_then(|carried| {
                 self.touch(name, projection, projector, &carried)?;
@@ -80,8 +84,9 @@ impl<'c> Rehearsal<'c> {
                 Ok(())
             });
             let Err(error) = done else { continue };
-            // A type that nobody knows waits, whatever becomes of what cannot be taken.
-            if !is_known || projection.on_failure.value != OnFailure::Discard {
+            let waits = !fold.knows(&event.event_type) || upcast::on_newer_schema(&error).is_some();
+            // What nobody knows yet waits, whatever becomes of what cannot be taken.
+            if waits || projection.on_failure.value != OnFailure::Discard {
                 self.streams.insert(stream.clone());
             }
             self.park(stream, event, &error);
@@ -95,7 +100,7 @@ impl<'c> Rehearsal<'c> {
         projector: &dyn Projector,
         event: &StateCarried,
     ) -> Result<()> {
-        if !projector.event_types().contains(&event.event.event_type) {
+        if !projector.event_types().contains(&event.event.event_type) || !upcast::is_taken(&event.event)? {
             return Ok(());
         }
         let mut touches = Vec::new();
@@ -158,8 +163,14 @@ impl Fold<'_> {
             return Err(Error::poison(format!("type={of} is neither handled nor in the source's `types`")));
         }
         let mut event = event.clone();
-        self.reading.read(&mut event)?;
-        let state = match self.reducer.filter(|_| self.is_reduced(&event.event_type)) {
+        match self.reading.read(&mut event) {
+            Err(error) if upcast::on_newer_schema(&error) == Some(OnNewerSchema::Ignore) => {
+                event.payload.set_unreadable(error);
+            }
+            read => read?,
+        }
+        let reducer = self.reducer.filter(|_| self.is_reduced(of));
+        let state = match reducer.filter(|_| event.payload.unreadable.is_none()) {
             Some(reducer) => pure::guarded("the reducer", || reducer.reduce(&event, &before))?,
             None => before.clone(),
         };

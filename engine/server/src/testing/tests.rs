@@ -154,6 +154,28 @@ fn an_event_newer_than_the_upcasters_cannot_be_taken_by_who_handles_it() {
 }
 
 #[test]
+fn a_newer_event_waits_or_is_ignored_whatever_becomes_of_others() {
+    let tests = "
+  - name: newer
+    given:
+      - { stream_id: o-1, type: Placed, schema_version: 3, payload: { customer: c } }
+      - { stream_id: o-1, type: Added, payload: { price: 1 } }
+    expect: EXPECTED
+";
+    for (on_newer, expected) in [
+        ("wait", "{ orders/o-1: null, feed/all: { prices: [1] } }\n    parked: [orders/o-1]"),
+        ("park", "{ orders/o-1: null, feed/all: { prices: [1] } }\n    parked: [orders/o-1]"),
+        ("ignore", "{ orders/o-1: { total: 1, customer: null }, feed/all: { prices: [1] } }"),
+    ] {
+        let small = SMALL
+            .replace("    reducer: order\n", "    reducer: order\n    on_failure: discard\n")
+            .replace("kind: local,", &format!("kind: local, on_newer_schema: {on_newer},"));
+        let found = outcomes(&format!("{small}{}", tests.replace("EXPECTED", expected)));
+        assert_eq!(found[0].failures, [], "{on_newer}");
+    }
+}
+
+#[test]
 fn what_is_discarded_is_left_out_of_the_state_and_the_stream_goes_on() {
     let small = SMALL.replace("    reducer: order\n", "    reducer: order\n    on_failure: discard\n");
     let tests = "

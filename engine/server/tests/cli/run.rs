@@ -269,6 +269,36 @@ fn metrics_and_health_are_served() {
 }
 
 #[test]
+fn a_projection_that_goes_on_counts_as_stopped_no_more() {
+    let folder = Folder::new();
+    let parks = CONFIG.replace("  totals:\n", "  totals:\n    on_failure: park\n");
+    folder.write("foldstream.yaml", format!("{parks}limits: {{ parked_events: 1 }}\n"));
+    let mut run = Running::start(&folder, &["--listen", "127.0.0.1:0"]);
+    let said = run.says("serving");
+    let address = said.split("address=").nth(1).unwrap().trim().to_owned();
+    let stopped = |wanted: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let name = "foldstream_projection_stopped{projection=\"totals\"";
+        let mut lines = answer.lines().filter(|line| line.starts_with(name)).peekable();
+        lines.peek().is_some() && lines.all(|line| line.ends_with(wanted))
+    };
+    // Of one document, as lanes that park at the same time may both find room.
+    let bad = r#"{"type":"Sold","payload":{"sku":"tea","quantity":"many"}}"#;
+    for _ in 0..2 {
+        folder.run_with(&["events", "append", "o-4"], bad).ok();
+    }
+    eventually("no more may be parked", || stopped("} 1"));
+    folder.run(&["parked", "discard", "totals", "--all", "--reason", "none", "--yes"]).ok();
+    folder.run(&["projections", "pause", "totals"]).ok();
+    run.says("leaving all shards");
+    folder.run(&["projections", "resume", "totals"]).ok();
+    eventually("it goes on", || stopped("} 0"));
+}
+
+#[test]
 fn health_is_bad_where_nobody_answers_or_says_otherwise() {
     let folder = Folder::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -278,7 +308,10 @@ fn health_is_bad_where_nobody_answers_or_says_otherwise() {
     let answering = std::thread::spawn(move || {
         // The first one is who has given up.
         for connection in listener.incoming().take(2) {
-            let _ = connection.unwrap().write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready\n");
+            let mut connection = connection.unwrap();
+            // A connection that is closed with something unread is reset, and its answer with it.
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready\n");
         }
     });
     let refused = folder.run(&["healthcheck", "--ready", "--listen", &address]).fails(1);

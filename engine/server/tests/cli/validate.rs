@@ -80,6 +80,9 @@ fn what_is_embedded_needs_no_service() {
     folder.write("foldstream.yaml", VALID);
     let said = folder.run(&["validate", "--online"]).ok();
     assert!(said.ends_with("no service to ask: everything is embedded\n"), "{said}");
+    let error = folder.run(&["validate", "--online", "--relay"]).fails(2);
+    assert!(error.contains("nothing to relay") && error.contains("event_table"), "{error}");
+    folder.run(&["validate", "--relay"]).fails(2);
     let policy = folder.run(&["config", "policy"]).ok();
     assert!(policy.contains("\"Statement\": []"), "{policy}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foldstream_config::settings::{Encoding, Name, PayloadPart, Source, Upcaster, UpcasterChange};
+use foldstream_config::settings::{Name, Source, Upcaster, UpcasterChange};
 use foldstream_model::{EventType, SchemaVersion};
 
 use super::report::Report;
@@ -20,11 +20,6 @@ pub(super) fn compile(
         .include
         .as_ref()
         .map(|include| report.at("include", |report| report.expression(include, &names)));
-    report.at("event", |report| {
-        for part in [Some(&source.event.payload), source.event.metadata.as_ref()].into_iter().flatten() {
-            refuse_unavailable(report, part);
-        }
-    });
     let mut upcasters = Vec::with_capacity(source.upcasters.len());
     for (index, upcaster) in source.upcasters.iter().enumerate() {
         let step = format!("upcasters[{index}]");
@@ -32,16 +27,6 @@ pub(super) fn compile(
         upcasters.push(Arc::new(compiled));
     }
     (upcasters, Arc::new(MappedDecoder::new(source.event.clone(), include)))
-}
-
-fn refuse_unavailable(report: &mut Report, part: &PayloadPart) {
-    let encoding = match part.encoding {
-        Encoding::Map | Encoding::Json => return,
-        Encoding::Binary => "binary",
-        Encoding::Gzip => "gzip",
-    };
-    let help = Some("use `encoding: map` or `encoding: json`".to_owned());
-    report.error(part.place, format!("`encoding: {encoding}` is not available in this version"), help);
 }
 
 fn compile_upcaster(

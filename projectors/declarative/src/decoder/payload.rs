@@ -10,9 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::part::parts;
-use super::poison;
+use super::{poison, unpack};
 
-/// The field that holds the payload as a text, where it does.
+/// The field that holds the payload as a text, or as bytes in base64, where it does.
 pub(super) fn text_field(part: &PayloadPart) -> Option<&Path> {
     part.from.as_ref().filter(|_| part.encoding != Encoding::Map)
 }
@@ -28,17 +28,33 @@ pub(super) fn read(
     if part.encoding == Encoding::Map {
         return raw(record, from, name);
     }
-    match item.as_map().and_then(|fields| from.get(fields)) {
-        None | Some(Value::Null) => Ok(Bytes::new()),
-        Some(Value::Text(text)) => match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-            Err(error) => Err(poison(name, &format!("the field {from} holds no JSON: {error}"))),
-        },
+    let decoded = match item.as_map().and_then(|fields| from.get(fields)) {
+        None | Some(Value::Null) => return Ok(Bytes::new()),
+        Some(Value::Text(text)) => decoded(text, part.encoding),
         Some(other) => {
-            let message =
-                format!("the field {from} is {}, not a string; is its encoding `map`?", other.kind());
-            Err(poison(name, &message))
+            Err(format!("is {}, not {}; is its encoding `map`?", other.kind(), kind(part.encoding)))
         }
+    };
+    decoded.map_err(|what| poison(name, &format!("the field {from} {what}")))
+}
+
+/// JSON as it was encoded; what is wrong with the field, if it cannot be read.
+fn decoded(text: &str, encoding: Encoding) -> Result<Bytes, String> {
+    let json = match encoding {
+        Encoding::Map | Encoding::Json => Bytes::copy_from_slice(text.as_bytes()),
+        Encoding::Binary => unpack::base64(text)?,
+        Encoding::Gzip => unpack::gunzip(&unpack::base64(text)?)?,
+    };
+    match serde_json::from_slice::<IgnoredAny>(&json) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(format!("holds no JSON: {error}")),
+    }
+}
+
+fn kind(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Map | Encoding::Json => "a string",
+        Encoding::Binary | Encoding::Gzip => "bytes in base64",
     }
 }
 

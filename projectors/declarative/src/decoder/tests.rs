@@ -1,6 +1,9 @@
+use std::io::Write;
 use std::sync::Arc;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use foldstream_config::Config;
 use foldstream_model::ports::Decoder;
 use foldstream_model::{Error, ErrorKind, Event, Position, Record, Timestamp};
@@ -109,4 +112,61 @@ fn what_is_not_mapped_has_its_default() {
     assert!(absent.payload.raw.is_empty());
     let error = decode(&decoder, r#"{"t":"A","id":"x","n":1,"p":{"q":"{}"}}"#).unwrap_err();
     assert!(error.message().contains("is its encoding `json`?"), "{error}");
+}
+
+fn packed(encoding: &str) -> Arc<MappedDecoder> {
+    decoder(&format!(
+        "    event: {{ stream_id: id, type: t, sequence: n, payload: {{ from: p, encoding: {encoding} }} }}\n"
+    ))
+}
+
+fn field(bytes: &[u8]) -> String {
+    format!(r#"{{"t":"A","id":"x","n":1,"p":"{}"}}"#, BASE64_STANDARD.encode(bytes))
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn a_payload_of_bytes_or_gzipped_is_unpacked_as_it_was_written() {
+    let json = br#"{"price" : 4.50}"#;
+    let event = decode(&packed("binary"), &field(json)).unwrap().unwrap();
+    assert_eq!(&event.payload.raw[..], json);
+    let event = decode(&packed("gzip"), &field(&gzipped(json))).unwrap().unwrap();
+    assert_eq!(&event.payload.raw[..], json);
+    let (first, second) = json.split_at(5);
+    let members = [gzipped(first), gzipped(second)].concat();
+    let event = decode(&packed("gzip"), &field(&members)).unwrap().unwrap();
+    assert_eq!(&event.payload.raw[..], json);
+    let absent = decode(&packed("gzip"), r#"{"t":"A","id":"x","n":1,"p":null}"#).unwrap().unwrap();
+    assert!(absent.payload.raw.is_empty());
+}
+
+#[test]
+fn broken_bytes_and_bombs_are_poison_that_says_why() {
+    let whole = gzipped(br#"{"price":4.50}"#);
+    let mut flipped = whole.clone();
+    let sum = flipped.len() - 6;
+    flipped[sum] ^= 1;
+    let most = usize::try_from(super::unpack::MAX_UNPACKED_BYTES).unwrap();
+    for (encoding, item, message) in [
+        ("binary", r#"{"t":"A","id":"x","n":1,"p":"{}"}"#.to_owned(), "the field p holds no base64"),
+        ("binary", field(b"{"), "the field p holds no JSON"),
+        ("binary", field(&whole), "the field p holds no JSON"),
+        ("binary", r#"{"t":"A","id":"x","n":1,"p":{"a":1}}"#.to_owned(), "is an object, not bytes in base64"),
+        ("gzip", field(b"{}"), "the field p holds no gzip"),
+        ("gzip", field(&whole[..whole.len() - 9]), "the field p holds no gzip"),
+        ("gzip", field(&flipped), "the field p holds no gzip"),
+        ("gzip", field(&gzipped(b"{")), "the field p holds no JSON"),
+        ("gzip", field(&gzipped(&vec![b' '; most + 1])), "the field p unpacks to more than 16777216 bytes"),
+    ] {
+        let error = decode(&packed(encoding), &item).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Poison, "{error}");
+        assert!(error.message().contains(message), "{item:.60}: {error}");
+    }
+    let full = [b"[".as_slice(), &vec![b' '; most - 2], b"]"].concat();
+    assert_eq!(decode(&packed("gzip"), &field(&gzipped(&full))).unwrap().unwrap().payload.raw.len(), most);
 }

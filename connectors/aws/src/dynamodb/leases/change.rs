@@ -2,13 +2,13 @@
 //! <https://github.com/awslabs/amazon-kinesis-client/blob/v3.5.1/amazon-kinesis-client/src/main/java/software/amazon/kinesis/leases/dynamodb/DynamoDBLeaseSerializer.java>
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use foldstream_model::{Lease, Shard, ShardId, WorkerId};
+use foldstream_model::{Lease, LeftAt, Position, Shard, ShardId, WorkerId};
 
 use super::{
     super::state::{self, Item},
     kcl::{
-        CHECKPOINT, CHECKPOINT_OWNER, CHILDREN, ENTITY_TYPE, FIRST_HASH_KEY, KclCheckpoint, LAST_HASH_KEY,
-        LEASE, LEASE_COUNTER, LEASE_OWNER, OWNER_SWITCHES, PARENTS, PENDING, SUB_SEQUENCE,
+        self, CHECKPOINT, CHECKPOINT_OWNER, CHILDREN, ENTITY_TYPE, FIRST_HASH_KEY, LAST_HASH_KEY, LEASE,
+        LEASE_COUNTER, LEASE_OWNER, OWNER_SWITCHES, PARENTS, PENDING, SUB_SEQUENCE,
     },
 };
 
@@ -26,22 +26,22 @@ pub(super) struct Change {
 pub(super) fn first(lease: &Lease, shard: Option<&Shard>) -> Item {
     let mut change = Change::default();
     change.claim(lease);
-    let checkpoint = lease.checkpoint.as_ref().map_or(KclCheckpoint::TrimHorizon, KclCheckpoint::of);
+    let checkpoint = lease.checkpoint.as_ref().map_or(LeftAt::TrimHorizon, kcl::checkpoint);
     change.checkpoint(&checkpoint);
     change.describe(shard);
     let attributes = change.set.into_iter().chain(change.set_absent);
     attributes.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// From one state of a lease to the next. Without a checkpoint the stored one stays.
+/// From one state of a lease to the next. Without a checkpoint the stored one stays; so does a word where nothing is settled.
 pub(super) fn next(expected: &Lease, lease: &Lease, shard: Option<&Shard>) -> Change {
     let mut change = Change::default();
     change.claim(lease);
     change.describe(shard);
     if let Some(checkpoint) = &lease.checkpoint
-        && lease.checkpoint != expected.checkpoint
+        && *checkpoint != *expected.checkpoint.as_ref().unwrap_or(&Position::BEGINNING)
     {
-        change.checkpoint(&KclCheckpoint::of(checkpoint));
+        change.checkpoint(&kcl::checkpoint(checkpoint));
     }
     let is_taken = expected.owner.is_some() && lease.owner.is_some() && lease.from.is_none();
     if is_taken && lease.owner != expected.owner {
@@ -59,10 +59,10 @@ pub(super) fn free(expected: &Lease) -> Change {
 }
 
 /// A shard was settled to its end: nobody needs the lease, and KCL finds the shard's children by it.
-pub(super) fn end(expected: &Lease, children: Vec<ShardId>) -> Change {
+pub(super) fn end(expected: &Lease, children: &[Shard]) -> Change {
     let mut change = free(expected);
-    change.checkpoint(&KclCheckpoint::ShardEnd);
-    change.set.extend(names(children.iter()).map(|children| (CHILDREN, children)));
+    change.checkpoint(&LeftAt::End);
+    change.set.extend(names(children.iter().map(|child| &child.id)).map(|children| (CHILDREN, children)));
     change
 }
 
@@ -80,8 +80,8 @@ impl Change {
         }
     }
 
-    fn checkpoint(&mut self, checkpoint: &KclCheckpoint) {
-        let (number, index) = checkpoint.attributes();
+    fn checkpoint(&mut self, checkpoint: &LeftAt) {
+        let (number, index) = kcl::attributes(checkpoint);
         self.set.extend([(CHECKPOINT, number), (SUB_SEQUENCE, index), (OWNER_SWITCHES, state::number(0))]);
         self.remove.extend(PENDING);
     }

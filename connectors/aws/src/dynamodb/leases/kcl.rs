@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/streams/latest/dev/kcl-dynamoDB.html>
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use foldstream_model::{Error, Lease, LeaseKey, Position, Result, WorkerId};
+use foldstream_model::{Error, ForeignLease, Lease, LeaseKey, LeftAt, Position, Result, ShardId, WorkerId};
 
 use super::super::state::{self, Item};
 
@@ -25,82 +25,71 @@ pub(super) const PENDING: [&str; 3] =
     ["pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState"];
 pub(super) const ENTITY_TYPE: &str = "entityType";
 pub(super) const LEASE: &str = "LEASE";
-/// Of a row that is no application's: KCL leaves what it does not know.
+/// Of a row that is no application's: true while it is in use here, false where it is left to others. KCL leaves what it does
+/// not know.
 pub(super) const MADE_HERE: &str = "foldstream";
+pub(super) const SHARD_END: &str = "SHARD_END";
 /// Only in the leases of an application that reads several streams.
 pub(super) const STREAM_NAME: &str = "streamName";
 
-/// How far a KCL application is in a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KclCheckpoint {
-    /// It has settled nothing, and begins at the oldest record that is kept.
-    TrimHorizon,
-    /// It has settled nothing, and begins behind the newest record.
-    Latest,
-    /// It has settled nothing, and begins at the instant that its configuration names.
-    AtTimestamp,
-    /// Everything up to here is settled: sequence number, and sub-sequence number inside an aggregated record.
-    At(Position),
-    /// The shard is settled to its end.
-    ShardEnd,
-}
-
-impl KclCheckpoint {
-    /// None: there is none, as in rows that are not KCL's. `Invalid`: it is neither a number nor one of KCL's words.
-    pub(super) fn read(item: &Item) -> Result<Option<Self>> {
-        if !item.contains_key(CHECKPOINT) {
-            return Ok(None);
-        }
-        let number = match state::text_of(item, CHECKPOINT)? {
-            "TRIM_HORIZON" => return Ok(Some(Self::TrimHorizon)),
-            "LATEST" => return Ok(Some(Self::Latest)),
-            "AT_TIMESTAMP" => return Ok(Some(Self::AtTimestamp)),
-            "SHARD_END" => return Ok(Some(Self::ShardEnd)),
-            number => number,
-        };
-        let index = match item.contains_key(SUB_SEQUENCE) {
-            true => state::number_of(item, SUB_SEQUENCE)?,
-            false => 0,
-        };
-        let index = u32::try_from(index).map_err(|_| unreadable(item, SUB_SEQUENCE))?;
-        match number.parse::<Position>() {
-            Ok(position) if !number.contains('.') => Ok(Some(Self::At(position.with_index(index)))),
-            _ => Err(unreadable(item, CHECKPOINT)),
-        }
+/// How far an application is. None: it is not said, as in rows that are not KCL's. `Invalid`: it is neither a number nor one
+/// of KCL's words.
+pub(super) fn left_at(item: &Item) -> Result<Option<LeftAt>> {
+    if !item.contains_key(CHECKPOINT) {
+        return Ok(None);
     }
-
-    /// Zero is before every record, as nothing is that KCL can name by a number.
-    pub(super) fn of(position: &Position) -> Self {
-        match *position == Position::BEGINNING {
-            true => Self::TrimHorizon,
-            false => Self::At(position.clone()),
-        }
-    }
-
-    /// The values of `checkpoint` and `checkpointSubSequenceNumber`.
-    pub(super) fn attributes(&self) -> (AttributeValue, AttributeValue) {
-        let (text, index) = match self {
-            Self::TrimHorizon => ("TRIM_HORIZON".to_owned(), 0),
-            Self::Latest => ("LATEST".to_owned(), 0),
-            Self::AtTimestamp => ("AT_TIMESTAMP".to_owned(), 0),
-            Self::ShardEnd => ("SHARD_END".to_owned(), 0),
-            Self::At(position) => (position.number(), position.index()),
-        };
-        (state::text(&text), state::number(index.into()))
-    }
-
-    fn into_position(self) -> Option<Position> {
-        match self {
-            Self::At(position) => Some(position),
-            Self::TrimHorizon | Self::Latest | Self::AtTimestamp | Self::ShardEnd => None,
-        }
+    let number = match state::text_of(item, CHECKPOINT)? {
+        "TRIM_HORIZON" => return Ok(Some(LeftAt::TrimHorizon)),
+        "LATEST" => return Ok(Some(LeftAt::Latest)),
+        "AT_TIMESTAMP" => return Ok(Some(LeftAt::AtTimestamp)),
+        SHARD_END => return Ok(Some(LeftAt::End)),
+        number => number,
+    };
+    let index = match item.contains_key(SUB_SEQUENCE) {
+        true => state::number_of(item, SUB_SEQUENCE)?,
+        false => 0,
+    };
+    let index = u32::try_from(index).map_err(|_| unreadable(item, SUB_SEQUENCE))?;
+    match number.parse::<Position>() {
+        Ok(position) if !number.contains('.') => Ok(Some(LeftAt::Behind(position.with_index(index)))),
+        _ => Err(unreadable(item, CHECKPOINT)),
     }
 }
 
-/// Whether somebody works under a lease, or did. A free one that an application has made is left to it until its shard is to
-/// be read.
+/// Zero is before every record, as nothing is that KCL can name by a number.
+pub(super) fn checkpoint(settled: &Position) -> LeftAt {
+    match *settled == Position::BEGINNING {
+        true => LeftAt::TrimHorizon,
+        false => LeftAt::Behind(settled.clone()),
+    }
+}
+
+/// The values of `checkpoint` and `checkpointSubSequenceNumber`.
+pub(super) fn attributes(checkpoint: &LeftAt) -> (AttributeValue, AttributeValue) {
+    let (text, index) = match checkpoint {
+        LeftAt::TrimHorizon => ("TRIM_HORIZON".to_owned(), 0),
+        LeftAt::Latest => ("LATEST".to_owned(), 0),
+        LeftAt::AtTimestamp => ("AT_TIMESTAMP".to_owned(), 0),
+        LeftAt::End => (SHARD_END.to_owned(), 0),
+        LeftAt::Behind(position) => (position.number(), position.index()),
+    };
+    (state::text(&text), state::number(index.into()))
+}
+
+/// Whether somebody works under a lease, or did. A free one that an application has made, or that is left to it, is nobody's
+/// until its shard is to be read.
 pub(super) fn is_used(item: &Item) -> bool {
-    [MADE_HERE, LEASE_OWNER, CHECKPOINT_OWNER].iter().any(|name| item.contains_key(*name))
+    let is_owned = [LEASE_OWNER, CHECKPOINT_OWNER].iter().any(|name| item.contains_key(*name));
+    is_owned || item.get(MADE_HERE) == Some(&AttributeValue::Bool(true))
+}
+
+/// A lease as another application has left it, or as it works under it. None: it says nothing of its shard.
+pub(super) fn foreign(item: &Item) -> Result<Option<ForeignLease>> {
+    let Some(left_at) = left_at(item)? else { return Ok(None) };
+    let shard = ShardId::new(state::text_of(item, LEASE_KEY)?);
+    let Lease { owner, counter, .. } = lease(LeaseKey::Shard(shard.clone()), item)?;
+    let is_ours = item.contains_key(MADE_HERE);
+    Ok(Some(ForeignLease { shard, owner, counter, left_at, is_ours }))
 }
 
 /// Whether a row of KCL's table is a lease: KCL keeps its leader, its workers and its version in the same table. Before
@@ -120,7 +109,10 @@ pub(super) fn lease(key: LeaseKey, item: &Item) -> Result<Lease> {
         owner: worker(LEASE_OWNER)?,
         from: worker(CHECKPOINT_OWNER)?,
         counter: state::number_of(item, LEASE_COUNTER).map_err(|_| unreadable(item, LEASE_COUNTER))?,
-        checkpoint: KclCheckpoint::read(item)?.and_then(KclCheckpoint::into_position),
+        checkpoint: match left_at(item)? {
+            Some(LeftAt::Behind(settled)) => Some(settled),
+            Some(LeftAt::TrimHorizon | LeftAt::Latest | LeftAt::AtTimestamp | LeftAt::End) | None => None,
+        },
     })
 }
 

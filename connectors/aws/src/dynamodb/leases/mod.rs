@@ -9,19 +9,23 @@ mod shards;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use foldstream_model::{
-    Error, Lease, LeaseKey, Result, ShardId, SourceName,
+    Error, ForeignLease, Lease, LeaseKey, Result, Shard, ShardId, SourceName,
     ports::{LeaseStore, PutLease},
 };
 
-pub use self::{kcl::KclCheckpoint, shards::TellsShards};
+pub use self::shards::TellsShards;
 use self::{place::Place, shards::ToldShards};
 use super::{
     inspection::{self, Trial, Wanted},
     partition::{Pages, Range},
+    provision::Provision,
     state::{self, Item, StateTable},
     table::{self, Definition, Index, Key},
 };
@@ -67,41 +71,17 @@ impl DynamoLeases {
             .await
     }
 
-    /// How far the KCL application of a source is: of each shard of which there is a lease. One without is ended if a
-    /// shard that descends from it has one, since KCL removes the lease of a shard once its children have begun; else KCL
-    /// has never come to it. `Invalid`: the application reads several streams, or one of its rows cannot be read.
-    pub async fn checkpoints(&self, source: &SourceName) -> Result<BTreeMap<ShardId, KclCheckpoint>> {
-        let Some(table) = self.tables.get(source) else { return Ok(BTreeMap::new()) };
-        let mut checkpoints = BTreeMap::new();
-        for item in self.scan(table).await? {
-            let key = state::text_of(&item, kcl::LEASE_KEY)?;
-            if item.contains_key(kcl::STREAM_NAME) {
-                return Err(Error::invalid(format!(
-                    "a KCL application that reads several streams cannot be taken over: table={table} lease={key}; \
-                     name another table for source={source}"
-                )));
-            }
-            if let Some(checkpoint) = KclCheckpoint::read(&item)? {
-                checkpoints.insert(ShardId::new(key), checkpoint);
-            }
-        }
-        Ok(checkpoints)
-    }
-
-    /// Says in KCL's table that a shard was settled to its end by all that read it, and frees its lease. KCL then goes on
-    /// with its children; nothing of this is seen in a source without such a table.
-    pub async fn end(&self, source: &SourceName, expected: &Lease) -> Result<PutLease> {
-        let place = self.place(source, &expected.key);
-        let LeaseKey::Shard(shard) = &expected.key else {
-            return Err(Error::internal(format!("only shards end: lease={}", expected.key)));
-        };
-        let change = change::end(expected, self.shards.children(source, shard));
-        place.update(expected, change).await
-    }
-
     fn place<'s>(&'s self, source: &'s SourceName, key: &'s LeaseKey) -> Place<'s> {
         let table = self.tables.get(source).filter(|_| matches!(key, LeaseKey::Shard(_)));
         Place { state: &self.state, source, key, table: table.map(String::as_str) }
+    }
+
+    /// Makes the lease of a shard that nobody has begun, for whoever comes.
+    async fn offer(&self, source: &SourceName, shard: &Shard) -> Result<()> {
+        let key = LeaseKey::Shard(shard.id.clone());
+        let lease = Lease { key, owner: None, from: None, counter: 0, checkpoint: None };
+        let row = change::first(&lease, Some(shard));
+        self.place(source, &lease.key).create(row, false).await.map(drop)
     }
 
     /// KCL's leases, without its other rows.
@@ -162,7 +142,7 @@ impl LeaseStore for DynamoLeases {
             _ => None,
         };
         match expected {
-            None => place.create(change::first(lease, shard.as_ref())).await,
+            None => place.create(change::first(lease, shard.as_ref()), true).await,
             Some(expected) => place.update(expected, change::next(expected, lease, shard.as_ref())).await,
         }
     }
@@ -170,6 +150,44 @@ impl LeaseStore for DynamoLeases {
     /// A row that an application has made is freed and left to it, with what it says of its shard.
     async fn delete(&self, source: &SourceName, expected: &Lease) -> Result<PutLease> {
         self.place(source, &expected.key).delete(expected).await
+    }
+
+    /// `Invalid`: the application reads several streams, or one of its rows cannot be read.
+    async fn foreign(&self, source: &SourceName) -> Result<Vec<ForeignLease>> {
+        let Some(table) = self.tables.get(source) else { return Ok(Vec::new()) };
+        let mut leases = Vec::new();
+        for item in self.scan(table).await? {
+            if item.contains_key(kcl::STREAM_NAME) {
+                let key = state::text_of(&item, kcl::LEASE_KEY)?;
+                return Err(Error::invalid(format!(
+                    "a KCL application that reads several streams cannot be taken over: table={table} lease={key}; \
+                     name another table for source={source}"
+                )));
+            }
+            leases.extend(kcl::foreign(&item)?);
+        }
+        leases.sort_by(|a, b| a.shard.cmp(&b.shard));
+        Ok(leases)
+    }
+
+    /// KCL goes on with the children of a shard at SHARD_END. It has made their leases before that, and once they are there
+    /// it needs those of their parents' parents no more.
+    async fn hand_back(&self, source: &SourceName, expected: &Lease, children: &[Shard]) -> Result<PutLease> {
+        let place = self.place(source, &expected.key);
+        let (Some(_), LeaseKey::Shard(id)) = (place.table, &expected.key) else {
+            return place.delete(expected).await;
+        };
+        if children.is_empty() {
+            return place.leave(expected, change::free(expected)).await;
+        }
+        for child in children {
+            self.offer(source, child).await?;
+        }
+        let answer = place.leave(expected, change::end(expected, children)).await?;
+        for parent in self.shards.get(source, id).into_iter().flat_map(|shard| shard.parents) {
+            self.place(source, &LeaseKey::Shard(parent)).remove_ended().await?;
+        }
+        Ok(answer)
     }
 }
 
@@ -179,5 +197,11 @@ fn definition(name: &str) -> Definition {
         key: Key::new(kcl::LEASE_OWNER, Some(kcl::LEASE_KEY)),
         whole: false,
     };
-    Definition { name: name.to_owned(), key: Key::new(kcl::LEASE_KEY, None), indexes: vec![index] }
+    Definition {
+        name: name.to_owned(),
+        key: Key::new(kcl::LEASE_KEY, None),
+        indexes: vec![index],
+        numbers: Some(BTreeSet::new()),
+        provision: Provision::default(),
+    }
 }

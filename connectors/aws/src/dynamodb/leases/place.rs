@@ -50,8 +50,8 @@ impl Place<'_> {
         self.read(answer.item)
     }
 
-    /// Puts one where there is none.
-    pub(super) async fn create(&self, attributes: Item) -> Result<PutLease> {
+    /// Puts one where there is none; `in_use`: for a worker of ours.
+    pub(super) async fn create(&self, attributes: Item, in_use: bool) -> Result<PutLease> {
         let mut item = self.item_key()?;
         item.extend(attributes);
         let (name, value) = match self.table {
@@ -60,7 +60,7 @@ impl Place<'_> {
         };
         item.insert(name.to_owned(), state::text(&value));
         if self.table.is_some() {
-            item.insert(kcl::MADE_HERE.to_owned(), AttributeValue::Bool(true));
+            item.insert(kcl::MADE_HERE.to_owned(), AttributeValue::Bool(in_use));
         }
         let key = if self.table.is_some() { kcl::LEASE_KEY } else { PARTITION };
         let request = self.state.client.put_item().table_name(self.table_name()).set_item(Some(item));
@@ -80,7 +80,41 @@ impl Place<'_> {
     }
 
     pub(super) async fn update(&self, expected: &Lease, change: Change) -> Result<PutLease> {
-        let (condition, mut values) = condition(expected);
+        self.update_if("", expected, change).await
+    }
+
+    /// Changes a lease that is not used here any more. One that was made here says so.
+    pub(super) async fn leave(&self, expected: &Lease, change: Change) -> Result<PutLease> {
+        let mut left = change.clone();
+        left.set.push((kcl::MADE_HERE, AttributeValue::Bool(false)));
+        let was_made_here = format!(" AND attribute_exists({})", kcl::MADE_HERE);
+        match self.update_if(&was_made_here, expected, left).await? {
+            PutLease::Conflict(Some(stored)) if stored.state() == expected.state() => {
+                self.update(expected, change).await
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// Removes the row of a shard that was settled to its end, whoever has made it.
+    pub(super) async fn remove_ended(&self) -> Result<()> {
+        let request = self.state.client.delete_item().table_name(self.table_name());
+        let request = request
+            .set_key(Some(self.item_key()?))
+            .condition_expression(format!("{} = :end", kcl::CHECKPOINT))
+            .expression_attribute_values(":end", state::text(kcl::SHARD_END));
+        match request.send().await {
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
+            Err(error) => Err(errors::of(&self.doing("DeleteItem"), error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn update_if(&self, further: &str, expected: &Lease, change: Change) -> Result<PutLease> {
+        let (mut condition, mut values) = condition(expected);
+        condition.push_str(further);
         let change = expression(change, &mut values);
         let request = self.state.client.update_item().table_name(self.table_name());
         let request = request

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use foldstream_model::{
-    Result, Shard, ShardId, SourceName,
+    Position, Result, Shard, ShardId, SourceName, Timestamp,
     ports::{From, ShardReader, Source, SourceDescription},
 };
 
@@ -28,13 +28,6 @@ impl ToldShards {
 
     pub(super) fn get(&self, source: &SourceName, shard: &ShardId) -> Option<Shard> {
         self.with(|by_source| by_source.get(source)?.get(shard).cloned())
-    }
-
-    pub(super) fn children(&self, source: &SourceName, parent: &ShardId) -> Vec<ShardId> {
-        self.with(|by_source| {
-            let shards = by_source.get(source).into_iter().flat_map(BTreeMap::values);
-            shards.filter(|shard| shard.parents.contains(parent)).map(|shard| shard.id.clone()).collect()
-        })
     }
 
     /// One that panicked with it has changed nothing by halves.
@@ -71,6 +64,10 @@ impl Source for TellsShards {
 
     async fn open(&self, shard: &ShardId, from: From) -> Result<Box<dyn ShardReader>> {
         self.source.open(shard, from).await
+    }
+
+    async fn oldest_behind(&self, shard: &ShardId, position: &Position) -> Result<Option<Timestamp>> {
+        self.source.oldest_behind(shard, position).await
     }
 
     fn hash_key(&self, partition_key: &str) -> u128 {

@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use foldstream_model::{
-    ErrorKind, HashKeyRange, Lease, LeaseKey, Position, Shard, ShardId, SourceName, WorkerId, conformance,
+    ErrorKind, HashKeyRange, Lease, LeaseKey, LeftAt, Position, Shard, ShardId, SourceName, WorkerId,
+    conformance,
     ports::{LeaseStore, PutLease},
 };
 use serde_json::Value;
 
-use super::{DynamoLeases, KclCheckpoint, kcl};
+use super::{DynamoLeases, kcl};
 use crate::{
     dynamodb::state::{self, Item, StateTable},
     testing::{Fixture, Mishap},
@@ -162,15 +163,26 @@ async fn a_lease_that_is_made_is_as_kcl_makes_it() {
     for Shard { id, .. } in &shards {
         let key = LeaseKey::Shard(id.clone());
         let lease = Lease { key, owner: worker("kcl-peer-1"), from: None, counter: 1, checkpoint: None };
-        assert_eq!(leases.put(&source(), None, &lease).await.unwrap(), PutLease::Done);
+        match leases.put(&source(), None, &lease).await.unwrap() {
+            // Its parents have ended.
+            PutLease::Conflict(Some(offered)) => put(&leases, &offered, &lease).await,
+            answer => assert_eq!(answer, PutLease::Done),
+        }
         if kcl[id.as_str()][kcl::CHECKPOINT] == state::text("SHARD_END") {
-            assert_eq!(leases.end(&source(), &lease).await.unwrap(), PutLease::Done);
+            let children: Vec<Shard> =
+                shards.iter().filter(|shard| shard.parents.contains(id)).cloned().collect();
+            assert_eq!(leases.hand_back(&source(), &lease, &children).await.unwrap(), PutLease::Done);
         } else {
             let position = kcl[id.as_str()][kcl::CHECKPOINT].as_s().unwrap().parse().unwrap();
             put(&leases, &lease, &Lease { checkpoint: Some(position), counter: 2, ..lease.clone() }).await;
         }
     }
-    for (id, mut item) in stored(&fixture).await {
+    let stored = stored(&fixture).await;
+    let ids: Vec<&str> = stored.keys().map(String::as_str).collect();
+    let left =
+        ["shardId-000000000001", "shardId-000000000002", "shardId-000000000003", "shardId-000000000004"];
+    assert_eq!(ids, left, "of shards that have ended, those whose children may not have begun");
+    for (id, mut item) in stored {
         let mut expected = kcl[&id].clone();
         expected.remove("throughputKBps");
         assert!(item.remove(kcl::MADE_HERE).is_some());
@@ -271,18 +283,21 @@ async fn checkpoints_of_an_application_are_read() {
     let third = kept.get_mut("shardId-000000000003").unwrap();
     third.insert(kcl::SUB_SEQUENCE.to_owned(), state::number(7));
     load(&fixture, &kept).await;
-    let at = |digits: &str, index| KclCheckpoint::At(digits.parse::<Position>().unwrap().with_index(index));
+    let at = |digits: &str, index| LeftAt::Behind(digits.parse::<Position>().unwrap().with_index(index));
     let expected = [
-        ("AT_TIMESTAMP", KclCheckpoint::AtTimestamp),
-        ("LATEST", KclCheckpoint::Latest),
-        ("TRIM_HORIZON", KclCheckpoint::TrimHorizon),
-        ("shardId-000000000000", KclCheckpoint::ShardEnd),
+        ("AT_TIMESTAMP", LeftAt::AtTimestamp),
+        ("LATEST", LeftAt::Latest),
+        ("TRIM_HORIZON", LeftAt::TrimHorizon),
+        ("shardId-000000000000", LeftAt::End),
         ("shardId-000000000001", at("49680432109853648965287194351978553040037636773832032274", 0)),
         ("shardId-000000000002", at("49680432135209596256016512863662879552115897902471053346", 0)),
         ("shardId-000000000003", at("49680432135231897001215043486804415270388546263977033778", 7)),
     ];
     let expected = expected.map(|(shard, checkpoint)| (ShardId::new(shard), checkpoint));
-    assert_eq!(leases.checkpoints(&source()).await.unwrap(), BTreeMap::from(expected));
+    let found = leases.foreign(&source()).await.unwrap();
+    assert!(found.iter().all(|lease| !lease.is_ours));
+    let found = found.into_iter().map(|lease| (lease.shard, lease.left_at)).collect::<BTreeMap<_, _>>();
+    assert_eq!(found, BTreeMap::from(expected));
     let listed = leases.list(&source()).await.unwrap();
     assert_eq!(listed.len(), 4, "those that nobody has worked under are left to the application");
     assert_eq!(get(&leases, "LATEST").await.checkpoint, None);
@@ -299,7 +314,7 @@ async fn what_is_no_checkpoint_and_an_application_of_several_streams_are_refused
         let item = kept.get_mut("shardId-000000000001").unwrap();
         item.insert(attribute.to_owned(), state::text(value));
         load(&fixture, &kept).await;
-        let error = leases.checkpoints(&source()).await.unwrap_err();
+        let error = leases.foreign(&source()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(
             error.message().contains(says) && error.message().contains("shardId-000000000001"),
@@ -337,6 +352,8 @@ async fn a_table_of_kcl_from_before_its_index_is_taken_and_any_other_is_refused(
             name: table.to_owned(),
             key: super::Key::new(key, None),
             indexes: Vec::new(),
+            numbers: None,
+            provision: Default::default(),
         };
         super::table::ensure(&client, &definition).await.unwrap();
         let tables = BTreeMap::from([(source(), table.to_owned())]);
@@ -372,4 +389,57 @@ async fn what_an_application_knows_of_a_shard_stays_when_nobody_needs_its_lease(
         put(&leases, &free, &Lease { owner: worker("a"), counter: free.counter + 1, ..free.clone() }).await;
     }
     assert!(!listed.is_empty());
+}
+
+#[tokio::test]
+async fn where_nothing_is_settled_what_an_application_says_stays() {
+    let fixture = Fixture::new().await;
+    let leases = open(&fixture).await;
+    let words = ["AT_TIMESTAMP", "LATEST", "SHARD_END"];
+    let row = |word: &str| {
+        Item::from([
+            (kcl::LEASE_KEY.to_owned(), state::text(word)),
+            (kcl::LEASE_COUNTER.to_owned(), state::number(0)),
+            (kcl::CHECKPOINT.to_owned(), state::text(word)),
+        ])
+    };
+    load(&fixture, &words.map(|word| (word.to_owned(), row(word))).into()).await;
+    for word in words {
+        let free = get(&leases, word).await;
+        let nothing = Some(Position::BEGINNING);
+        let taken = Lease { owner: worker("a"), counter: 1, checkpoint: nothing, ..free.clone() };
+        put(&leases, &free, &taken).await;
+        assert_eq!(stored(&fixture).await[word][kcl::CHECKPOINT], state::text(word));
+        let further = Lease { checkpoint: Some(Position::new(7)), counter: 2, ..taken.clone() };
+        put(&leases, &taken, &further).await;
+        assert_eq!(stored(&fixture).await[word][kcl::CHECKPOINT], state::text("7"));
+        let back = Lease { checkpoint: Some(Position::BEGINNING), counter: 3, ..further.clone() };
+        put(&leases, &further, &back).await;
+        assert_eq!(stored(&fixture).await[word][kcl::CHECKPOINT], state::text("TRIM_HORIZON"), "a rewind");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_needs_here_is_left_at_its_checkpoint() {
+    let fixture = Fixture::new().await;
+    let leases = open(&fixture).await;
+    load(&fixture, &items(include_str!("dumps/killed.json"))).await;
+    let (ours, theirs) = ("s-new", "shardId-000000000001");
+    let lease = Lease { key: shard(ours), owner: worker("a"), from: None, counter: 1, checkpoint: None };
+    assert_eq!(leases.put(&source(), None, &lease).await.unwrap(), PutLease::Done);
+    for id in [ours, theirs] {
+        let before = get(&leases, id).await;
+        let stale = Lease { counter: before.counter + 7, ..before.clone() };
+        let refused = leases.hand_back(&source(), &stale, &[]).await.unwrap();
+        assert_eq!(refused, PutLease::Conflict(Some(before.clone())));
+        assert_eq!(leases.hand_back(&source(), &before, &[]).await.unwrap(), PutLease::Done);
+        let left = get(&leases, id).await;
+        assert_eq!((left.holder(), &left.checkpoint), (None, &before.checkpoint));
+    }
+    let left: Vec<LeaseKey> =
+        leases.list(&source()).await.unwrap().into_iter().map(|lease| lease.key).collect();
+    assert!(!left.contains(&shard(ours)) && !left.contains(&shard(theirs)), "{left:?}");
+    let found = leases.foreign(&source()).await.unwrap();
+    let is_ours = |id: &str| found.iter().find(|lease| lease.shard.as_str() == id).unwrap().is_ours;
+    assert!(is_ours(ours) && !is_ours(theirs));
 }

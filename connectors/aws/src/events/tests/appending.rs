@@ -1,12 +1,13 @@
 //! What is appended, and what is not.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, ProjectionType, ScalarAttributeType as Type},
 };
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use foldstream_model::{
     ErrorKind, EventId, Path, SchemaVersion, Timestamp, Value,
     ports::{ExpectedSequence, NewEvent},
@@ -85,6 +86,14 @@ async fn a_payload_may_be_a_map_or_bytes_and_parts_may_lie_in_maps() {
     let event = writing::event(&StreamId::new("o-1"), Sequence(1), new_event("{}"));
     let parts = binary.reading.table.settings.written.as_ref().unwrap();
     assert_eq!(writing::parts(parts, &event).unwrap()["data"], AttributeValue::B(Blob::new("{}")));
+
+    let mut parts = parts.clone();
+    parts.payload = Some(WrittenPayload { path: path("data"), encoding: WrittenEncoding::Gzip });
+    let packed = writing::parts(&parts, &event).unwrap();
+    let AttributeValue::B(packed) = &packed["data"] else { panic!("{packed:?}") };
+    let mut unpacked = String::new();
+    GzDecoder::new(packed.as_ref()).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, "{}");
 }
 
 #[tokio::test]

@@ -64,6 +64,22 @@ async fn shards_are_merged_whatever_the_page() {
         }
         assert_eq!(names(&read), names(&all), "page={page}");
     }
+    for count in [0, 1, 5, 78, 79, 80] {
+        let newest = writers[0].newest(count).await.unwrap();
+        assert_eq!(names(&newest), names(&all[all.len().saturating_sub(count)..]), "count={count}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_events_are_as_old_as_the_window() {
+    let bed = bed().await;
+    let events = open(&bed).await;
+    any(&events, "o-1", 1).await;
+    bed.clock.set(Timestamp::from_seconds(NOW + 9));
+    any(&events, "o-1", 1).await;
+    assert_eq!(names(&events.newest(10).await.unwrap()), [""; 0]);
+    bed.clock.set(Timestamp::from_seconds(NOW + 11));
+    assert_eq!(names(&events.newest(10).await.unwrap()), ["o-1/1"]);
 }
 
 #[tokio::test]

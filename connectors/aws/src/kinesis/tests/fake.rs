@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::super::{KinesisOptions, KinesisSource, Reading};
 use crate::{
     Connection,
-    testing::memory::{Reply, Service},
+    memory::{Reply, Service},
 };
 
 pub(super) const HOUR: i64 = 60 * 60;

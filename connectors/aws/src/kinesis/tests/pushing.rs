@@ -13,7 +13,7 @@ use super::{
     super::{KinesisSource, Reading},
     fake::{DAY, Fake, number},
 };
-use crate::testing::memory::{Reply, Then};
+use crate::memory::{Reply, Then};
 
 const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20, wait: Duration::from_secs(1) };
 const OF: &str = "SubscribeToShardEvent";

@@ -13,7 +13,7 @@ use super::{
     super::{KinesisSource, Reading},
     fake::{DAY, Fake, HOUR, number},
 };
-use crate::testing::memory::Reply;
+use crate::memory::Reply;
 
 const LIMIT: ReadLimit = ReadLimit { records: 100, bytes: 1 << 20, wait: Duration::ZERO };
 
@@ -266,4 +266,24 @@ async fn what_was_left_over_says_nothing_of_the_tip() {
         fake.passes(HOUR);
     }
     assert_eq!(tips, [(1, false), (2, false), (2, false), (0, true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_unread_record_is_found_and_a_quiet_shard_has_none_however_long() {
+    let (fake, source) = both();
+    let oldest = async |position: &Position| {
+        let oldest = source.oldest_behind(&ShardId::new("shard"), position).await.unwrap();
+        oldest.map(|oldest| oldest.micros() / 1_000_000)
+    };
+    assert_eq!(oldest(&Position::BEGINNING).await, None);
+    let first = fake.put();
+    fake.passes(HOUR);
+    let second = fake.put();
+    assert_eq!(oldest(&Position::BEGINNING).await, Some(0));
+    assert_eq!(oldest(&first).await, Some(HOUR));
+    assert_eq!(oldest(&first.with_index(u32::MAX)).await, Some(HOUR), "of an aggregate, too");
+    fake.passes(3 * DAY);
+    assert_eq!(oldest(&second).await, None, "nothing is unread");
+    fake.put();
+    assert_eq!(oldest(&second).await, Some(3 * DAY + HOUR), "and it is as young as it is");
 }

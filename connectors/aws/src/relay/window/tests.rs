@@ -68,7 +68,31 @@ fn a_shard_is_finished_when_it_has_ended_and_everything_has_arrived() {
     assert_eq!(done(&window), (0, false));
     window.arrived(batch[0].ticket);
     assert_eq!(done(&window), (1, true));
-    assert!(window.is_at_rest() && window.bytes() == 0);
+    assert!(window.keys.is_empty() && window.bytes() == 0);
+}
+
+#[test]
+fn what_is_complete_is_as_old_as_the_oldest_change_that_has_not_arrived_in_any_shard() {
+    let at = |second: i64| Timestamp::from_seconds(second);
+    let made = |position: u128, second| Record { arrived_at: at(second), ..record(position, "x".into()) };
+    let mut window = Window::default();
+    assert_eq!(window.complete_until(), None, "there is nothing to speak of");
+    window.begin(shard(0), Position::BEGINNING);
+    window.begin(shard(1), Position::BEGINNING);
+    window.read_until(&shard(0), at(100));
+    assert_eq!(window.complete_until(), None, "the other one was not read yet");
+    window.read_until(&shard(1), at(90));
+    assert_eq!(window.complete_until(), Some(at(90)));
+    window.add(&shard(0), &made(1, 50), route("a"));
+    window.add(&shard(0), &made(2, 60), route("b"));
+    window.read_until(&shard(1), at(200));
+    let batch = window.batch();
+    window.arrived(batch[1].ticket);
+    assert_eq!(window.complete_until(), Some(at(50)));
+    window.arrived(batch[0].ticket);
+    assert_eq!(window.complete_until(), Some(at(100)));
+    window.end(&shard(0));
+    assert_eq!(window.complete_until(), Some(at(200)), "an end that has arrived holds nothing up");
 }
 
 #[test]
@@ -241,7 +265,7 @@ impl World {
     fn read(&mut self, relay: usize, number: usize, records: usize) {
         let Relay { window, .. } = &mut self.relays[relay];
         let Some(progress) = window.shards.get(&shard(number)) else { return };
-        let last = progress.open.back().map_or(&progress.done, |open| &open.1);
+        let last = progress.open.back().map_or(&progress.done, |open| &open.position);
         let from = usize::try_from(last.as_u64().unwrap()).unwrap();
         let of = &self.sources[number].records;
         for (rank, (key, sequence)) in of.iter().enumerate().skip(from).take(records) {
@@ -342,7 +366,7 @@ impl World {
             self.save(0);
             assert!(self.rows[number].1);
         }
-        assert!(self.relays[0].window.is_at_rest() && self.relays[0].window.bytes() == 0);
+        assert!(self.relays[0].window.keys.is_empty() && self.relays[0].window.bytes() == 0);
         let late = std::mem::take(&mut self.late);
         self.stream.extend(late);
     }

@@ -10,7 +10,7 @@ use foldstream_model::{
 use super::{StreamsSource, data, memory::Fake};
 use crate::{
     change::{ChangeDecoder, OnChange},
-    testing::memory::Reply,
+    memory::Reply,
 };
 
 const HOUR: i64 = 60 * 60;
@@ -215,4 +215,24 @@ async fn a_record_has_the_json_that_dynamodb_writes_into_kinesis() {
     let decoder = ChangeDecoder::new(Arc::new(Item), OnChange::Park, OnChange::Park);
     let shown = decoder.decode(&record, &()).unwrap_err();
     assert!(shown.message().starts_with("1970-01-01T00:00:07"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_unread_change_is_found_and_a_quiet_shard_has_none_however_long() {
+    let one = One::new();
+    let source = one.fake.source();
+    let shard = source.shards().await.unwrap().remove(0).id;
+    let oldest = async |position: &Position| {
+        let oldest = source.oldest_behind(&shard, position).await.unwrap();
+        oldest.map(|oldest| oldest.micros() / 1_000_000)
+    };
+    let first = one.fake.put_now("key", "0").1;
+    one.fake.passes(HOUR);
+    let second = one.fake.put_now("key", "1").1;
+    assert_eq!(oldest(&Position::BEGINNING).await, Some(0));
+    assert_eq!(oldest(&first).await, Some(HOUR));
+    one.fake.passes(30 * HOUR);
+    assert_eq!(oldest(&second).await, None, "nothing is unread");
+    one.fake.put_now("key", "2");
+    assert_eq!(oldest(&second).await, Some(31 * HOUR), "and it is as young as it is");
 }

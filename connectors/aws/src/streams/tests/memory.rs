@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{super::StreamsOptions, Data, StreamsSource};
 use crate::{
     Connection,
-    testing::memory::{Reply, Service},
+    memory::{Reply, Service},
 };
 
 const STEP: u128 = 1_000;

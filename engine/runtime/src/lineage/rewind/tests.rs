@@ -23,6 +23,7 @@ fn checkpoint(record: usize, ended: bool) -> Checkpoint {
     Checkpoint {
         generation: Generation(0),
         cut: (record > 0 || ended).then(|| cut(record)),
+        waits_from: None,
         ended,
         settled_until: None,
         stop: None,

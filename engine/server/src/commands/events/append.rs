@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     cli::AppendEvents,
-    commands::Context,
+    commands::{AppendTo, Context},
     exit::{Exit, Failure, Outcome},
     import::Lines,
     output::plural,
@@ -46,18 +46,11 @@ pub async fn execute(arguments: AppendEvents, context: &mut Context) -> Outcome 
     };
     let now = context.clock.now();
     let events: Vec<_> = given.into_iter().map(|given| given.into_new(now, context.ids.unique())).collect();
-    let store = match context.event_table().await? {
-        Some(_) if arguments.dry_run => {
-            return Err(Failure::invalid(
-                "only an append to the embedded store can be tried; leave out --dry-run",
-            ));
-        }
-        Some(table) => table,
-        None => context.events_to_append_to(arguments.dry_run)?,
-    };
+    let source = arguments.source.as_deref();
+    let AppendTo { events: store, .. } = context.events_to_append_to(source, arguments.dry_run).await?;
     let stream = StreamId::new(arguments.stream);
     let count = events.len() as u64;
-    let begin = first_sequence(context);
+    let begin = first_sequence(context, source);
     let expected = match arguments.expected {
         ExpectedSequence::Empty { .. } => ExpectedSequence::Empty { first: begin },
         expected => expected,
@@ -150,10 +143,12 @@ impl Given {
     }
 }
 
-/// The sequence that streams begin with, as the configuration has it where it has one source.
-fn first_sequence(context: &Context) -> Sequence {
+/// The sequence that streams begin with, as the configuration has it of the source that is named, or the only one.
+fn first_sequence(context: &Context, named: Option<&str>) -> Sequence {
     let config = context.config_if_any();
-    let sources: Vec<_> = config.iter().flat_map(|config| config.sources.values()).collect();
+    let sources = config.iter().flat_map(|config| &config.sources);
+    let meant = sources.filter(|(name, _)| named.is_none_or(|named| name.as_str() == named));
+    let sources: Vec<_> = meant.map(|(_, source)| source).collect();
     match sources[..] {
         [source] => Sequence(source.event.sequence.as_ref().map_or(1, |sequence| sequence.first)),
         _ => Sequence(1),

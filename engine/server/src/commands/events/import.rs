@@ -6,14 +6,15 @@ use std::{
 };
 
 use foldstream_model::{Clock, Timestamp};
+use foldstream_runtime::patient::Patient;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::{
     cli::ImportEvents,
-    commands::{Context, mistaken},
+    commands::{AppendTo, Context, mistaken},
     exit::{Exit, Failure, Outcome},
-    import::{Import, Mapping, Tally, Unusable},
+    import::{self, Import, Mapping, Tally, Unusable},
     output::{count, plural, printable, say},
 };
 
@@ -25,10 +26,13 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 pub async fn execute(arguments: ImportEvents, context: &mut Context) -> Outcome {
     let mapping = mapping(&arguments, context)?;
     let (reader, bytes) = open(&arguments.file)?;
-    let events = context.events_to_append_to(arguments.dry_run)?;
+    let AppendTo { events, is_table } =
+        context.events_to_append_to(arguments.source.as_deref(), arguments.dry_run).await?;
+    let events = Patient(events);
+    let size = if is_table { import::IN_A_TABLE } else { import::EMBEDDED };
     let clock = context.clock.clone();
     let mut shown = Shown::new(bytes, context.global.quiet, &*clock);
-    let import = Import::new(&*events, &*clock, &mapping, arguments.strict);
+    let import = Import::new(&events, &*clock, &mapping, arguments.strict, size);
     let tally = import.run(reader, &mut |tally, read| shown.update(tally, read, clock.now())).await;
     shown.end();
     let tally = tally?;

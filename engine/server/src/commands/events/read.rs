@@ -15,13 +15,14 @@ const PAGE: usize = 1_000;
 
 pub async fn execute(arguments: ReadStream, context: &mut Context) -> Outcome {
     let stream = StreamId::new(arguments.stream.as_str());
-    let (events, local): (Arc<dyn EventStore>, _) = match context.event_table().await? {
-        Some(table) => (table, None),
-        None => {
-            let local = context.local_to_read()?;
-            (local.events(), Some(local))
-        }
-    };
+    let (events, local): (Arc<dyn EventStore>, _) =
+        match context.event_table(arguments.source.as_deref()).await? {
+            Some(table) => (table, None),
+            None => {
+                let local = context.local_to_read()?;
+                (local.events(), Some(local))
+            }
+        };
     let last = events.last_sequences(std::slice::from_ref(&stream)).await?;
     if last.iter().all(Option::is_none) {
         return Err(match local {

@@ -5,15 +5,21 @@ use foldstream_config::Config;
 use serde_json::json;
 
 use crate::{
-    commands::Context,
+    commands::{Context, relay::nothing_to_relay},
     exit::{Exit, Outcome},
     output::{Column, Table, plural, printable},
     stores,
 };
 
-pub(super) async fn execute(config: &Config, context: &mut Context) -> Outcome {
+pub(super) async fn execute(config: &Config, is_relay: bool, context: &mut Context) -> Outcome {
     let (region, profile) = (context.global.region.clone(), context.global.profile.clone());
-    let found = stores::inspect(config, region, profile, context.ids.clone()).await;
+    let found = match is_relay {
+        true => stores::inspect_relay(config, region, profile).await,
+        false => stores::inspect(config, region, profile, context.clock.clone(), context.ids.clone()).await,
+    };
+    if is_relay && found.is_empty() {
+        return Err(nothing_to_relay());
+    }
     match context.output.is_json() {
         true => found.iter().try_for_each(|finding| context.output.object(&for_programs(finding)))?,
         false => for_people(&found, context)?,
