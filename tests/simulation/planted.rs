@@ -94,7 +94,8 @@ fn within(bug: Bug) -> u64 {
         | Bug::RecordedUndecided
         | Bug::ForkPassedUnsaid
         | Bug::RedrivenUnderWay
-        | Bug::OvertakenRedriven => RARE,
+        | Bug::OvertakenRedriven
+        | Bug::OvertakenGoesOn => RARE,
         _ => 200,
     }
 }
