@@ -94,39 +94,51 @@ fn config(start: &str) -> String {
     orders::config("store: { kind: dynamodb, table: state }", &source)
 }
 
-/// What a worker processes until it has processed so much, and said so.
-fn processed(worker: &mut KclWorker, count: usize) -> Events {
-    let mut events = Events::new();
-    let mut settled = 0;
-    while settled < count {
-        let line = worker.line(PATIENCE).unwrap_or_else(|| panic!("only {events:?}"));
-        settled = read(&line, &mut events).unwrap_or(settled);
-    }
-    events
+/// What a worker says that it has processed.
+#[derive(Default)]
+struct Processed {
+    events: Events,
+    /// Shards of which something is behind the checkpoint.
+    unsettled: BTreeSet<String>,
 }
 
-/// The number of events once they are settled.
-fn read(line: &str, events: &mut Events) -> Option<usize> {
-    let said: Value = serde_json::from_str(line).unwrap();
-    if let Some(record) = said["record"].as_str() {
-        let record: Value = serde_json::from_str(record).unwrap();
-        let number = |key: &str, prefix: &str| {
-            let text = record["dynamodb"]["NewImage"][key]["S"].as_str().unwrap();
-            text.strip_prefix(prefix).unwrap().parse().unwrap()
-        };
-        assert!(events.insert((number("pk", "ORDER#o-"), number("sk", "EVENT#"))), "twice: {line}");
+impl Processed {
+    fn read(&mut self, line: &str) {
+        let said: Value = serde_json::from_str(line).unwrap();
+        let shard = said["shard"].as_str().unwrap_or_default();
+        if let Some(record) = said["record"].as_str() {
+            let record: Value = serde_json::from_str(record).unwrap();
+            let number = |key: &str, prefix: &str| {
+                let text = record["dynamodb"]["NewImage"][key]["S"].as_str().unwrap();
+                text.strip_prefix(prefix).unwrap().parse().unwrap()
+            };
+            let event = (number("pk", "ORDER#o-"), number("sk", "EVENT#"));
+            assert!(self.events.insert(event), "twice: {line}");
+            self.unsettled.insert(shard.to_owned());
+        } else if said["checkpoint"] == true {
+            self.unsettled.remove(shard);
+        }
     }
-    said["checkpoint"].as_bool().map(|_| events.len())
+}
+
+/// What a worker processes until it has processed so much, and settled it.
+fn processed(worker: &mut KclWorker, count: usize) -> Events {
+    let mut processed = Processed::default();
+    while processed.events.len() < count || !processed.unsettled.is_empty() {
+        let line = worker.line(PATIENCE).unwrap_or_else(|| panic!("only {:?}", processed.events));
+        processed.read(&line);
+    }
+    processed.events
 }
 
 /// It stops, and has processed nothing more.
 fn stop(mut worker: KclWorker) {
     worker.stop();
-    let mut further = Events::new();
+    let mut further = Processed::default();
     while let Some(line) = worker.line(PATIENCE).filter(|line| !line.contains("stopped")) {
-        read(&line, &mut further);
+        further.read(&line);
     }
-    assert_eq!(further, Events::new());
+    assert_eq!(further.events, Events::new());
 }
 
 /// What documents must be that are made of these events alone.
@@ -238,11 +250,12 @@ async fn where_workers_of_either_kind_are_killed_some_events_come_again_and_none
     shop.put(1).await;
     let after = shop.worker("after", &[]);
     let expected: Events = (0..ORDERS).map(|order| (order, shop.next - 1)).collect();
-    let mut again = Events::new();
-    while !again.is_superset(&expected) {
-        let line = after.line(PATIENCE).unwrap_or_else(|| panic!("only {again:?}"));
-        read(&line, &mut again);
+    let mut again = Processed::default();
+    while !again.events.is_superset(&expected) {
+        let line = after.line(PATIENCE).unwrap_or_else(|| panic!("only {:?}", again.events));
+        again.read(&line);
     }
+    let again = again.events;
     assert!(again.is_disjoint(&of_kcl), "what KCL had settled does not come again: {again:?}");
     let found = orders::found(&shop.aws);
     for order in 0..ORDERS {
